@@ -1,0 +1,11 @@
+"""The machinery behind the notebooks: one module per concept, each usable and tested without Ploomber."""
+
+import os
+
+# MLflow reports usage to its makers unless told otherwise. Baton tells it otherwise: to turn the reporting
+# back on, set MLFLOW_DISABLE_TELEMETRY=false in the environment before anything starts.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+class BatonError(Exception):
+    """A mistake the user can mend: its message says what, where, and what to do, and is shown without a traceback."""

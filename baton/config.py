@@ -1,0 +1,152 @@
+"""What `env.yaml` and the grid may say, checked before any work starts."""
+
+import difflib
+import types
+import typing
+from pathlib import Path
+
+import pydantic
+import yaml
+
+from baton import BatonError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The PyCaret model ids that exist for both kinds of question, and so may stand in the one grid that serves both,
+# and those that exist for one kind only. A test holds these lists against PyCaret's own.
+MODELS_FOR_BOTH = {"ada", "dt", "et", "knn", "lightgbm", "lr", "mlp", "rf", "ridge", "svm"}
+MODELS_FOR_CLASSES = MODELS_FOR_BOTH | {"gbc", "gpc", "lda", "nb", "qda", "rbfsvm"}
+MODELS_FOR_NUMBERS = MODELS_FOR_BOTH | {
+    "ard", "br", "en", "gbr", "huber", "kr", "lar", "lasso", "llar", "omp", "par", "ransac", "tr"
+}  # fmt: skip
+
+# Every metric a candidate can be chosen by, by kind of question; the first is what `metric: auto` means.
+METRICS = {
+    "binary": ["AUC", "Accuracy", "Recall", "Prec.", "F1", "Kappa", "MCC", "Average Precision", "Log Loss"],
+    "multiclass": ["AUC", "Accuracy", "Recall", "Prec.", "F1", "Kappa", "MCC", "Log Loss"],
+    "regression": ["R2", "MAE", "MSE", "RMSE", "RMSLE", "MAPE"],
+}
+
+
+class Settings(pydantic.BaseModel):
+    """Every key of `env.yaml`, with its kind and its limits."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    train_data: str
+    score_data: str
+    target: str
+    id_columns: list[str]
+    features: str | None
+    task: typing.Literal["auto", "binary", "multiclass", "regression"]
+    metric: str
+    holdout: float = pydantic.Field(ge=0.05, le=0.5)
+    folds: int = pydantic.Field(ge=2, le=20)
+    seed: int = pydantic.Field(ge=0)
+    batch: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$")
+    track: bool
+    mlflow_tracking_uri: str
+
+    @pydantic.field_validator("id_columns", mode="before")
+    @classmethod
+    def _columns(cls, value):
+        return column_names(value)
+
+    @pydantic.field_validator("name", "target", "batch", mode="before")
+    @classmethod
+    def _text(cls, value):
+        """Let a name that looks like a number (a column called 2024, a batch 20261121) be a name."""
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    @pydantic.field_validator("metric")
+    @classmethod
+    def _known_metric(cls, value):
+        known = ["auto", *dict.fromkeys(name for names in METRICS.values() for name in names)]
+        if value not in known:
+            raise ValueError(f"there is no such metric{_did_you_mean(value, known)}. Choose one of: {', '.join(known)}")
+        return value
+
+
+def check_settings(values: dict) -> None:
+    """Raise `BatonError` naming every key among these that is unknown or of the wrong kind."""
+    known = [*Settings.model_fields]
+    unknown = [key for key in values if key not in known]
+    complaints = [f"{key}: there is no such key{_did_you_mean(key, known)}" for key in unknown]
+    for key, value in values.items():
+        if key in unknown:
+            continue
+        try:
+            Settings.__pydantic_validator__.validate_assignment(Settings.model_construct(), key, value)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            said = first["msg"].removeprefix("Value error, ")
+            complaints.append(f"{key}: {said[0].lower()}{said[1:]} (it is {value!r})")
+    if complaints:
+        raise BatonError("env.yaml, or an --env-- option, needs mending:\n  " + "\n  ".join(complaints))
+
+
+def check_candidate(candidate: str, model: str, model_params: dict, tune: int) -> None:
+    """Raise `BatonError` if an entry of the grid in `pipeline.yaml` names a model that does not exist."""
+    known = sorted(MODELS_FOR_CLASSES | MODELS_FOR_NUMBERS)
+    where = f"pipeline.yaml, grid, candidate {candidate!r}"
+    for model_id in str(model).split("+"):
+        if model_id not in known:
+            guess = _did_you_mean(model_id, known)
+            raise BatonError(f"{where}: there is no model {model_id!r}{guess}. Choose from: {', '.join(known)}")
+    if not isinstance(model_params, dict):
+        raise BatonError(f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})")
+    if not isinstance(tune, int) or isinstance(tune, bool) or tune < 0:
+        raise BatonError(f"{where}: tune must be a number of trials, 0 for none (it is {tune!r})")
+    if "+" in str(model) and (model_params or tune):
+        raise BatonError(f"{where}: a blend takes no model_params and is not tuned; tune or set its members instead")
+
+
+def check_pipeline(tasks: dict[str, dict], env_file: Path = ROOT / "env.yaml") -> None:
+    """Check all that is known before the first task runs: `env.yaml` as written, and every task's parameters.
+
+    `tasks` maps each task's name to its parameters, as Ploomber has them after `--env--` options were applied.
+    """
+    written = yaml.safe_load(env_file.read_text()) if env_file.is_file() else {}
+    given = {key: value for params in tasks.values() for key, value in params.items() if key in Settings.model_fields}
+    # A key that holds a {{placeholder}} is Ploomber's to fill: what it became stands among the parameters.
+    plain = {key: value for key, value in written.items() if not ("{{" in str(value) and key in Settings.model_fields)}
+    check_settings(plain | given)
+    for params in tasks.values():
+        if "candidate" in params:
+            check_candidate(*(params.get(key) for key in ("candidate", "model", "model_params", "tune")))
+
+
+def column_names(value) -> list[str]:
+    """Read a list of columns as YAML has it, or as a command line can say it: `a, b`, or `none`."""
+    if value is None or value == "none":
+        return []
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def load_features(path: str | None) -> types.ModuleType | None:
+    """Import the file `features` in `env.yaml` names; None turns feature code off.
+
+    Only training calls this. A registered model brings the file it was trained with: see `registry`.
+    """
+    if path is None:
+        return None
+    import importlib
+    import sys
+
+    file = (ROOT / path).resolve()
+    if not file.is_file():
+        raise BatonError(f"{path}: there is no such file. Set features in env.yaml to your feature file, or to none.")
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    return importlib.import_module(file.stem)
+
+
+def resolve(path: str) -> Path:
+    """A path of `env.yaml` is relative to the project, wherever a notebook was started."""
+    return ROOT / path
+
+
+def _did_you_mean(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

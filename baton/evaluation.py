@@ -1,0 +1,169 @@
+"""How good a model is, how sure we are of it, and which of many to choose."""
+
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from sklearn import metrics as sk
+from sklearn.exceptions import UndefinedMetricWarning
+
+from baton import config
+from baton.contract import Contract
+
+
+class Metric(NamedTuple):
+    """A score over predictions. `of` is what it reads: "label", "probability" or "number"."""
+
+    function: Callable
+    of: str
+    higher_is_better: bool = True
+
+
+def _averaged(function: Callable) -> Callable:
+    """Score the positive class of two; of more, the classes' mean weighted by their rows, as PyCaret does."""
+
+    def score(truth, predicted, classes):
+        how = {"average": "binary"} if classes == 2 else {"average": "weighted", "labels": range(classes)}
+        return function(truth, predicted, zero_division=0, **how)
+
+    return score
+
+
+def _auc(truth, probabilities, classes):
+    """Area under the ROC curve; of more than two classes, the plain mean of each class against the rest.
+
+    A class that these rows lack, or that all of them have, can't be ranked and is left out of the mean.
+    """
+    if classes == 2:
+        return sk.roc_auc_score(truth, probabilities[:, 1]) if len(np.unique(truth)) == 2 else np.nan
+    ranked = [code for code in range(classes) if 0 < np.sum(truth == code) < len(truth)]
+    return np.mean([sk.roc_auc_score(truth == code, probabilities[:, code]) for code in ranked]) if ranked else np.nan
+
+
+def _log_loss(truth, probabilities, classes):
+    return sk.log_loss(truth, probabilities, labels=range(classes))
+
+
+METRICS = {
+    "AUC": Metric(_auc, "probability"),
+    "Average Precision": Metric(lambda y, p, classes: sk.average_precision_score(y, p[:, 1]), "probability"),
+    "Log Loss": Metric(_log_loss, "probability", higher_is_better=False),
+    "Accuracy": Metric(lambda y, p, classes: sk.accuracy_score(y, p), "label"),
+    "Recall": Metric(_averaged(sk.recall_score), "label"),
+    "Prec.": Metric(_averaged(sk.precision_score), "label"),
+    "F1": Metric(_averaged(sk.f1_score), "label"),
+    "Kappa": Metric(lambda y, p, classes: sk.cohen_kappa_score(y, p), "label"),
+    "MCC": Metric(lambda y, p, classes: sk.matthews_corrcoef(y, p), "label"),
+    "R2": Metric(lambda y, p, _: sk.r2_score(y, p), "number"),
+    "MAE": Metric(lambda y, p, _: sk.mean_absolute_error(y, p), "number", higher_is_better=False),
+    "MSE": Metric(lambda y, p, _: sk.mean_squared_error(y, p), "number", higher_is_better=False),
+    "RMSE": Metric(lambda y, p, _: sk.root_mean_squared_error(y, p), "number", higher_is_better=False),
+    "RMSLE": Metric(
+        lambda y, p, _: np.sqrt(np.mean((np.log1p(np.abs(y)) - np.log1p(np.abs(p))) ** 2)), "number", higher_is_better=False
+    ),
+    "MAPE": Metric(lambda y, p, _: np.mean(np.abs((y[y != 0] - p[y != 0]) / y[y != 0])), "number", higher_is_better=False),
+}
+
+
+def score(truth: np.ndarray, predictions: np.ndarray, task: str, only: str | None = None) -> dict[str, float]:
+    """Score predictions by every metric of the task, or by one.
+
+    For classes, `truth` holds codes (rows,) and `predictions` probabilities (rows, classes): the predicted class is
+    the likeliest. For a regression both are numbers (rows,).
+    """
+    truth, predictions = np.asarray(truth), np.asarray(predictions)
+    classes = 0 if task == "regression" else predictions.shape[1]
+    read = {"number": predictions, "probability": predictions}
+    if classes:
+        read["label"] = predictions.argmax(axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        return {
+            name: float(METRICS[name].function(truth, read[METRICS[name].of], classes))
+            for name in ([only] if only else config.METRICS[task])
+        }
+
+
+def score_folds(truth: np.ndarray, predictions: np.ndarray, fold: np.ndarray, task: str) -> pd.DataFrame:
+    """Score out-of-fold predictions fold by fold: one row a fold, one column a metric."""
+    by_fold = {number: score(truth[fold == number], predictions[fold == number], task) for number in np.unique(fold)}
+    return pd.DataFrame(by_fold).T.rename_axis("fold")
+
+
+def summary(folds: pd.DataFrame) -> dict[str, float]:
+    """Mean and standard deviation of every metric over the folds, named as MLflow groups them."""
+    table = folds.agg(["mean", "std"])
+    return {f"cv_{what}/{metric}": float(table.at[what, metric]) for what in table.index for metric in table}
+
+
+def compare_to_best(folds: dict[str, pd.Series], metric: str) -> pd.DataFrame:
+    """Rank candidates by their mean over the folds, with how far each is behind the best and how sure that is.
+
+    `folds` maps each candidate to its scores by `metric`, one a fold, all over the same folds. `behind` is the mean
+    of the paired differences to the best, at least 0; `error` its standard error, corrected for training sets that
+    overlap (Nadeau and Bengio, 2003); `low` and `high` bound its 95% interval by Student's t. `level` marks those
+    that the rule of one standard error (Breiman et al., 1984) can't tell from the best.
+    """
+    table = pd.DataFrame(folds)
+    sign = 1 if METRICS[metric].higher_is_better else -1
+    means = table.mean()
+    best = (sign * means).idxmax()
+    gaps = sign * (table[[best]].to_numpy() - table)
+    count = len(table)
+    behind, spread = gaps.mean(), gaps.std(ddof=1)
+    error = spread * np.sqrt(1 / count + 1 / (count - 1))
+    reach = stats.t.ppf(0.975, count - 1) * error
+    ranking = pd.DataFrame(
+        {"mean": means, "std": table.std(ddof=1), "behind": behind, "error": error}
+        | {"low": behind - reach, "high": behind + reach, "level": behind <= error}
+    )
+    return ranking.sort_values("mean", ascending=sign < 0).rename_axis("candidate")
+
+
+def choose(ranking: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
+    """Choose the simplest of the candidates that are level with the best, and say why.
+
+    `costs` has a row a candidate and, in columns, what it takes (seconds to fit, to score, bytes): simplest is the
+    least geometric mean of the three, so no unit outweighs another.
+    """
+    best, level = ranking.index[0], ranking.index[ranking["level"]]
+    weight = np.exp(np.log(costs.loc[level]).mean(axis=1))
+    chosen = weight.idxmin()
+    if chosen == best:
+        others = f" and the simplest of the {len(level)} level with it" if len(level) > 1 else "; no other is level with it"
+        return chosen, f"{chosen} has the best mean{others}"
+    saved = ", ".join(f"{column.split('_')[0]} {costs.at[best, column] / costs.at[chosen, column]:.1f}x" for column in costs)
+    return chosen, (
+        f"{chosen} is behind {best} by {ranking.at[chosen, 'behind']:.4f}, less than the standard error of that"
+        f" ({ranking.at[chosen, 'error']:.4f}), and is the simplest of the {len(level)} that are level: it saves {saved}"
+    )
+
+
+def interval(truth, predictions, task: str, metric: str, rival=None, draws: int = 1000, seed: int = 0):
+    """Bootstrap a 95% interval of a score over rows, or of its lead over a rival's on the same rows.
+
+    Returns (estimate, low, high). Each draw takes the same rows for both, so a lead is paired. A lead is above zero
+    where the predictions are better, whichever way the metric runs.
+    """
+    truth, predictions = np.asarray(truth), np.asarray(predictions)
+    sign = 1 if METRICS[metric].higher_is_better else -1
+
+    def estimate(rows):
+        own = score(truth[rows], predictions[rows], task, metric)[metric]
+        return own if rival is None else sign * (own - score(truth[rows], np.asarray(rival)[rows], task, metric)[metric])
+
+    generator = np.random.default_rng(seed)
+    drawn = [estimate(generator.integers(0, len(truth), len(truth))) for _ in range(draws)]
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return estimate(np.arange(len(truth))), float(low), float(high)
+
+
+def baseline(truth, contract: Contract, training_target: pd.Series) -> np.ndarray:
+    """Predict without looking at a single feature: the classes' shares in training, or the mean."""
+    if contract.task == "regression":
+        return np.full(len(truth), training_target.mean())
+    shares = training_target.value_counts(normalize=True).reindex(contract.labels, fill_value=0).to_numpy()
+    return np.tile(shares, (len(truth), 1))

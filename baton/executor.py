@@ -1,0 +1,125 @@
+"""Run a pipeline's tasks in parallel processes, say what is going on, and end with one clear message.
+
+Named in `pipeline.yaml`. Ploomber's own parallel executor polls without pause, which takes a core from the models,
+clears the terminal, and prints a traceback for every mistake.
+"""
+
+import logging
+import multiprocessing
+import os
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+from ploomber.constants import TaskStatus
+from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
+from ploomber.executors import _format
+from ploomber.executors.abc import Executor
+
+from baton import BatonError, config
+
+READY = {TaskStatus.WaitingExecution, TaskStatus.WaitingDownload}
+DONE = {TaskStatus.Executed, TaskStatus.Skipped}
+
+
+class Parallel(Executor):
+    """Run what is outdated in `processes` workers (default: one a core), which are kept, so libraries load once each.
+
+    A failed task stops what depends on it and nothing else. `start_method` is multiprocessing's; by default the
+    platform's own.
+    """
+
+    def __init__(self, processes: int | None = None, start_method: str | None = None):
+        self.processes = processes or os.cpu_count()
+        self.start_method = start_method
+
+    def __call__(self, dag, show_progress):
+        super().__call__(dag)
+        try:
+            config.check_pipeline({task.name: task.params.to_dict() for task in dag.values()})
+        except BatonError as mistake:
+            raise DAGBuildError(f"\nNothing was run.\n{mistake}") from None
+
+        total = sum(task.exec_status not in DONE for task in dag.values())
+        if not total:
+            print("Everything is up to date: no code, parameter or input has changed. (--force builds all the same)")
+            return []
+        context = multiprocessing.get_context(self.start_method)
+        reports, failures, running = [], {}, {}
+        with ProcessPoolExecutor(self.processes, context, initializer=_prepare_worker) as pool:
+            while True:
+                for task in [task for task in dag.values() if task.exec_status in READY and task not in running.values()]:
+                    running[pool.submit(_build, task)] = task
+                if not running:
+                    break
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    task = running.pop(future)
+                    report, note = self._settle(task, future, failures)
+                    reports += [report] if report else []
+                    done = len(reports) + len(failures)
+                    print(f"[{done}/{total}] {task.name} {note}; {total - done} left", flush=True)
+                    if note == STOPPED:
+                        raise DAGBuildEarlyStop(note)
+        if failures:
+            raise DAGBuildError(_explain(failures, dag))
+        return reports
+
+    def _settle(self, task, future: Future, failures: dict):
+        """Note a finished task's outcome on it, so that Ploomber starts or aborts what depends on it."""
+        try:
+            report, metadata, seconds, failure = future.result()
+        except BrokenProcessPool:
+            failure = "its process was killed, most often for want of memory: lower the number of processes in pipeline.yaml"
+        if failure == STOPPED:
+            return None, STOPPED
+        if failure:
+            task.exec_status = TaskStatus.Errored
+            failures[task.name] = failure
+            return None, "FAILED"
+        task.product.metadata.update_locally(metadata)
+        task.exec_status = TaskStatus.Executed
+        return report, f"done in {seconds:.1f} s"
+
+
+STOPPED = "needs no more"
+
+
+def _prepare_worker():
+    # One worker a core already: threads within a worker would only fight over it.
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    # Ploomber logs each error with its traceback as it happens; the build's last message says it once.
+    logging.getLogger("ploomber").addHandler(logging.NullHandler())
+
+
+def _build(task):
+    """Build one task in a worker; return (report, metadata, seconds, failure message or None)."""
+    started = time.perf_counter()
+    try:
+        report, metadata = task._build(catch_exceptions=True)
+    except Exception as error:  # all of it: what isn't returned from a worker as text is lost
+        return None, None, 0, _message(error)
+    return report, metadata, time.perf_counter() - started, None
+
+
+def _message(error: Exception) -> str:
+    """A mistake of the user's in its own words; anything else with its traceback."""
+    cause = error
+    while cause is not None:
+        if isinstance(cause, BatonError):
+            return str(cause)
+        if isinstance(cause, DAGBuildEarlyStop):
+            return STOPPED
+        cause = cause.__cause__
+    return _format.exception(error)
+
+
+def _explain(failures: dict[str, str], dag) -> str:
+    stopped = [task.name for task in dag.values() if task.exec_status == TaskStatus.Aborted]
+    lines = [f"\n{len(failures)} of {len(dag)} tasks failed.\n"]
+    lines += [f"{name}: {message}\n" for name, message in failures.items()]
+    if stopped:
+        lines.append(f"Not run, because they depend on that: {', '.join(stopped)}.")
+    lines.append("All others are kept: the next build runs only what is missing.")
+    return "\n".join(lines)

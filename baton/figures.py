@@ -1,0 +1,238 @@
+"""Every picture Baton draws. Each function returns a matplotlib figure and leaves nothing open."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn import metrics as sk
+from sklearn.calibration import CalibrationDisplay
+from sklearn.inspection import permutation_importance
+
+from baton import evaluation
+from baton.contract import Contract
+
+BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
+COLOURS = [BLUE, ORANGE, "#38a169", "#805ad5", "#d53f8c", "#718096", "#d69e2e", "#319795"]
+SHOWN = 24  # columns in a grid of small pictures; a table may have hundreds
+
+
+def target_balance(target: pd.Series, contract: Contract) -> Figure:
+    """Rows of each class, or the distribution of a number."""
+    figure, axes = _figure(6, 2.6)
+    if contract.task == "regression":
+        axes.hist(target, bins=40, color=BLUE)
+        axes.set(xlabel=contract.target, ylabel="rows", title=f"{contract.target}: {len(target)} training rows")
+        return figure
+    counts = target.value_counts().reindex(contract.labels)
+    bars = axes.barh([str(label) for label in counts.index], counts, color=_colours(len(counts)))
+    axes.bar_label(bars, [f" {count}  ({count / len(target):.1%})" for count in counts])
+    axes.set(xlabel="rows", title=f"{contract.target}: {len(target)} training rows", xlim=(0, counts.max() * 1.25))
+    return figure
+
+
+def missing_values(rows: pd.DataFrame) -> Figure:
+    """The share of each column's values that are missing."""
+    shares = rows.isna().mean().sort_values()
+    figure, axes = _figure(6, 0.8 + 0.25 * len(shares))
+    axes.barh(shares.index, 100 * shares, color=BLUE)
+    axes.set(xlabel="% of training rows missing", xlim=(0, 100), title="Missing values")
+    return figure
+
+
+def distributions(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> Figure:
+    """Each column by itself, one colour a class; or against the target, for a regression."""
+    figure, grid = _grid(rows.columns)
+    for column, axes in grid.items():
+        values = rows[column]
+        if contract.task == "regression" and _is_numeric(values):
+            axes.plot(values, target, ".", color=BLUE, alpha=0.3, markersize=3)
+            axes.set_ylabel(contract.target)
+        elif contract.task == "regression":
+            _bars(axes, values)
+        else:
+            for label, colour in zip(contract.labels, _colours(len(contract.labels)), strict=True):
+                own = values[target == label]
+                _histogram(axes, own, values, colour, f"{contract.target} = {label}")
+        axes.set_title(column)
+    if contract.labels:
+        handles, names = next(iter(grid.values())).get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False)
+    return figure
+
+
+def columns(rows: pd.DataFrame) -> Figure:
+    """The distribution of each column by itself."""
+    figure, grid = _grid(rows.columns)
+    for column, axes in grid.items():
+        _histogram(axes, rows[column], rows[column], BLUE, "", density=False)
+        axes.set_title(column)
+    return figure
+
+
+def correlations(rows: pd.DataFrame, target: pd.Series) -> Figure:
+    """Rank correlations (Spearman) of the numeric columns and the target, where it has an order."""
+    table = rows.select_dtypes("number").assign(**({f"{target.name} (target)": target} if target.nunique() == 2 or target.dtype.kind == "f" else {}))
+    table = table.iloc[:, -SHOWN:]
+    values = table.corr("spearman")
+    figure, axes = _figure(2.4 + 0.42 * len(values), 1.6 + 0.42 * len(values))
+    image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
+    axes.set_xticks(range(len(values)), values.columns, rotation=60, ha="right")
+    axes.set_yticks(range(len(values)), values.columns)
+    for (row, column), value in np.ndenumerate(values.to_numpy()):
+        axes.text(column, row, f"{value:.1f}" if value == value else "", ha="center", va="center", fontsize=7, color="white" if abs(value) > 0.6 else "black")
+    axes.set_title("Rank correlation")
+    figure.colorbar(image, shrink=0.7)
+    return figure
+
+
+def judge(truth: pd.Series, predictions: np.ndarray, contract: Contract) -> dict[str, Figure]:
+    """The pictures that judge predictions of rows a model has not seen; `truth` as `Contract.encode` gives it."""
+    truth = truth.to_numpy()
+    if contract.task == "regression":
+        return {"predicted_actual": _predicted_actual(truth, predictions, contract), "residuals": _residuals(truth, predictions, contract)}
+    return {
+        "confusion": _confusion(truth, predictions, contract),
+        "roc": _curves(truth, predictions, contract, sk.RocCurveDisplay, "ROC"),
+        "precision_recall": _curves(truth, predictions, contract, sk.PrecisionRecallDisplay, "Precision-recall"),
+        "calibration": _calibration(truth, predictions, contract),
+    }
+
+
+def importance(pipeline, rows: pd.DataFrame, target: pd.Series, contract: Contract, seed: int) -> Figure:
+    """How much worse the fitted model gets on training rows when one raw column is shuffled (at most 1,000 rows)."""
+    sample = rows.sample(min(len(rows), 1000), random_state=seed)
+    scoring = "r2" if contract.task == "regression" else "neg_log_loss"
+    found = permutation_importance(pipeline, sample, target.loc[sample.index], scoring=scoring, n_repeats=3, random_state=seed)
+    order = np.argsort(found.importances_mean)[-SHOWN:]
+    figure, axes = _figure(6, 0.8 + 0.25 * len(order))
+    axes.barh(rows.columns[order], found.importances_mean[order], xerr=found.importances_std[order], color=BLUE, ecolor=GREY)
+    lost = "R2 lost" if contract.task == "regression" else "log loss gained"
+    axes.set(xlabel=f"{lost} when the column is shuffled (training rows)", title="Importance of each raw column")
+    return figure
+
+
+def leaderboard(ranking: pd.DataFrame, metric: str) -> Figure:
+    """Each candidate's distance to the best with its 95% interval; those that are level with it stand out."""
+    shown = ranking.iloc[::-1]
+    figure, axes = _figure(7.5, 1.2 + 0.32 * len(shown))
+    for height, (name, row) in enumerate(shown.iterrows()):
+        colour = BLUE if row["level"] else GREY
+        axes.plot([-row["high"], -row["low"]], [height, height], color=colour, linewidth=2)
+        axes.plot(-row["behind"], height, "o", color=colour)
+        axes.annotate(f"{row['mean']:.4f}", (1.01, height), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(shown)), shown.index)
+    better = "higher" if evaluation.METRICS[metric].higher_is_better else "lower"
+    axes.set(xlabel=f"{metric} short of the best, over the same folds, with 95% interval", title=f"Leaderboard: mean {metric} at the right ({better} is better); blue: level with the best")
+    return figure
+
+
+def predictions(table: pd.DataFrame, positive) -> Figure:
+    """What a batch was told: its labels and probabilities, or its numbers."""
+    certain = [column for column in table if column.startswith("probability")]
+    figure, axes = _figure(9, 2.8, columns=2 if certain else 1)
+    first = axes[0] if certain else axes
+    if not certain:
+        first.hist(table["prediction"], bins=40, color=BLUE)
+        first.set(xlabel="prediction", ylabel="rows", title=f"{len(table)} rows")
+        return figure
+    _bars(first, table["prediction"])
+    first.set(title=f"Predictions of {len(table)} rows")
+    axes[1].hist(table[certain].max(axis=1) if len(certain) > 1 else table[certain[0]], bins=np.linspace(0, 1, 21), color=BLUE)
+    axes[1].set(xlabel="probability of the likeliest class" if len(certain) > 1 else f"probability of {positive}", ylabel="rows", title="How certain")
+    return figure
+
+
+def show(figures: dict[str, Figure]) -> None:
+    """Display figures below a notebook's cell, one under the other."""
+    from IPython.display import display
+
+    for figure in figures.values():
+        display(figure)
+
+
+def _confusion(truth, predictions, contract):
+    size = 2.2 + 0.5 * len(contract.labels)
+    figure, axes = _figure(size + 1, size)
+    counted = sk.confusion_matrix(truth, predictions.argmax(axis=1), labels=range(len(contract.labels)))
+    sk.ConfusionMatrixDisplay(counted, display_labels=contract.labels).plot(ax=axes, cmap="Blues", colorbar=False)
+    axes.set_title("Confusion, out of fold")
+    return figure
+
+
+def _curves(truth, predictions, contract, display, title):
+    figure, axes = _figure(4.6, 4)
+    for code, colour in _judged_classes(contract):
+        display.from_predictions(truth == code, predictions[:, code], ax=axes, name=f"{contract.labels[code]}", curve_kwargs={"color": colour})
+    axes.set_title(f"{title}, out of fold")
+    axes.legend(fontsize=8, loc="lower right" if title == "ROC" else "lower left")
+    return figure
+
+
+def _calibration(truth, predictions, contract):
+    figure, axes = _figure(4.6, 4)
+    for code, colour in _judged_classes(contract):
+        CalibrationDisplay.from_predictions(truth == code, predictions[:, code], n_bins=8, strategy="quantile", ax=axes, name=str(contract.labels[code]), color=colour)
+    axes.set_title("Calibration, out of fold")
+    axes.legend(fontsize=8, loc="upper left")
+    return figure
+
+
+def _predicted_actual(truth, predictions, contract):
+    figure, axes = _figure(4.6, 4)
+    sk.PredictionErrorDisplay(y_true=truth, y_pred=predictions).plot(ax=axes, kind="actual_vs_predicted", scatter_kwargs={"color": BLUE, "alpha": 0.4, "s": 8})
+    axes.set_title(f"{contract.target}: predicted against actual, out of fold")
+    return figure
+
+
+def _residuals(truth, predictions, contract):
+    figure, axes = _figure(4.6, 4)
+    sk.PredictionErrorDisplay(y_true=truth, y_pred=predictions).plot(ax=axes, kind="residual_vs_predicted", scatter_kwargs={"color": BLUE, "alpha": 0.4, "s": 8})
+    axes.set_title(f"{contract.target}: residuals, out of fold")
+    return figure
+
+
+def _judged_classes(contract):
+    """Of two classes the positive one is drawn; of more, each against the rest, as many as there are colours."""
+    codes = [1] if contract.task == "binary" else range(min(len(contract.labels), len(COLOURS)))
+    return [(code, COLOURS[0 if contract.task == "binary" else code]) for code in codes]
+
+
+def _histogram(axes, values, of_all, colour, label, density=True):
+    if _is_numeric(of_all) and of_all.notna().any():
+        bins = np.histogram_bin_edges(of_all.dropna().astype(float), bins=30)
+        axes.hist(values.dropna().astype(float), bins=bins, color=colour, alpha=0.55, density=density, label=label)
+    else:
+        shares = values.value_counts(normalize=density).reindex(of_all.value_counts().index[:8], fill_value=0)
+        axes.barh(shares.index.astype(str).str.slice(0, 18), shares, color=colour, alpha=0.55, label=label)
+
+
+def _bars(axes, values):
+    counts = values.value_counts()[:12]
+    bars = axes.barh([str(value) for value in counts.index], counts, color=_colours(len(counts)))
+    axes.bar_label(bars, [f" {count}  ({count / len(values):.1%})" for count in counts])
+    axes.set(xlabel="rows", xlim=(0, counts.max() * 1.3))
+
+
+def _is_numeric(values):
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def _colours(count):
+    return [COLOURS[number % len(COLOURS)] for number in range(count)]
+
+
+def _figure(width, height, columns=1):
+    # No pyplot: its list of open figures would grow in a worker that runs notebook after notebook.
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(ncols=columns)
+
+
+def _grid(names):
+    shown = [*names][:SHOWN]
+    across = min(4, len(shown))
+    down = -(-len(shown) // across)
+    figure = Figure(figsize=(2.7 * across, 2 * down + 0.4), layout="constrained")
+    flat = figure.subplots(down, across, squeeze=False).ravel()
+    for unused in flat[len(shown) :]:
+        unused.set_axis_off()
+    return figure, dict(zip(shown, flat, strict=False))

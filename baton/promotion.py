@@ -1,0 +1,58 @@
+"""Whether a challenger takes the champion's place: both judged as registered, on the frozen holdout."""
+
+import dataclasses
+
+import pandas as pd
+
+from baton import evaluation, registry
+
+DRAWS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """The decision, its reason, and a table of scores on the holdout: one row each for who was judged, with intervals."""
+
+    promote: bool
+    reason: str
+    metric: str
+    scores: pd.DataFrame
+
+    def metrics(self) -> dict[str, float]:
+        """The scores as MLflow metrics."""
+        return {f"holdout/{who}": float(value) for who, value in self.scores[self.metric].items()}
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self) | {"scores": self.scores.to_dict("index")}
+
+
+def judge(challenger: registry.Model, champion: registry.Model | None, holdout: pd.DataFrame, training_target: pd.Series) -> Verdict:
+    """Let challenger and champion predict the same raw holdout rows, and decide.
+
+    The challenger must score better than the champion; without one, better than a guess that looks at no feature.
+    Intervals are 95%, by bootstrap over holdout rows; `lead` is the challenger's distance to the row's score, paired.
+    """
+    contract = challenger.contract
+    truth = contract.encode(holdout[contract.target]).to_numpy()
+    named = {"challenger": challenger} | ({"champion": champion} if champion else {})
+    answers = dict(zip(named, registry.predict_all([*named.values()], holdout), strict=True))
+    answers["guess"] = evaluation.baseline(truth, contract, training_target)
+
+    rows = {}
+    for who, predictions in answers.items():
+        score, low, high = evaluation.interval(truth, predictions, contract.task, contract.metric, draws=DRAWS)
+        rows[who] = {"model": str(named.get(who, "no model")), contract.metric: score, "low": low, "high": high}
+        if who != "challenger":
+            lead = evaluation.interval(truth, answers["challenger"], contract.task, contract.metric, predictions, DRAWS)
+            rows[who] |= dict(zip(("lead", "lead_low", "lead_high"), lead, strict=True))
+    scores = pd.DataFrame(rows).T
+
+    rival = "champion" if champion else "guess"
+    lead, low, high = (float(scores.at[rival, column]) for column in ("lead", "lead_low", "lead_high"))
+    promote = lead > 0
+    said = (
+        f"{contract.metric} on {len(holdout)} holdout rows: challenger {scores.at['challenger', contract.metric]:.4f},"
+        f" {rival} {scores.at[rival, contract.metric]:.4f}; lead {lead:+.4f} (95% interval {low:+.4f} to {high:+.4f})"
+    )
+    outcome = f"{challenger} becomes champion" if promote else f"the {rival} stays unbeaten" + (f": {champion} remains champion" if champion else "; there is no champion yet")
+    return Verdict(promote, f"{said}. So {outcome}.", contract.metric, scores)

@@ -1,0 +1,48 @@
+"""Run one saved model in this process, which has no other feature code: `python -m baton.runner '{"model": …}'`.
+
+Started by `registry.predict`, which says why. Reads raw rows from Parquet and leaves the predictions as .npy.
+"""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+
+
+def load(folder: Path):
+    """Load a model from its folder, its own feature code before any other, and no type that isn't trusted."""
+    import skops.io
+
+    from baton.registry import trusted_types
+
+    code = folder / "code"
+    sys.path.insert(0, str(code))
+    trusted = {name for file in [None, *code.glob("*.py")] for name in trusted_types(file and str(file))}
+    found = skops.io.get_untrusted_types(file=folder / "model.skops")
+    if unknown := sorted(set(found) - trusted):
+        raise SystemExit(f"{folder / 'model.skops'} holds types that are not trusted: {', '.join(unknown)}")
+    return skops.io.load(folder / "model.skops", trusted=found)
+
+
+def probabilities(pipeline, rows, contract):
+    """Predict probabilities (rows, classes) in the order of the contract's labels, or numbers (rows,)."""
+    if contract.task == "regression":
+        return pipeline.predict(rows)
+    order = [list(pipeline.classes_).index(label) for label in contract.labels]
+    return pipeline.predict_proba(rows)[:, order]
+
+
+def main(model: str, rows: str, predictions: str) -> None:
+    import numpy as np
+    import pandas as pd
+
+    from baton import registry
+
+    warnings.simplefilter("ignore")
+    pipeline = load(Path(model))
+    contract = registry.open_model(Path(model)).contract
+    np.save(predictions, probabilities(pipeline, pd.read_parquet(rows), contract))
+
+
+if __name__ == "__main__":
+    main(**json.loads(sys.argv[1]))

@@ -1,0 +1,155 @@
+"""The tournament: PyCaret fits a candidate fold by fold; what is kept is plain scikit-learn.
+
+The only module that imports PyCaret. PyCaret's own preprocessing stays off: on pandas 2.2 and later it can pair rows
+with other rows' targets. One custom step, ours, prepares all columns within each fold.
+"""
+
+import contextlib
+import io
+import logging
+import time
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.model_selection import KFold, PredefinedSplit, StratifiedKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from baton import BatonError, evaluation
+from baton.contract import Contract
+
+# What Optuna improves. Not AUC for several classes: PyCaret scores that 0 wherever a fold lacks a rare class.
+TUNED_FOR = {"binary": "AUC", "multiclass": "MCC", "regression": "R2"}
+
+
+class Result(NamedTuple):
+    """What a tournament says of one candidate.
+
+    `scores` has a row a fold and a column a metric; `predictions` holds, for every training row, what the model that
+    did not see it predicted: probabilities (rows, classes) or numbers (rows,). `pycaret` is PyCaret's own table.
+    """
+
+    estimator: BaseEstimator
+    scores: pd.DataFrame
+    predictions: np.ndarray
+    pycaret: pd.DataFrame
+
+
+def play(
+    model: str, model_params: dict, tune: int, rows: pd.DataFrame, fold: pd.Series, target: pd.Series,
+    contract: Contract, prepare: TransformerMixin, seed: int,
+) -> Result:  # fmt: skip
+    """Cross-validate a candidate with PyCaret over the given folds and return its unfitted estimator and its scores.
+
+    `model` is a PyCaret id, or several joined by "+" for a blend (soft vote or mean). With `tune` > 0, Optuna's TPE
+    tries that many settings, over folds of its own; then the winner is scored over the given folds like all others.
+    """
+    coded = contract.encode(target)
+    with _quiet():
+        experiment = _experiment(rows, fold, coded, contract, prepare, seed)
+        recorder = _record_predictions(experiment, contract)
+        if "+" in model:
+            members = [experiment.create_model(part, cross_validation=False, verbose=False) for part in model.split("+")]
+            recorder.clear()
+            estimator = experiment.blend_models(members, verbose=False)
+        elif tune:
+            tuned = _tune(experiment, model, model_params, tune, contract, seed)
+            recorder.clear()
+            estimator = experiment.create_model(tuned, verbose=False)
+        else:
+            estimator = experiment.create_model(model, verbose=False, **model_params)
+        table = experiment.pull()
+    predictions = _in_table_order(recorder, fold)
+    scores = evaluation.score_folds(coded.to_numpy(), predictions, fold.to_numpy(), contract.task)
+    return Result(clone(estimator), scores, predictions, table.drop(columns="recorded"))
+
+
+def assemble(estimator: BaseEstimator, features, prepare: TransformerMixin) -> Pipeline:
+    """Join the unfitted steps from raw rows to prediction into one scikit-learn pipeline, with no PyCaret in it."""
+    own = [(name, FunctionTransformer(getattr(features, name))) for name in ("clean", "derive")] if features else []
+    return Pipeline([*own, ("prepare", clone(prepare)), ("model", clone(estimator))])
+
+
+def refit(pipeline: Pipeline, rows: pd.DataFrame, target: pd.Series) -> tuple[Pipeline, dict[str, float]]:
+    """Fit on all training rows, raw, and measure what that cost.
+
+    Returns the fitted pipeline and its costs: `fit_seconds`, and `score_seconds` for 1,000 rows.
+    """
+    with _quiet():
+        started = time.perf_counter()
+        pipeline.fit(rows, target)
+        fitted = time.perf_counter()
+        sample = rows.sample(1000, replace=True, random_state=0)
+        started_scoring = time.perf_counter()
+        pipeline.predict(sample)
+        scored = time.perf_counter() - started_scoring
+    return pipeline, {"fit_seconds": fitted - started, "score_seconds": scored}
+
+
+def _experiment(rows, fold, coded, contract, prepare, seed):
+    if contract.task == "regression":
+        from pycaret.regression import RegressionExperiment as Experiment
+    else:
+        from pycaret.classification import ClassificationExperiment as Experiment
+    # PyCaret wants a test split of its own and we have none to give: it is handed two training rows twice, and never
+    # asked about them. All rows are its training rows.
+    data = rows.assign(**{contract.target: coded}).reset_index(drop=True)
+    experiment = Experiment()
+    experiment.setup(
+        data, target=contract.target, test_data=data.tail(2).copy(), index=False, preprocess=False,
+        custom_pipeline=[("prepare", clone(prepare))], fold_strategy=PredefinedSplit(fold.to_numpy()),
+        session_id=seed, n_jobs=1, memory=False, html=False, verbose=False, system_log=False, log_experiment=False,
+    )  # fmt: skip
+    return experiment
+
+
+def _tune(experiment, model: str, model_params: dict, trials: int, contract: Contract, seed: int) -> BaseEstimator:
+    """Search for better settings over three folds of their own, so that the folds that judge did not choose them."""
+    splitter = (KFold if contract.task == "regression" else StratifiedKFold)(3, shuffle=True, random_state=seed + 1)
+    start = experiment.create_model(model, cross_validation=False, verbose=False, **model_params)
+    return experiment.tune_model(
+        start, fold=splitter, n_iter=trials, optimize=TUNED_FOR[contract.task], search_library="optuna",
+        search_algorithm="tpe", choose_better=True, verbose=False, tuner_verbose=False,
+    )  # fmt: skip
+
+
+def _record_predictions(experiment, contract: Contract) -> list[np.ndarray]:
+    """Keep what each fold's model predicts, as PyCaret scores it: asking again would fit every fold a second time."""
+    recorded = []
+
+    def record(truth, predicted, **_):
+        predicted = np.asarray(predicted, dtype=float)
+        # Of two classes PyCaret hands over the positive one's probability alone.
+        recorded.append(np.column_stack([1 - predicted, predicted]) if contract.task == "binary" else predicted)
+        return 0.0
+
+    # PyCaret's regressions read "pred" by themselves, and refuse to be told so.
+    read = {} if contract.task == "regression" else {"target": "pred_proba"}
+    experiment.add_metric("recorded", "recorded", record, **read)
+    return recorded
+
+
+def _in_table_order(recorded: list[np.ndarray], fold: pd.Series) -> np.ndarray:
+    """Put the predictions, recorded fold after fold, back where their rows stand."""
+    numbers, counts = np.unique(fold, return_counts=True)
+    if [len(part) for part in recorded] != counts.tolist():
+        raise BatonError(
+            f"PyCaret scored {[len(part) for part in recorded]} rows fold by fold, where the folds have {counts.tolist()}:"
+            " the model could not be fitted or asked for probabilities in some fold"
+        )
+    ordered = np.empty((len(fold), *recorded[0].shape[1:]))
+    for number, part in zip(numbers, recorded, strict=True):
+        ordered[fold.to_numpy() == number] = part
+    return ordered
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Silence what the libraries say of each of a hundred fits; their errors still come through."""
+    logging.getLogger("pycaret").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,172 @@
+"""Experiments in MLflow: one parent run for a training, one child for each candidate.
+
+Every function that writes takes the parent's id and does nothing where it is None: that is all `track: false` is.
+"""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from baton import BatonError, config
+
+
+def resolve_uri(uri: str) -> str:
+    """Anchor a relative SQLite file at the project, so that every task means the same store wherever it was started."""
+    prefix = "sqlite:///"
+    if uri.startswith("file:") or "://" not in uri and not uri.startswith("databricks"):
+        raise BatonError(f"mlflow_tracking_uri {uri!r}: MLflow keeps no runs in plain folders; use sqlite:///mlflow.db")
+    return prefix + str(config.resolve(uri.removeprefix(prefix))) if uri.startswith(prefix) else uri
+
+
+def connect(uri: str):
+    """Point MLflow at the store and return its client. The first call of all creates the store."""
+    import mlflow
+
+    resolved = resolve_uri(uri)
+    # A hook runs in a fresh process, or in one that another pipeline has used: never trust what was set before.
+    mlflow.set_tracking_uri(resolved)
+    mlflow.set_registry_uri(resolved)
+    # Progress bars of artifact copies would be written into every notebook.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    try:
+        return mlflow.MlflowClient(resolved)
+    except Exception as error:
+        raise BatonError(f"mlflow_tracking_uri {uri!r}: the store can't be opened: {error}") from error
+
+
+def start_training(track: bool, uri: str, name: str, tags: dict, table: pd.DataFrame, source: str) -> str | None:
+    """Open the parent run of a training and return its id; None if `track` is false.
+
+    This also creates the store, before the candidates fan out: two processes that open a new one at once break it.
+    """
+    if not track:
+        return None
+    import mlflow
+
+    client = connect(uri)
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        local = resolve_uri(uri).startswith("sqlite:///")
+        where = (config.ROOT / "mlruns" / name).as_uri() if local else None
+        experiment = client.create_experiment(name, artifact_location=where)
+    elif found.lifecycle_stage == "deleted":
+        raise BatonError(f"the MLflow experiment {name!r} was deleted: `mlflow experiments restore -x {found.experiment_id}`, or change name in env.yaml")  # fmt: skip
+    else:
+        experiment = found.experiment_id
+    with mlflow.start_run(experiment_id=experiment, run_name=time.strftime("training %Y-%m-%d %H:%M"), tags=_tags(tags)) as run:
+        mlflow.log_input(_dataset(table, source, name), context="training")
+        return run.info.run_id
+
+
+def log_candidate(
+    parent: str | None, uri: str, candidate: str, *, params: dict, metrics: dict, tags: dict, figures: dict,
+    tables: dict, table: pd.DataFrame, source: str, model: dict, started: float,
+) -> tuple[str | None, str | None]:  # fmt: skip
+    """File a candidate as a child of the training run; return its run id and its model's URI.
+
+    `model` is what `registry.model_arguments` gives; `started` is the time.time() its fitting began.
+    A run that could not be written whole ends as FAILED.
+    """
+    if parent is None:
+        return None, None
+    import mlflow
+
+    from baton import registry
+
+    client = connect(uri)
+    own = _tags(tags | {"candidate": candidate, "mlflow.parentRunId": parent, "mlflow.runName": candidate})
+    created = client.create_run(_experiment_of(client, parent), start_time=int(started * 1000), tags=own)
+    with mlflow.start_run(run_id=created.info.run_id):
+        mlflow.log_params(params)
+        mlflow.log_metrics({key: value for key, value in metrics.items() if value == value})
+        mlflow.log_input(_dataset(table, source, candidate), context="training")
+        for name, figure in figures.items():
+            mlflow.log_figure(figure, f"figures/{name}.png")
+        for name, frame in tables.items():
+            mlflow.log_text(frame.to_csv(), f"tables/{name}.csv")
+        return created.info.run_id, registry.log(model)
+
+
+def log_failure(parent: str | None, uri: str, candidate: str, error: str, notebook: Path) -> None:
+    """Leave a FAILED run that says why the candidate failed, with its notebook as far as it got."""
+    if parent is None:
+        return
+    client = connect(uri)
+    experiment = _experiment_of(client, parent)
+    # A run that broke while it was being filed is there already, as FAILED: it only lacks the reason.
+    broken = client.search_runs(
+        [experiment], f"attributes.status = 'FAILED' AND tags.candidate = '{candidate}' AND tags.`mlflow.parentRunId` = '{parent}'"
+    )
+    unsaid = [run for run in broken if "error" not in run.data.tags]
+    own = _tags({"candidate": candidate, "mlflow.parentRunId": parent, "mlflow.runName": candidate})
+    run_id = (unsaid[0] if unsaid else client.create_run(experiment, tags=own)).info.run_id
+    client.set_tag(run_id, "error", error[:5000])
+    client.log_text(run_id, error, "error.txt")
+    if notebook.is_file():
+        client.log_artifact(run_id, str(notebook), "notebook")
+    client.set_terminated(run_id, "FAILED")
+
+
+def log_result(parent: str | None, uri: str, *, metrics: dict, tags: dict, figures: dict, tables: dict) -> None:
+    """Write the outcome of a training to its parent run."""
+    if parent is None:
+        return
+    import mlflow
+
+    client = connect(uri)
+    with mlflow.start_run(run_id=_existing(client, parent)):
+        mlflow.set_tags(tags)
+        mlflow.log_metrics(metrics)
+        for name, figure in figures.items():
+            mlflow.log_figure(figure, f"figures/{name}.png")
+        for name, frame in tables.items():
+            mlflow.log_text(frame.to_csv(), f"tables/{name}.csv")
+
+
+def file_report(run_id: str | None, uri: str, report: Path) -> None:
+    """Add a task's report to its run."""
+    if run_id is not None:
+        client = connect(uri)
+        client.log_artifact(_existing(client, run_id), str(report), "notebook")
+
+
+def git_commit() -> str:
+    """The commit the project stands at, "+changes" if it was edited since; "none" outside git."""
+    def git(*command):
+        return subprocess.run(["git", *command], cwd=config.ROOT, capture_output=True, text=True).stdout.strip()
+
+    commit = git("rev-parse", "--short", "HEAD")
+    return (commit + ("+changes" if git("status", "--porcelain") else "")) if commit else "none"
+
+
+def _tags(tags: dict) -> dict:
+    return {key: str(value) for key, value in ({"git_commit": git_commit()} | tags).items()}
+
+
+def _dataset(table: pd.DataFrame, source: str, name: str):
+    import warnings
+
+    import mlflow
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice about integers with holes: the model's signature has none
+        return mlflow.data.from_pandas(table, source=source, name=name)
+
+
+def _existing(client, run_id: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id).info.run_id
+    except MlflowException:
+        raise BatonError(
+            f"run {run_id}, which products/ remembers, is not in the MLflow store: the store was moved or deleted."
+            " Train anew with `ploomber build --force`."
+        ) from None
+
+
+def _experiment_of(client, run_id: str) -> str:
+    return client.get_run(_existing(client, run_id)).info.experiment_id

@@ -1,0 +1,50 @@
+"""What happens after a task: its report is filed with its run, and a failure leaves a trace that says why.
+
+Ploomber calls these in the process that ran the task; a notebook opened in Jupyter runs without them.
+"""
+
+import json
+from pathlib import Path
+
+import nbformat
+from ploomber.exceptions import DAGBuildEarlyStop
+
+from baton import tracking
+
+
+def file_report(task, product, params):
+    """Add the executed notebook, as HTML, to the run of its candidate, or else to the training's own."""
+    tracking.file_report(_run_id(task), params["mlflow_tracking_uri"], Path(str(product["html"])))
+
+
+def record_failure(task, product, params):
+    """Leave a FAILED run for a candidate that failed, with its error and its notebook as far as it got."""
+    notebook = Path(str(product["nb"]))
+    if "candidate" in params.to_dict():
+        training = _parent_run(task)
+        tracking.log_failure(training, params["mlflow_tracking_uri"], params["candidate"], _error_in(notebook), notebook)
+
+
+def stop_if_published(product):
+    """End the serving pipeline early, and say so, if this very batch has been scored and reported already."""
+    batch = json.loads(Path(str(product["batch"])).read_text())
+    if batch["published"]:
+        print(f"\nNothing has changed: batch {batch['batch']} of {batch['name']} was scored by version {batch['model_version']} from these {batch['rows']} rows.")
+        raise DAGBuildEarlyStop("already published")
+
+
+def _run_id(task) -> str | None:
+    own = task.product.to_json_serializable().get("candidate")
+    return json.loads(Path(own).read_text())["run_id"] if own else _parent_run(task)
+
+
+def _parent_run(task) -> str | None:
+    clean = task if task.name == "clean" else task.upstream["clean"]
+    return json.loads(Path(str(clean.product["training"])).read_text())["run_id"]
+
+
+def _error_in(notebook: Path) -> str:
+    """The last error a notebook shows, in one line, with the traceback below it."""
+    cells = nbformat.read(notebook, as_version=4).cells if notebook.is_file() else []
+    errors = [output for cell in cells for output in cell.get("outputs", []) if output.output_type == "error"]
+    return "\n".join([f"{errors[-1].ename}: {errors[-1].evalue}", *errors[-1].traceback]) if errors else "unknown"

@@ -1,0 +1,62 @@
+# %% [markdown]
+# # Clean
+# Read the table, agree on what it asks, and set the holdout aside before anyone has looked at a row.
+
+# %% tags=["parameters"]
+upstream = None
+product = None
+name = None
+train_data = None
+target = None
+id_columns = None
+task = None
+metric = None
+holdout = None
+folds = None
+seed = None
+track = None
+mlflow_tracking_uri = None
+
+# %%
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from baton import config, contract, split, tables, tracking
+
+table = tables.read_table(config.resolve(train_data))
+table.head()
+
+# %% [markdown]
+# **The contract** is what every model is promised: the question, and the kind of each raw column. It travels with
+# the registered model, and rows that come to be scored are held to it.
+
+# %%
+promised = contract.learn_contract(table, name, target, id_columns, task, metric)
+print(f"{promised.task}, because {promised.why}; candidates are chosen by {promised.metric}")
+pd.Series(promised.columns, name="kind").to_frame().assign(missing=table.isna().sum(), distinct=table.nunique())
+
+# %% [markdown]
+# **The holdout** is chosen by a hash of what identifies a row, so a row stays on its side when the table grows.
+# Candidates never see it; it judges the winner once, in `compare`. Equal rows always stay together.
+
+# %%
+training, judges, facts = split.separate(table, promised, holdout, folds, seed)
+pd.Series(facts, name="rows").to_frame()
+
+# %%
+training.groupby("fold")[promised.target].describe()
+
+# %% [markdown]
+# The run that all candidates of this training will be children of is opened here, while a single process is running.
+
+# %%
+tags = {"task": promised.task, "metric": promised.metric, "target": promised.target, "data_digest": tables.digest(table)}
+run_id = tracking.start_training(track, mlflow_tracking_uri, promised.name, tags, table, train_data)
+
+# %%
+training.to_parquet(product["train"])
+judges.to_parquet(product["holdout"])
+Path(product["contract"]).write_text(json.dumps(promised.to_dict(), indent=2))
+Path(product["training"]).write_text(json.dumps({"run_id": run_id, "train_data": train_data, **tags, **facts}, indent=2))

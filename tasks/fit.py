@@ -1,0 +1,77 @@
+# %% [markdown]
+# # Fit one candidate
+# Cross-validate it, fit it on all training rows, look at it, and file it. Every candidate of the grid runs through
+# this same notebook, over the same folds.
+
+# %% tags=["parameters"]
+upstream = ["clean", "features"]
+product = None
+candidate = None
+model = None
+model_params = None
+tune = None
+features = None
+seed = None
+mlflow_tracking_uri = None
+
+# %%
+import json
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from baton import config, contract, evaluation, figures, registry, tournament, tracking
+
+started = time.time()
+promised = contract.read_contract(upstream["clean"]["contract"])
+known = json.loads(Path(upstream["clean"]["training"]).read_text())
+training = pd.read_parquet(upstream["clean"]["train"])
+rows = pd.read_parquet(upstream["features"]["rows"])
+own = config.load_features(features)
+target, fold = training[promised.target], training["fold"]
+
+# %% [markdown]
+# **Cross-validation.** Each fold is predicted by a model that did not see it.
+
+# %%
+result = tournament.play(model, model_params, tune, rows, fold, target, promised, own.prepare(), seed)
+result.scores.agg(["mean", "std"]).T
+
+# %%
+result.estimator
+
+# %% [markdown]
+# **The model itself**: raw rows in, prediction out, fitted on all training rows.
+
+# %%
+pipeline = tournament.assemble(result.estimator, own, own.prepare())
+pipeline, costs = tournament.refit(pipeline, promised.rows(training), target)
+arguments = registry.model_arguments(pipeline, promised, promised.rows(training), target, features)
+costs["model_bytes"] = registry.save(Path(product["model"]), arguments)
+costs
+
+# %% [markdown]
+# **Its pictures** show the out-of-fold predictions, so they are as honest as the scores above.
+
+# %%
+drawn = figures.judge(promised.encode(target), result.predictions, promised)
+drawn["importance"] = figures.importance(pipeline, promised.rows(training), target, promised, seed)
+figures.show(drawn)
+
+# %% [markdown]
+# **Filed** as one run of the training's, with all of the above.
+
+# %%
+run_id, model_uri = tracking.log_candidate(
+    known["run_id"], mlflow_tracking_uri, candidate, started=started,
+    params={"model": model, "tune": tune, "seed": seed, **result.estimator.get_params(deep=False)},
+    metrics=evaluation.summary(result.scores) | costs,
+    tags={key: known[key] for key in ("task", "metric", "data_digest")},
+    figures=drawn, tables={"scores": result.scores}, model=arguments, table=training, source=known["train_data"],
+)  # fmt: skip
+
+# %%
+result.scores.to_csv(product["scores"])
+outcome = {"candidate": candidate, "model": model, "run_id": run_id, "model_uri": model_uri, "costs": costs}
+Path(product["candidate"]).write_text(json.dumps(outcome, indent=2))

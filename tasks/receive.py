@@ -1,0 +1,35 @@
+# %% [markdown]
+# # Receive
+# Read the rows that arrived, find the champion that will score them, and hold one to the contract of the other.
+
+# %% tags=["parameters"]
+upstream = None
+product = None
+name = None
+score_data = None
+batch = None
+mlflow_tracking_uri = None
+
+# %%
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from baton import config, registry, scoring, tables
+
+champion = registry.require_champion(str(name), mlflow_tracking_uri)
+table = tables.read_table(config.resolve(score_data))
+table.head()
+
+# %% [markdown]
+# The alias `champion` is resolved here, once: the rest of this run uses this version, whatever is crowned meanwhile.
+
+# %%
+received = scoring.receive(table, champion, str(batch), score_data)
+published = scoring.is_published(received)
+pd.Series(received.to_dict() | {"already published": published}, name="this batch").to_frame()
+
+# %%
+table.to_parquet(product["rows"])
+Path(product["batch"]).write_text(json.dumps(received.to_dict() | {"published": published}, indent=2))

@@ -1,0 +1,40 @@
+# %% [markdown]
+# # Report
+# What a person wants to know of last night's batch: how many rows, by which model, and what it said.
+
+# %% tags=["parameters"]
+upstream = ["score", "receive"]
+product = None
+
+# %%
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from baton import figures, scoring
+
+manifest = json.loads(Path(upstream["score"]["manifest"]).read_text())
+pd.Series(manifest, name="batch").to_frame()
+
+# %%
+predictions = pd.read_parquet(Path(upstream["score"]["manifest"]).parent)
+predictions.describe(include="all").T
+
+# %% [markdown]
+# **What did the model say?**
+
+# %%
+figures.predictions(predictions, manifest["positive_class"])
+
+# %% [markdown]
+# **What came in?** The distribution of each column of this batch.
+
+# %%
+figures.columns(pd.read_parquet(upstream["receive"]["rows"]))
+
+# %% [markdown]
+# **The rows to look at first**: the most and the least certain.
+
+# %%
+scoring.extremes(predictions)
