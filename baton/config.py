@@ -1,6 +1,8 @@
 """What `env.yaml` and the grid may say, checked before any work starts."""
 
 import difflib
+import importlib.util
+import sys
 import types
 import typing
 from pathlib import Path
@@ -68,28 +70,29 @@ class Settings(pydantic.BaseModel):
         return value
 
 
-def check_settings(values: dict) -> None:
-    """Raise `BatonError` naming every key among these that is unknown or of the wrong kind."""
+def check_settings(values: dict, env_file: Path = ROOT / "env.yaml") -> None:
+    """Raise `BatonError` naming every setting that is of the wrong kind, and every key of `env.yaml` that is unknown."""
     known = [*Settings.model_fields]
-    unknown = [key for key in values if key not in known]
+    written = yaml.safe_load(env_file.read_text()) if env_file.is_file() else {}
+    unknown = [key for key in written if key not in known]
     complaints = [f"{key}: there is no such key{_did_you_mean(key, known)}" for key in unknown]
-    for key, value in values.items():
-        if key in unknown:
-            continue
-        try:
-            Settings.__pydantic_validator__.validate_assignment(Settings.model_construct(), key, value)
-        except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            said = first["msg"].removeprefix("Value error, ")
-            complaints.append(f"{key}: {said[0].lower()}{said[1:]} (it is {value!r})")
+    try:
+        Settings(**values)
+    except pydantic.ValidationError as error:
+        for found in error.errors():
+            key, said = found["loc"][0], found["msg"].removeprefix("Value error, ")
+            complaints.append(f"{key}: {said[0].lower()}{said[1:]} (it is {values.get(key)!r})")
     if complaints:
         raise BatonError("env.yaml, or an --env-- option, needs mending:\n  " + "\n  ".join(complaints))
 
 
-def check_candidate(candidate: str, model: str, model_params: dict, tune: int) -> None:
-    """Raise `BatonError` if an entry of the grid in `pipeline.yaml` names a model that does not exist."""
+def check_candidate(params: dict) -> None:
+    """Raise `BatonError` if a task is a candidate of the grid, and names a model that does not exist."""
+    if "candidate" not in params:
+        return
+    model, model_params, tune = (params.get(key) for key in ("model", "model_params", "tune"))
     known = sorted(MODELS_FOR_CLASSES | MODELS_FOR_NUMBERS)
-    where = f"pipeline.yaml, grid, candidate {candidate!r}"
+    where = f"pipeline.yaml, grid, candidate {params['candidate']!r}"
     for model_id in str(model).split("+"):
         if model_id not in known:
             guess = _did_you_mean(model_id, known)
@@ -99,22 +102,7 @@ def check_candidate(candidate: str, model: str, model_params: dict, tune: int) -
     if not isinstance(tune, int) or isinstance(tune, bool) or tune < 0:
         raise BatonError(f"{where}: tune must be a number of trials, 0 for none (it is {tune!r})")
     if "+" in str(model) and (model_params or tune):
-        raise BatonError(f"{where}: a blend takes no model_params and is not tuned; tune or set its members instead")
-
-
-def check_pipeline(tasks: dict[str, dict], env_file: Path = ROOT / "env.yaml") -> None:
-    """Check all that is known before the first task runs: `env.yaml` as written, and every task's parameters.
-
-    `tasks` maps each task's name to its parameters, as Ploomber has them after `--env--` options were applied.
-    """
-    written = yaml.safe_load(env_file.read_text()) if env_file.is_file() else {}
-    given = {key: value for params in tasks.values() for key, value in params.items() if key in Settings.model_fields}
-    # A key that holds a {{placeholder}} is Ploomber's to fill: what it became stands among the parameters.
-    plain = {key: value for key, value in written.items() if not ("{{" in str(value) and key in Settings.model_fields)}
-    check_settings(plain | given)
-    for params in tasks.values():
-        if "candidate" in params:
-            check_candidate(*(params.get(key) for key in ("candidate", "model", "model_params", "tune")))
+        raise BatonError(f"{where}: a blend takes no model_params and no tune; it blends its members as they are")
 
 
 def column_names(value) -> list[str]:
@@ -131,15 +119,15 @@ def load_features(path: str | None) -> types.ModuleType | None:
     """
     if path is None:
         return None
-    import importlib
-    import sys
-
-    file = (ROOT / path).resolve()
+    file = resolve(path)
     if not file.is_file():
         raise BatonError(f"{path}: there is no such file. Set features in env.yaml to your feature file, or to none.")
-    if str(file.parent) not in sys.path:
-        sys.path.insert(0, str(file.parent))
-    return importlib.import_module(file.stem)
+    if file.stem not in sys.modules:
+        # By its path: a kernel started in tasks/ would find the notebook of the same name first.
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        sys.modules[file.stem] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[file.stem])
+    return sys.modules[file.stem]
 
 
 def resolve(path: str) -> Path:

@@ -142,23 +142,23 @@ def choose(ranking: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
     )
 
 
-def interval(truth, predictions, task: str, metric: str, rival=None, draws: int = 1000, seed: int = 0):
-    """Bootstrap a 95% interval of a score over rows, or of its lead over a rival's on the same rows.
+def bootstrap(truth: np.ndarray, rivals: dict[str, np.ndarray], task: str, metric: str, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Score several predictions of the same rows again and again, each time on rows drawn anew with replacement.
 
-    Returns (estimate, low, high). Each draw takes the same rows for both, so a lead is paired. A lead is above zero
-    where the predictions are better, whichever way the metric runs.
+    One row a draw, one column a rival. A draw takes the same rows for all, so differences between columns are paired.
     """
-    truth, predictions = np.asarray(truth), np.asarray(predictions)
-    sign = 1 if METRICS[metric].higher_is_better else -1
-
-    def estimate(rows):
-        own = score(truth[rows], predictions[rows], task, metric)[metric]
-        return own if rival is None else sign * (own - score(truth[rows], np.asarray(rival)[rows], task, metric)[metric])
-
+    truth = np.asarray(truth)
     generator = np.random.default_rng(seed)
-    drawn = [estimate(generator.integers(0, len(truth), len(truth))) for _ in range(draws)]
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return estimate(np.arange(len(truth))), float(low), float(high)
+    drawn = [generator.integers(0, len(truth), len(truth)) for _ in range(draws)]
+    return pd.DataFrame(
+        {who: [score(truth[rows], predictions[rows], task, metric)[metric] for rows in drawn] for who, predictions in rivals.items()}
+    )
+
+
+def interval(draws: pd.Series) -> tuple[float, float]:
+    """The 95% percentile interval of bootstrap draws; a draw without a score (one class only) is left out."""
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def baseline(truth, contract: Contract, training_target: pd.Series) -> np.ndarray:

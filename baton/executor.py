@@ -4,10 +4,13 @@ Named in `pipeline.yaml`. Ploomber's own parallel executor polls without pause, 
 clears the terminal, and prints a traceback for every mistake.
 """
 
+import contextlib
+import importlib
 import logging
 import multiprocessing
 import os
 import time
+import warnings
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
@@ -25,18 +28,25 @@ DONE = {TaskStatus.Executed, TaskStatus.Skipped}
 class Parallel(Executor):
     """Run what is outdated in `processes` workers (default: one a core), which are kept, so libraries load once each.
 
-    A failed task stops what depends on it and nothing else. `start_method` is multiprocessing's; by default the
-    platform's own.
+    A failed task stops what depends on it and nothing else. `settings` holds what `env.yaml` and the command line say,
+    to be checked before the first task. `preload` names slow modules that workers with nothing to do yet import
+    meanwhile. `start_method` is multiprocessing's; by default the platform's own.
     """
 
-    def __init__(self, processes: int | None = None, start_method: str | None = None):
+    def __init__(self, settings: dict, processes: int | None = None, preload=(), start_method: str | None = None):
+        self.settings = settings
         self.processes = processes or os.cpu_count()
+        self.preload = preload
         self.start_method = start_method
+        # Ploomber warns of each parameter that no cell names; those that make a task rerun or that a hook reads are such.
+        warnings.filterwarnings("ignore", r"\s*These parameters are not used in the task's source code")
 
     def __call__(self, dag, show_progress):
         super().__call__(dag)
         try:
-            config.check_pipeline({task.name: task.params.to_dict() for task in dag.values()})
+            config.check_settings(self.settings)
+            for task in dag.values():
+                config.check_candidate(task.params.to_dict())
         except BatonError as mistake:
             raise DAGBuildError(f"\nNothing was run.\n{mistake}") from None
 
@@ -45,11 +55,14 @@ class Parallel(Executor):
             print("Everything is up to date: no code, parameter or input has changed. (--force builds all the same)")
             return []
         context = multiprocessing.get_context(self.start_method)
-        reports, failures, running = [], {}, {}
-        with ProcessPoolExecutor(self.processes, context, initializer=_prepare_worker) as pool:
+        reports, failures, running, idle = [], {}, {}, min(self.processes, total)
+        with ProcessPoolExecutor(self.processes, context, initializer=_prepare_worker) as pool, _ended_at_once():
             while True:
                 for task in [task for task in dag.values() if task.exec_status in READY and task not in running.values()]:
                     running[pool.submit(_build, task)] = task
+                for _ in range(idle - len(running)):
+                    pool.submit(_import, self.preload)
+                idle = 0  # once: later, a worker that has nothing to do has nothing to come either
                 if not running:
                     break
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -62,7 +75,7 @@ class Parallel(Executor):
                     if note == STOPPED:
                         raise DAGBuildEarlyStop(note)
         if failures:
-            raise DAGBuildError(_explain(failures, dag))
+            raise DAGBuildError(_explain(failures, reports, dag))
         return reports
 
     def _settle(self, task, future: Future, failures: dict):
@@ -85,12 +98,27 @@ class Parallel(Executor):
 STOPPED = "needs no more"
 
 
+@contextlib.contextmanager
+def _ended_at_once():
+    """End the workers when all is done, or given up: left alone, each tidies up every notebook it ran, for seconds."""
+    try:
+        yield
+    finally:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+
+
 def _prepare_worker():
     # One worker a core already: threads within a worker would only fight over it.
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     # Ploomber logs each error with its traceback as it happens; the build's last message says it once.
     logging.getLogger("ploomber").addHandler(logging.NullHandler())
+
+
+def _import(modules):
+    for module in modules:
+        importlib.import_module(module)
 
 
 def _build(task):
@@ -115,11 +143,12 @@ def _message(error: Exception) -> str:
     return _format.exception(error)
 
 
-def _explain(failures: dict[str, str], dag) -> str:
+def _explain(failures: dict[str, str], reports: list, dag) -> str:
     stopped = [task.name for task in dag.values() if task.exec_status == TaskStatus.Aborted]
     lines = [f"\n{len(failures)} of {len(dag)} tasks failed.\n"]
     lines += [f"{name}: {message}\n" for name, message in failures.items()]
     if stopped:
         lines.append(f"Not run, because they depend on that: {', '.join(stopped)}.")
-    lines.append("All others are kept: the next build runs only what is missing.")
+    if reports:
+        lines.append("What was done is kept: the next build runs only what is missing.")
     return "\n".join(lines)

@@ -1,5 +1,8 @@
 """Every picture Baton draws. Each function returns a matplotlib figure and leaves nothing open."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -142,12 +145,16 @@ def predictions(table: pd.DataFrame, positive) -> Figure:
     return figure
 
 
-def show(figures: dict[str, Figure]) -> None:
-    """Display figures below a notebook's cell, one under the other."""
-    from IPython.display import display
+def save(figures: dict[str, Figure], folder: str | Path) -> None:
+    """Write each figure to `<folder>/<name>.png`, and show it below a notebook's cell: drawn once, used twice."""
+    from IPython.display import Image, display
 
-    for figure in figures.values():
-        display(figure)
+    folder = Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=90)
+        display(Image(folder / f"{name}.png"))
 
 
 def _confusion(truth, predictions, contract):

@@ -6,9 +6,6 @@ import pandas as pd
 
 from baton import evaluation, registry
 
-DRAWS = 1000
-
-
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """The decision, its reason, and a table of scores on the holdout: one row each for who was judged, with intervals."""
@@ -38,21 +35,23 @@ def judge(challenger: registry.Model, champion: registry.Model | None, holdout: 
     answers = dict(zip(named, registry.predict_all([*named.values()], holdout), strict=True))
     answers["guess"] = evaluation.baseline(truth, contract, training_target)
 
+    metric, sign = contract.metric, 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
+    scored = {who: evaluation.score(truth, predictions, contract.task, metric)[metric] for who, predictions in answers.items()}
+    draws = evaluation.bootstrap(truth, answers, contract.task, metric)
     rows = {}
-    for who, predictions in answers.items():
-        score, low, high = evaluation.interval(truth, predictions, contract.task, contract.metric, draws=DRAWS)
-        rows[who] = {"model": str(named.get(who, "no model")), contract.metric: score, "low": low, "high": high}
-        if who != "challenger":
-            lead = evaluation.interval(truth, answers["challenger"], contract.task, contract.metric, predictions, DRAWS)
-            rows[who] |= dict(zip(("lead", "lead_low", "lead_high"), lead, strict=True))
+    for who, own in scored.items():
+        lead = sign * (scored["challenger"] - own)
+        bounds = evaluation.interval(draws[who]), evaluation.interval(sign * (draws["challenger"] - draws[who]))
+        values = [str(named.get(who, "no model")), own, *bounds[0], lead, *bounds[1]]
+        rows[who] = dict(zip(["model", metric, "low", "high", "lead", "lead_low", "lead_high"], values, strict=True))
     scores = pd.DataFrame(rows).T
 
     rival = "champion" if champion else "guess"
     lead, low, high = (float(scores.at[rival, column]) for column in ("lead", "lead_low", "lead_high"))
     promote = lead > 0
     said = (
-        f"{contract.metric} on {len(holdout)} holdout rows: challenger {scores.at['challenger', contract.metric]:.4f},"
-        f" {rival} {scores.at[rival, contract.metric]:.4f}; lead {lead:+.4f} (95% interval {low:+.4f} to {high:+.4f})"
+        f"{metric} on {len(holdout)} holdout rows: challenger {scored['challenger']:.4f},"
+        f" {rival} {scored[rival]:.4f}; lead {lead:+.4f} (95% interval {low:+.4f} to {high:+.4f})"
     )
     outcome = f"{challenger} becomes champion" if promote else f"the {rival} stays unbeaten" + (f": {champion} remains champion" if champion else "; there is no champion yet")
-    return Verdict(promote, f"{said}. So {outcome}.", contract.metric, scores)
+    return Verdict(promote, f"{said}. So {outcome}.", metric, scores)

@@ -8,7 +8,10 @@ never loaded here: `predict` starts a fresh interpreter, which finds the version
 """
 
 import concurrent.futures
+import contextlib
+import io
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -84,12 +87,10 @@ def trusted_types(features: str | None) -> list[str]:
 
 def save(path: Path, arguments: dict) -> int:
     """Save a model as it would be registered, without a tracking store; return the size of its file in bytes."""
-    import shutil
-
     import mlflow.sklearn
 
     shutil.rmtree(path, ignore_errors=True)
-    with _explained(arguments), _quiet_mlflow():
+    with _quiet(arguments["sk_model"].steps):
         mlflow.sklearn.save_model(path=str(path), **arguments)
     return (path / "model.skops").stat().st_size
 
@@ -98,7 +99,7 @@ def log(arguments: dict) -> str:
     """Log a model to the active run; return its URI."""
     import mlflow.sklearn
 
-    with _explained(arguments), _quiet_mlflow():
+    with _quiet(arguments["sk_model"].steps):
         return mlflow.sklearn.log_model(name="model", **arguments).model_uri
 
 
@@ -152,7 +153,7 @@ def register(name: str, model_uri: str, run_id: str, description: str, tags: dic
 
     client = tracking.connect(tracking_uri)
     earlier = [found for found in client.search_model_versions(f"name='{name}'") if found.run_id == run_id]
-    with _quiet_mlflow():
+    with _quiet():
         made = earlier[0] if earlier else mlflow.register_model(model_uri, name, tags={k: str(v) for k, v in tags.items()})
     client.update_model_version(name, made.version, description)
     return version_of(name, made.version, tracking_uri)
@@ -201,26 +202,17 @@ def predict_all(models: list[Model], table: pd.DataFrame) -> list[np.ndarray]:
         return [*pool.map(lambda model: predict(model, model.contract.rows(table)), models)]
 
 
-class _explained:
-    """Say what to do about a type that skops doesn't trust."""
-
-    def __init__(self, arguments: dict):
-        self.steps = [name for name, _ in arguments["sk_model"].steps]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, _):
-        if error is not None and "ntrusted" in str(error):
-            raise BatonError(
-                f"the model (steps {', '.join(self.steps)}) holds types that are not trusted: {error}. If you trust them,"
-                " add them to TRUSTED_TYPES in baton/registry.py"
-            ) from error
-
-
-class _quiet_mlflow(warnings.catch_warnings):
-    """Keep MLflow's advice on schemas and files out of the notebooks."""
-
-    def __enter__(self):
-        super().__enter__()
+@contextlib.contextmanager
+def _quiet(steps=()):
+    """Keep MLflow's advice out of the notebooks, and say what to do about a type that skops doesn't trust."""
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
+        try:
+            yield
+        except Exception as error:
+            if "ntrusted" not in str(error):
+                raise
+            raise BatonError(
+                f"the model (steps {', '.join(name for name, _ in steps)}) holds types that are not trusted: {error}."
+                " If you trust them, add them to TRUSTED_TYPES in baton/registry.py"
+            ) from error

@@ -7,10 +7,12 @@ with other rows' targets. One custom step, ours, prepares all columns within eac
 import contextlib
 import io
 import logging
+import os
 import time
 import warnings
 from typing import NamedTuple
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -20,6 +22,11 @@ from sklearn.preprocessing import FunctionTransformer
 
 from baton import BatonError, evaluation
 from baton.contract import Contract
+
+os.environ.setdefault("PYCARET_CUSTOM_LOGGING_PATH", os.devnull)  # else it leaves a logs.log wherever it starts
+with matplotlib.rc_context():  # to import PyCaret restyles every plot of the process
+    from pycaret.classification import ClassificationExperiment
+    from pycaret.regression import RegressionExperiment
 
 # What Optuna improves. Not AUC for several classes: PyCaret scores that 0 wherever a fold lacks a rare class.
 TUNED_FOR = {"binary": "AUC", "multiclass": "MCC", "regression": "R2"}
@@ -90,14 +97,10 @@ def refit(pipeline: Pipeline, rows: pd.DataFrame, target: pd.Series) -> tuple[Pi
 
 
 def _experiment(rows, fold, coded, contract, prepare, seed):
-    if contract.task == "regression":
-        from pycaret.regression import RegressionExperiment as Experiment
-    else:
-        from pycaret.classification import ClassificationExperiment as Experiment
     # PyCaret wants a test split of its own and we have none to give: it is handed two training rows twice, and never
     # asked about them. All rows are its training rows.
     data = rows.assign(**{contract.target: coded}).reset_index(drop=True)
-    experiment = Experiment()
+    experiment = RegressionExperiment() if contract.task == "regression" else ClassificationExperiment()
     experiment.setup(
         data, target=contract.target, test_data=data.tail(2).copy(), index=False, preprocess=False,
         custom_pipeline=[("prepare", clone(prepare))], fold_strategy=PredefinedSplit(fold.to_numpy()),

@@ -3,6 +3,7 @@
 Every function that writes takes the parent's id and does nothing where it is None: that is all `track: false` is.
 """
 
+import logging
 import os
 import subprocess
 import time
@@ -29,8 +30,9 @@ def connect(uri: str):
     # A hook runs in a fresh process, or in one that another pipeline has used: never trust what was set before.
     mlflow.set_tracking_uri(resolved)
     mlflow.set_registry_uri(resolved)
-    # Progress bars of artifact copies would be written into every notebook.
+    # Its progress bars and advice would be written into every notebook; its errors are raised, not logged.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
     try:
         return mlflow.MlflowClient(resolved)
     except Exception as error:
@@ -62,12 +64,12 @@ def start_training(track: bool, uri: str, name: str, tags: dict, table: pd.DataF
 
 
 def log_candidate(
-    parent: str | None, uri: str, candidate: str, *, params: dict, metrics: dict, tags: dict, figures: dict,
+    parent: str | None, uri: str, candidate: str, *, params: dict, metrics: dict, tags: dict, figures: str,
     tables: dict, table: pd.DataFrame, source: str, model: dict, started: float,
 ) -> tuple[str | None, str | None]:  # fmt: skip
     """File a candidate as a child of the training run; return its run id and its model's URI.
 
-    `model` is what `registry.model_arguments` gives; `started` is the time.time() its fitting began.
+    `figures` is a folder; `model` is what `registry.model_arguments` gives; `started` is the time.time() its fitting began.
     A run that could not be written whole ends as FAILED.
     """
     if parent is None:
@@ -83,8 +85,7 @@ def log_candidate(
         mlflow.log_params(params)
         mlflow.log_metrics({key: value for key, value in metrics.items() if value == value})
         mlflow.log_input(_dataset(table, source, candidate), context="training")
-        for name, figure in figures.items():
-            mlflow.log_figure(figure, f"figures/{name}.png")
+        mlflow.log_artifacts(figures, "figures")
         for name, frame in tables.items():
             mlflow.log_text(frame.to_csv(), f"tables/{name}.csv")
         return created.info.run_id, registry.log(model)

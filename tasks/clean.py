@@ -59,4 +59,6 @@ run_id = tracking.start_training(track, mlflow_tracking_uri, promised.name, tags
 training.to_parquet(product["train"])
 judges.to_parquet(product["holdout"])
 Path(product["contract"]).write_text(json.dumps(promised.to_dict(), indent=2))
-Path(product["training"]).write_text(json.dumps({"run_id": run_id, "train_data": train_data, **tags, **facts}, indent=2))
+outcome = {"run_id": run_id, "train_data": train_data, **tags, **facts}
+Path(product["training"]).write_text(json.dumps(outcome, indent=2))
+outcome

@@ -65,4 +65,6 @@ tracking.log_result(
 
 # %%
 leaderboard.to_csv(product["leaderboard"])
-Path(product["verdict"]).write_text(json.dumps({"winner": winner, "choice": reason, **verdict.to_dict()}, indent=2))
+outcome = {"winner": winner, "choice": reason, **verdict.to_dict()}
+Path(product["verdict"]).write_text(json.dumps(outcome, indent=2))
+outcome

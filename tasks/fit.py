@@ -57,7 +57,7 @@ costs
 # %%
 drawn = figures.judge(promised.encode(target), result.predictions, promised)
 drawn["importance"] = figures.importance(pipeline, promised.rows(training), target, promised, seed)
-figures.show(drawn)
+figures.save(drawn, product["figures"])
 
 # %% [markdown]
 # **Filed** as one run of the training's, with all of the above.
@@ -68,10 +68,11 @@ run_id, model_uri = tracking.log_candidate(
     params={"model": model, "tune": tune, "seed": seed, **result.estimator.get_params(deep=False)},
     metrics=evaluation.summary(result.scores) | costs,
     tags={key: known[key] for key in ("task", "metric", "data_digest")},
-    figures=drawn, tables={"scores": result.scores}, model=arguments, table=training, source=known["train_data"],
+    figures=product["figures"], tables={"scores": result.scores}, model=arguments, table=training, source=known["train_data"],
 )  # fmt: skip
 
 # %%
 result.scores.to_csv(product["scores"])
 outcome = {"candidate": candidate, "model": model, "run_id": run_id, "model_uri": model_uri, "costs": costs}
 Path(product["candidate"]).write_text(json.dumps(outcome, indent=2))
+outcome

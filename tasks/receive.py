@@ -14,8 +14,6 @@ mlflow_tracking_uri = None
 import json
 from pathlib import Path
 
-import pandas as pd
-
 from baton import config, registry, scoring, tables
 
 champion = registry.require_champion(str(name), mlflow_tracking_uri)
@@ -28,8 +26,10 @@ table.head()
 # %%
 received = scoring.receive(table, champion, str(batch), score_data)
 published = scoring.is_published(received)
-pd.Series(received.to_dict() | {"already published": published}, name="this batch").to_frame()
+published
 
 # %%
 table.to_parquet(product["rows"])
-Path(product["batch"]).write_text(json.dumps(received.to_dict() | {"published": published}, indent=2))
+outcome = received.to_dict() | {"published": published}
+Path(product["batch"]).write_text(json.dumps(outcome, indent=2))
+outcome

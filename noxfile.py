@@ -1,0 +1,82 @@
+# /// script
+# dependencies = ["nox>=2025.5.1", "uv>=0.9"]
+# ///
+"""Everything this project can be asked to do: `nox -l` lists it, `nox -s NAME` does it, making what it needs first."""
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "none"  # uv makes the two environments from uv.lock; nox only starts things in them
+nox.options.sessions = ["lint", "tests"]
+
+WORK = ".venv"  # trains, tests, and opens notebooks; what an editor finds by itself
+SERVE = ".venv-serve"  # what the nightly job needs, and nothing that trains
+
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true")}
+
+
+def make(session: nox.Session, folder: str) -> None:
+    groups = ["--no-default-groups"] if folder == SERVE else []
+    session.run(
+        sys.executable, "-m", "uv", "sync", "--locked", "--quiet", *groups, env={"UV_PROJECT_ENVIRONMENT": folder}, external=True
+    )  # fmt: skip
+
+
+def run(session: nox.Session, folder: str, program: str, *arguments: str) -> None:
+    programs = Path(folder, "Scripts" if os.name == "nt" else "bin").absolute()
+    session.run(str(programs / program), *arguments, env=QUIET, external=True)
+
+
+@nox.session
+def pipeline(session: nox.Session) -> None:
+    """Train, register the champion, score the new rows, and say where everything is."""
+    train(session)
+    score(session)
+    run(session, WORK, "python", "-m", "baton.cli")
+
+
+@nox.session
+def train(session: nox.Session) -> None:
+    """Build the training pipeline; options go behind --, as in: nox -s train -- --env--folds 10"""
+    make(session, WORK)
+    run(session, WORK, "ploomber", "build", *session.posargs)
+
+
+@nox.session
+def score(session: nox.Session) -> None:
+    """Build the serving pipeline in the small environment that has no PyCaret."""
+    make(session, SERVE)
+    run(session, SERVE, "ploomber", "build", "-e", "pipeline.serve.yaml", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the whole test suite; pytest's options go behind --."""
+    make(session, SERVE)
+    make(session, WORK)
+    run(session, WORK, "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and likely mistakes."""
+    make(session, WORK)
+    run(session, WORK, "ruff", "check")
+    run(session, WORK, "ruff", "format", "--check")
+
+
+@nox.session
+def ui(session: nox.Session) -> None:
+    """Open MLflow's pages on the local store, at http://127.0.0.1:5000."""
+    make(session, WORK)
+    run(session, WORK, "mlflow", "ui", "--backend-store-uri", "sqlite:///mlflow.db", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time the training pipeline against a hand-written script that does the same."""
+    make(session, WORK)
+    run(session, WORK, "python", "bench/train.py", *session.posargs)
