@@ -26,8 +26,10 @@ def make(session: nox.Session, folder: str) -> None:
 
 
 def run(session: nox.Session, folder: str, program: str, *arguments: str) -> None:
-    programs = Path(folder, "Scripts" if os.name == "nt" else "bin").absolute()
-    session.run(str(programs / program), *arguments, env=QUIET, external=True)
+    home = Path(folder).absolute()
+    programs = home / ("Scripts" if os.name == "nt" else "bin")
+    active = {"VIRTUAL_ENV": str(home), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    session.run(str(programs / program), *arguments, env=QUIET | active, external=True)
 
 
 @nox.session

@@ -44,7 +44,8 @@ def _auc(truth, probabilities, classes):
 
 
 def _log_loss(truth, probabilities, classes):
-    return sk.log_loss(truth, probabilities, labels=range(classes))
+    # A mean of several models' probabilities sums to 1 only up to rounding.
+    return sk.log_loss(truth, probabilities / probabilities.sum(axis=1, keepdims=True), labels=range(classes))
 
 
 METRICS = {

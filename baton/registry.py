@@ -67,9 +67,11 @@ def model_arguments(pipeline, contract: Contract, rows: pd.DataFrame, target: pd
     """What MLflow is told when a model is saved or logged. `rows` are raw features as `Contract.rows` gives them."""
     from mlflow.models import infer_signature
 
+    with _quiet():
+        signature = infer_signature(rows, target.head(100))
     return {
         "sk_model": pipeline,
-        "signature": infer_signature(rows, target.head(100)),
+        "signature": signature,
         "input_example": rows.head(3),
         "code_paths": [str(config.resolve(features))] if features else None,
         "skops_trusted_types": trusted_types(features),
@@ -152,6 +154,7 @@ def register(name: str, model_uri: str, run_id: str, description: str, tags: dic
     import mlflow
 
     client = tracking.connect(tracking_uri)
+    tracking.require_run(client, run_id)
     earlier = [found for found in client.search_model_versions(f"name='{name}'") if found.run_id == run_id]
     with _quiet():
         made = earlier[0] if earlier else mlflow.register_model(model_uri, name, tags={k: str(v) for k, v in tags.items()})

@@ -55,7 +55,7 @@ def play(
     tries that many settings, over folds of its own; then the winner is scored over the given folds like all others.
     """
     coded = contract.encode(target)
-    with _quiet():
+    with _quiet(), _blamed_on(model, model_params):
         experiment = _experiment(rows, fold, coded, contract, prepare, seed)
         recorder = _record_predictions(experiment, contract)
         if "+" in model:
@@ -106,6 +106,8 @@ def _experiment(rows, fold, coded, contract, prepare, seed):
         custom_pipeline=[("prepare", clone(prepare))], fold_strategy=PredefinedSplit(fold.to_numpy()),
         session_id=seed, n_jobs=1, memory=False, html=False, verbose=False, system_log=False, log_experiment=False,
     )  # fmt: skip
+    # PyCaret has rounded every number to float32, and made text categories: put the table back as the model will see it.
+    experiment.data = pd.concat([data, data.tail(2)]).set_axis(experiment.data.index)
     return experiment
 
 
@@ -147,6 +149,19 @@ def _in_table_order(recorded: list[np.ndarray], fold: pd.Series) -> np.ndarray:
     for number, part in zip(numbers, recorded, strict=True):
         ordered[fold.to_numpy() == number] = part
     return ordered
+
+
+@contextlib.contextmanager
+def _blamed_on(model: str, model_params: dict):
+    """Say of a model that can't be fitted which one it is and why; the notebook keeps the traceback."""
+    try:
+        yield
+    except BatonError:
+        raise
+    except Exception as error:
+        # PyCaret collects the errors of all folds; the last line is the reason, behind the name of its class.
+        why = (str(error).strip().splitlines() or [type(error).__name__])[-1].rpartition("Error: ")[2]
+        raise BatonError(f"model {model!r} with {model_params or 'its defaults'} can't be fitted: {why}") from error
 
 
 @contextlib.contextmanager

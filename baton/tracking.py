@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import time
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -33,6 +34,7 @@ def connect(uri: str):
     # Its progress bars and advice would be written into every notebook; its errors are raised, not logged.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")  # a signature's numbers are doubles
     try:
         return mlflow.MlflowClient(resolved)
     except Exception as error:
@@ -118,7 +120,7 @@ def log_result(parent: str | None, uri: str, *, metrics: dict, tags: dict, figur
     import mlflow
 
     client = connect(uri)
-    with mlflow.start_run(run_id=_existing(client, parent)):
+    with mlflow.start_run(run_id=require_run(client, parent)):
         mlflow.set_tags(tags)
         mlflow.log_metrics(metrics)
         for name, figure in figures.items():
@@ -131,7 +133,7 @@ def file_report(run_id: str | None, uri: str, report: Path) -> None:
     """Add a task's report to its run."""
     if run_id is not None:
         client = connect(uri)
-        client.log_artifact(_existing(client, run_id), str(report), "notebook")
+        client.log_artifact(require_run(client, run_id), str(report), "notebook")
 
 
 def git_commit() -> str:
@@ -148,16 +150,13 @@ def _tags(tags: dict) -> dict:
 
 
 def _dataset(table: pd.DataFrame, source: str, name: str):
-    import warnings
-
     import mlflow
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # advice about integers with holes: the model's signature has none
-        return mlflow.data.from_pandas(table, source=source, name=name)
+    return mlflow.data.from_pandas(table, source=source, name=name)
 
 
-def _existing(client, run_id: str) -> str:
+def require_run(client, run_id: str) -> str:
+    """Give back the id of a run that is in the store; raise `BatonError` if it is not."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -170,4 +169,4 @@ def _existing(client, run_id: str) -> str:
 
 
 def _experiment_of(client, run_id: str) -> str:
-    return client.get_run(_existing(client, run_id)).info.experiment_id
+    return client.get_run(require_run(client, run_id)).info.experiment_id

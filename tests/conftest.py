@@ -1,0 +1,100 @@
+"""A real project to test: a clone of this one, trained once by the README's own command, and copied for each test."""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from baton import config, contract, split, tables
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+PROGRAMS = Path(sys.executable).parent
+
+
+class Project:
+    """A folder with a whole project in it, and the programs of the environment the tests run in."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+
+    def run(self, program: str, *arguments: str, succeeds: bool = True, programs: Path = PROGRAMS) -> str:
+        """Run a program in the folder and return all it printed; its success must be as told."""
+        done = subprocess.run(
+            [str(programs / program), *arguments], cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONPATH": str(self.folder), "COLUMNS": "200"},
+        )  # fmt: skip
+        assert (done.returncode == 0) == succeeds, done.stdout
+        return done.stdout
+
+    def build(self, *arguments: str, **how) -> str:
+        return self.run("ploomber", "build", *arguments, **how)
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        text = (self.folder / name).read_text()
+        assert old in text
+        (self.folder / name).write_text(text.replace(old, new))
+
+    def keep_candidates(self, *names: str) -> None:
+        """Shrink the grid, where a test is not about the grid."""
+        lines = (self.folder / "pipeline.yaml").read_text().splitlines(keepends=True)
+        entry = re.compile(r"- \{candidate: \[(.+?)\]")
+        kept = [line for line in lines if not (found := entry.search(line)) or found[1] in names]
+        (self.folder / "pipeline.yaml").write_text("".join(kept))
+
+
+def copy_sources(folder: Path) -> Project:
+    """Copy what git would clone, with the edits that are not committed yet."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=config.ROOT, capture_output=True, text=True, check=True
+    )  # fmt: skip
+    for name in listed.stdout.splitlines():
+        if (config.ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(config.ROOT / name, folder / name)
+    return Project(folder)
+
+
+@pytest.fixture
+def fresh(tmp_path) -> Project:
+    """A project nothing was done in yet."""
+    return copy_sources(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def first_hour(tmp_path_factory) -> tuple[Project, str]:
+    """What a newcomer has after the first command of the README, and what it printed."""
+    project = copy_sources(tmp_path_factory.mktemp("first") / "project")
+    printed = project.run("nox", "-s", "pipeline")
+    return project, printed
+
+
+@pytest.fixture
+def trained(first_hour, tmp_path) -> Project:
+    """A copy of the trained project, to be spoiled by one test; its store is told of the move."""
+    old, new = first_hour[0].folder, tmp_path / "project"
+    shutil.copytree(old, new, ignore=shutil.ignore_patterns(".venv*", ".nox"), symlinks=True)
+    with sqlite3.connect(new / "mlflow.db") as store:
+        tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            for _, column, kind, *_ in store.execute(f"PRAGMA table_info('{table}')").fetchall():
+                if "CHAR" in kind.upper() or "TEXT" in kind.upper():
+                    store.execute(
+                        f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE "{column}" LIKE ?', (str(old), str(new), f"%{old}%")
+                    )  # fmt: skip
+    store.close()
+    return Project(new)
+
+
+@pytest.fixture(scope="session")
+def diabetes():
+    """The sample table as `clean` leaves it: (contract, raw training rows, their folds, their targets)."""
+    table = tables.read_table(config.ROOT / "data" / "diabetes_train.csv")
+    asked = contract.learn_contract(table, "diabetes", "Outcome", [], "auto", "auto")
+    training, _, _ = split.separate(table, asked, 0.2, 5, 7)
+    return asked, asked.rows(training), training["fold"], training["Outcome"]

@@ -1,0 +1,253 @@
+"""What env.yaml and the grid may say, and what is said back when they are wrong."""
+
+import importlib
+import re
+import sys
+
+import pytest
+import yaml
+
+from baton import BatonError, config, evaluation
+
+SHIPPED = yaml.safe_load((config.ROOT / "env.yaml").read_text().replace("{{now[:10]}}", "2026-11-21"))
+PIPELINES = ["pipeline.yaml", "pipeline.serve.yaml"]
+GRID = [
+    {key: values[0] for key, values in entry.items()}
+    for task in yaml.safe_load((config.ROOT / "pipeline.yaml").read_text())["tasks"]
+    for entry in task.get("grid", [])
+]
+
+
+def settings(**changed) -> dict:
+    return SHIPPED | changed
+
+
+def test_the_shipped_settings_are_valid_and_complete():
+    config.check_settings(SHIPPED)
+    assert set(SHIPPED) == set(config.Settings.model_fields)
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_each_pipeline_hands_every_setting_to_the_check(pipeline):
+    written = yaml.safe_load((config.ROOT / pipeline).read_text())["executor"]["settings"]
+    assert written == {key: f"{{{{{key}}}}}" for key in SHIPPED}
+
+
+@pytest.mark.parametrize("candidate", GRID, ids=lambda candidate: candidate["candidate"])
+def test_every_candidate_of_the_shipped_grid_is_valid(candidate):
+    config.check_candidate(candidate)
+    assert set(candidate) == {"candidate", "model", "model_params", "tune"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("name", "a b", "string should match pattern"),
+        ("name", "../a", "string should match pattern"),
+        ("name", True, "input should be a valid string"),
+        ("train_data", 3, "input should be a valid string"),
+        ("score_data", None, "input should be a valid string"),
+        ("target", None, "input should be a valid string"),
+        ("id_columns", 3, "input should be a valid list"),
+        ("id_columns", {"a": 1}, "input should be a valid list"),
+        ("features", 3, "input should be a valid string"),
+        ("task", "clasification", "input should be 'auto', 'binary', 'multiclass' or 'regression'"),
+        ("metric", "Acuracy", "there is no such metric (did you mean 'Accuracy'?). Choose one of: auto, AUC, "),
+        ("metric", "profit", "there is no such metric. Choose one of: auto, AUC, "),
+        ("holdout", 0.9, "input should be less than or equal to 0.5"),
+        ("holdout", 0, "input should be greater than or equal to 0.05"),
+        ("holdout", float("nan"), "input should be"),
+        ("holdout", "some", "input should be a valid number"),
+        ("folds", 1, "input should be greater than or equal to 2"),
+        ("folds", 21, "input should be less than or equal to 20"),
+        ("folds", 2.5, "input should be a valid integer"),
+        ("folds", "many", "input should be a valid integer"),
+        ("seed", -1, "input should be greater than or equal to 0"),
+        ("seed", None, "input should be a valid integer"),
+        # NumPy takes no seed above 2**32 - 1, and a date with its time, 20261121120000, is one.
+        ("seed", 2**32, "input should be less than"),
+        ("batch", "a/b", "string should match pattern"),
+        ("batch", "", "string should match pattern"),
+        ("batch", "..", "string should match pattern"),
+        ("track", "perhaps", "input should be a valid boolean"),
+        ("mlflow_tracking_uri", None, "input should be a valid string"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value(key, value, said):
+    with pytest.raises(BatonError, match=rf"\n  {key}: {re.escape(said)}.*\(it is {re.escape(repr(value))}\)$"):
+        config.check_settings(settings(**{key: value}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", 2024),
+        ("target", 2024),
+        ("batch", 20261121),
+        ("batch", "2026-11-21T05:00+01:00"),
+        ("features", None),
+        ("id_columns", None),
+        ("id_columns", "a, b"),
+        ("id_columns", ["a", "b"]),
+        ("holdout", 0.05),
+        ("holdout", 0.5),
+        ("folds", 20),
+        ("seed", 0),
+        ("seed", 2**32 - 1),
+        ("metric", "RMSE"),
+    ],
+)
+def test_an_unusual_setting_is_allowed(key, value):
+    config.check_settings(settings(**{key: value}))
+
+
+@pytest.mark.parametrize("key", [*SHIPPED])
+def test_a_missing_setting_is_named(key):
+    with pytest.raises(BatonError, match=rf"\n  {key}: field required"):
+        config.check_settings({other: value for other, value in SHIPPED.items() if other != key})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("fold: 5", "fold: there is no such key (did you mean 'folds'?)"),
+        ("traget: Outcome", "traget: there is no such key (did you mean 'target'?)"),
+        ("xyz: 1", "xyz: there is no such key"),
+    ],
+)
+def test_an_unknown_key_of_the_file_is_named_with_the_nearest_known_one(tmp_path, line, said):
+    file = tmp_path / "env.yaml"
+    file.write_text(f"folds: 5\n{line}\n")
+    with pytest.raises(BatonError) as raised:
+        config.check_settings(SHIPPED, file)
+    assert str(raised.value).splitlines()[1:] == [f"  {said}"]
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    file = tmp_path / "env.yaml"
+    file.write_text("metrik: AUC\n")
+    with pytest.raises(BatonError) as raised:
+        config.check_settings(settings(folds=1, holdout=2, task="guess"), file)
+    first, *complaints = str(raised.value).splitlines()
+    assert first == "env.yaml, or an --env-- option, needs mending:"
+    assert sorted(line.split(":")[0].strip() for line in complaints) == ["folds", "holdout", "metrik", "task"]
+
+
+@pytest.mark.parametrize(
+    ("written", "columns"),
+    [
+        (None, []),
+        ("none", []),
+        ([], []),
+        ("a", ["a"]),
+        ("a, b", ["a", "b"]),
+        ("a,b", ["a", "b"]),
+        (["a", "b"], ["a", "b"]),
+    ],
+)
+def test_columns_are_read_as_yaml_or_a_command_line_says_them(written, columns):
+    assert config.column_names(written) == columns
+    assert config.Settings(**settings(id_columns=written)).id_columns == columns
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"model": "rff"}, "there is no model 'rff' (did you mean 'rf'?). Choose from: ada, ard, br, dt"),
+        ({"model": "xgboost"}, "there is no model 'xgboost'"),
+        ({"model": None}, "there is no model 'None'"),
+        ({"model": "lr+lihgtgbm"}, "there is no model 'lihgtgbm' (did you mean 'lightgbm'?)"),
+        ({"model": "lr+"}, "there is no model ''"),
+        ({"model_params": [4]}, "model_params must be a mapping such as {max_depth: 4} (it is [4])"),
+        ({"model_params": None}, "model_params must be a mapping such as {max_depth: 4} (it is None)"),
+        ({"tune": "many"}, "tune must be a number of trials, 0 for none (it is 'many')"),
+        ({"tune": -1}, "tune must be a number of trials, 0 for none (it is -1)"),
+        ({"tune": 2.5}, "tune must be a number of trials, 0 for none (it is 2.5)"),
+        ({"tune": True}, "tune must be a number of trials, 0 for none (it is True)"),
+        ({"tune": None}, "tune must be a number of trials, 0 for none (it is None)"),
+        ({"model": "lr+rf", "model_params": {"C": 1}}, "a blend takes no model_params and no tune"),
+        ({"model": "lr+rf", "tune": 5}, "a blend takes no model_params and no tune"),
+    ],
+)
+def test_a_wrong_candidate_is_named_with_what_is_wrong(changed, said):
+    right = {"candidate": "mine", "model": "rf", "model_params": {}, "tune": 0}
+    config.check_candidate(right)
+    with pytest.raises(BatonError, match=re.escape(f"pipeline.yaml, grid, candidate 'mine': {said}")):
+        config.check_candidate(right | changed)
+
+
+@pytest.mark.parametrize(("task", "first"), [("binary", "AUC"), ("multiclass", "AUC"), ("regression", "R2")])
+def test_every_metric_to_choose_by_can_be_computed(task, first):
+    reads = {"number"} if task == "regression" else {"label", "probability"}
+    assert config.METRICS[task][0] == first
+    assert {evaluation.METRICS[name].of for name in config.METRICS[task]} == reads
+
+
+def test_every_metric_that_can_be_computed_can_be_chosen_by():
+    assert {name for names in config.METRICS.values() for name in names} == set(evaluation.METRICS)
+
+
+@pytest.fixture
+def feature_file(tmp_path, monkeypatch):
+    """Write a feature file of a name no module has, and forget the module afterwards."""
+    monkeypatch.setitem(sys.modules, "own_features", None)
+    del sys.modules["own_features"]
+    file = tmp_path / "own_features.py"
+    file.write_text("def clean(rows):\n    return 'the file'\n")
+    return file
+
+
+@pytest.fixture
+def namesake(feature_file, tmp_path, monkeypatch):
+    """Put another module of that name where Python looks first."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "own_features.py").write_text("def clean(rows):\n    return 'a namesake'\n")
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    return "own_features"
+
+
+def test_no_feature_file_is_no_module():
+    assert config.load_features(None) is None
+
+
+def test_a_missing_feature_file_is_named():
+    with pytest.raises(BatonError, match=r"^code/absent\.py: there is no such file\. Set features in env\.yaml"):
+        config.load_features("code/absent.py")
+
+
+def test_the_feature_file_is_found_by_its_path_not_by_its_name(feature_file, namesake):
+    assert config.load_features(str(feature_file)).clean(None) == "the file"
+
+
+def test_the_feature_file_is_found_even_after_a_namesake_was_imported(feature_file, namesake):
+    """Else `features: code/features.py` would train with a features.py that something else had loaded, and say nothing."""
+    assert importlib.import_module(namesake).clean(None) == "a namesake"
+    assert config.load_features(str(feature_file)).clean(None) == "the file"
+
+
+def test_a_feature_file_can_be_imported_by_name_once_it_is_loaded(feature_file):
+    """A saved model names its functions so: own_features.clean."""
+    config.load_features(str(feature_file))
+    assert importlib.import_module("own_features").clean(None) == "the file"
+
+
+def test_a_feature_file_is_run_once(feature_file):
+    first = config.load_features(str(feature_file))
+    first.mark = "seen"
+    assert config.load_features(str(feature_file)).mark == "seen"
+
+
+def test_a_broken_feature_file_leaves_nothing_half_loaded(feature_file):
+    """Who mends the file in Jupyter and runs the cell again must get the mended one."""
+    whole = feature_file.read_text()
+    feature_file.write_text("import a_package_nobody_has\n" + whole)
+    with pytest.raises(ModuleNotFoundError, match="a_package_nobody_has"):
+        config.load_features(str(feature_file))
+    feature_file.write_text(whole)
+    assert config.load_features(str(feature_file)).clean(None) == "the file"
+
+
+def test_a_path_is_relative_to_the_project_unless_it_is_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert config.resolve("env.yaml").read_text() == (config.ROOT / "env.yaml").read_text()
+    assert config.resolve(str(tmp_path / "a.csv")) == tmp_path / "a.csv"

@@ -1,0 +1,131 @@
+"""The executor over small pipelines of functions: what runs, what is said, and how it ends."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from ploomber import DAG
+from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
+from ploomber.products import File
+from ploomber.tasks import PythonCallable
+
+from baton import BatonError
+from baton.executor import Parallel
+
+SETTINGS = {
+    "name": "t", "train_data": "a.csv", "score_data": "b.csv", "target": "y", "id_columns": None, "features": None,
+    "task": "auto", "metric": "auto", "holdout": 0.2, "folds": 5, "seed": 1, "batch": "b", "track": False,
+    "mlflow_tracking_uri": "sqlite:///x.db",
+}  # fmt: skip
+
+
+def write(product):
+    Path(str(product)).write_text("done")
+
+
+def write_after(product, upstream):
+    write(product)
+
+
+def mistake(product):
+    raise BatonError("table.csv, column 'age': 3 values are not a number")
+
+
+def crash(product):
+    raise RuntimeError("a bug of ours")
+
+
+def die(product):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def enough(product):
+    write(product)
+    raise DAGBuildEarlyStop("nothing to do")
+
+
+def pipeline(folder: Path, first=write, **executor) -> DAG:
+    """first → second, and other beside them."""
+    dag = DAG(executor=Parallel(**({"settings": SETTINGS, "processes": 2} | executor)))
+    tasks = {
+        name: PythonCallable(function, File(folder / name), dag, name=name)
+        for name, function in {"first": first, "second": write_after, "other": write}.items()
+    }
+    tasks["second"].set_upstream(tasks["first"])
+    return dag
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_everything_runs_and_each_task_is_announced_with_what_is_left(tmp_path, capsys, start_method):
+    pipeline(tmp_path, start_method=start_method).build()
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {"first", "second", "other"}
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split("]")[0] + "]" for line in printed] == ["[1/3]", "[2/3]", "[3/3]"]
+    assert [line.rsplit(";")[1] for line in printed] == [" 2 left", " 1 left", " 0 left"]
+
+
+def test_a_second_build_runs_nothing_and_says_so(tmp_path, capsys):
+    pipeline(tmp_path).build()
+    capsys.readouterr()
+    pipeline(tmp_path).build()
+    assert capsys.readouterr().out.startswith("Everything is up to date")
+
+
+def test_a_mistake_of_the_users_is_told_without_a_traceback_and_others_are_kept(tmp_path):
+    with pytest.raises(DAGBuildError) as caught:
+        pipeline(tmp_path, mistake).build()
+    said = str(caught.value)
+    assert "1 of 3 tasks failed." in said
+    assert "first: table.csv, column 'age': 3 values are not a number\n" in said
+    assert "Not run, because they depend on that: second." in said
+    assert "Traceback" not in said
+    assert (tmp_path / "other").read_text() == "done"
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_bug_is_told_with_its_traceback(tmp_path):
+    with pytest.raises(DAGBuildError, match=r"(?s)first: .*Traceback.*in crash.*RuntimeError: a bug of ours"):
+        pipeline(tmp_path, crash).build()
+
+
+def test_a_killed_worker_ends_the_build_with_a_message(tmp_path):
+    with pytest.raises(DAGBuildError, match="its process was killed, most often for want of memory"):
+        pipeline(tmp_path, die).build()
+
+
+def test_an_early_stop_ends_the_build_well_and_leaves_the_rest_undone(tmp_path):
+    assert pipeline(tmp_path, enough, processes=1).build() is None
+    assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"folds": "many", "metric": "AUK"}, r"(?s)metric: there is no such metric \(did you mean 'AUC'\?\).*folds: input should be a valid integer"),
+        ({"holdout": 0.9}, "holdout: input should be less than or equal to 0.5"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_stop_the_build_before_anything_runs(tmp_path, changed, said):
+    with pytest.raises(DAGBuildError, match=said):
+        pipeline(tmp_path, settings=SETTINGS | changed).build()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_idle_workers_are_not_waited_for(tmp_path):
+    """What a worker imports ahead is for nobody's use once the tasks are done."""
+    (tmp_path / "slow_module.py").write_text("import time; time.sleep(600)")
+    import sys
+
+    sys.path.insert(0, str(tmp_path))
+    try:
+        products = tmp_path / "products"
+        products.mkdir()
+        dag = DAG(executor=Parallel(SETTINGS, processes=2, preload=["slow_module"]))
+        first = PythonCallable(write, File(products / "first"), dag, name="first")
+        second = PythonCallable(write_after, File(products / "second"), dag, name="second")
+        first >> second
+        dag.build()
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert (products / "second").read_text() == "done"

@@ -1,0 +1,191 @@
+"""The serving pipeline: the right version, the right rows, at once or not at all, and again only if something changed."""
+
+import json
+import socket
+import subprocess
+import time
+import urllib.request
+
+import pandas as pd
+import pytest
+
+from baton import config, registry
+
+SERVING = config.ROOT / ".venv-serve" / "bin"
+BATCH = ("-e", "pipeline.serve.yaml", "--env--batch")
+
+
+def predictions(project, batch: str) -> pd.DataFrame:
+    return pd.read_parquet(project.folder / "predictions" / "diabetes" / f"batch={batch}")
+
+
+def manifest(project, batch: str) -> dict:
+    return json.loads((project.folder / "predictions" / "diabetes" / f"batch={batch}" / "_manifest.json").read_text())
+
+
+def test_the_first_batch_has_every_row_with_its_probability_version_and_time(first_hour):
+    project, _ = first_hour
+    [folder] = (project.folder / "predictions" / "diabetes").glob("batch=*")
+    found = pd.read_parquet(folder)
+    said = json.loads((folder / "_manifest.json").read_text())
+    assert [*found.columns] == ["row", "prediction", "probability", "model_version", "scored_at"]
+    assert found["row"].tolist() == list(range(192))
+    assert set(found["prediction"]) == {0, 1}
+    assert ((found["probability"] > 0.5) == (found["prediction"] == 1)).all()
+    assert set(found["model_version"]) == {"1"}
+    assert found["scored_at"].dt.tz is not None
+    assert (said["rows_in"], said["rows_scored"], said["rows_rejected"]) == (192, 192, 0)
+    assert said["positive_class"] == 1
+    assert (folder / "_report.html").stat().st_size > 50_000
+
+
+def test_what_serves_has_no_pycaret():
+    asked = [SERVING / "python", "-c", "import baton.scoring, mlflow, ploomber; import pycaret"]
+    done = subprocess.run(asked, capture_output=True, text=True)
+    assert done.stderr.strip().endswith("ModuleNotFoundError: No module named 'pycaret'")
+
+
+def test_a_batch_is_scored_again_only_if_rows_or_champion_changed(trained):
+    """In the environment that serves: all of this works without PyCaret."""
+    first = trained.build(*BATCH, "a", programs=SERVING)
+    assert "[3/3] report done" in first
+    again = trained.build(*BATCH, "a", programs=SERVING)
+    assert "Nothing has changed: batch a of diabetes was scored by version 1 from these 192 rows." in again
+    assert "score done" not in again
+
+    table = trained.folder / "data" / "diabetes_test.csv"
+    rows = pd.read_csv(table)
+    rows.assign(Glucose=rows["Glucose"] + 20).head(100).to_csv(table, index=False)
+    before = predictions(trained, "a")
+    trained.build(*BATCH, "a", programs=SERVING)
+    after = predictions(trained, "a")
+    assert len(after) == 100
+    assert (after["probability"] > before["probability"].head(100)).mean() > 0.9
+    assert manifest(trained, "a")["input_digest"] != manifest(trained, "a")["run_id"]
+
+    # Another candidate of the same training takes the crown.
+    other = json.loads((trained.folder / "products/fit/forest/candidate.json").read_text())
+    known = json.loads((trained.folder / "products/clean/training.json").read_text())
+    entered = registry.enter(other, trained.folder / "products/fit/forest/model", "for a test", known, trained.uri)
+    registry.crown_if(True, entered, trained.uri)
+    trained.build(*BATCH, "a", programs=SERVING)
+    assert set(predictions(trained, "a")["model_version"]) == {"2"}
+    assert manifest(trained, "a")["model_version"] == "2"
+
+
+def test_a_lost_part_of_a_batch_is_made_again(trained):
+    trained.build(*BATCH, "a")
+    expected = predictions(trained, "a")
+    (trained.folder / "predictions/diabetes/batch=a/part-0.parquet").unlink()
+    trained.build(*BATCH, "a")
+    pd.testing.assert_series_equal(predictions(trained, "a")["probability"], expected["probability"])
+
+
+def test_yesterdays_champion_predicts_as_before_after_its_feature_code_was_edited(trained):
+    """Rule 3, where it bites: in the serving pipeline, and when the champion is compared against."""
+    trained.build(*BATCH, "before")
+    expected = predictions(trained, "before")
+    verdict = json.loads((trained.folder / "products/compare/verdict.json").read_text())
+
+    trained.edit("features.py", 'rows["Glucose"] / rows["Age"]', 'rows["Glucose"] * 0')
+    trained.edit("features.py", "replace(0, np.nan)", "replace(0, -1000)")
+    trained.build(*BATCH, "after")
+    pd.testing.assert_series_equal(predictions(trained, "after")["probability"], expected["probability"], check_exact=True)
+
+    trained.keep_candidates("tree")
+    trained.build()
+    compared = json.loads((trained.folder / "products/compare/verdict.json").read_text())
+    assert compared["scores"]["champion"]["model"] == "diabetes version 1"
+    assert compared["scores"]["champion"]["AUC"] == verdict["scores"]["challenger"]["AUC"]
+    assert compared["scores"]["challenger"]["model"] == "diabetes version 2"
+    # The tree on spoiled features is worse, so version 1 stays champion.
+    assert compared["promote"] is False
+    assert registry.champion("diabetes", trained.uri).version == "1"
+    trained.build(*BATCH, "later")
+    pd.testing.assert_series_equal(predictions(trained, "later")["probability"], expected["probability"], check_exact=True)
+
+
+@pytest.fixture
+def endpoint(trained):
+    """MLflow's own server of the champion, on loopback, ended by its process id."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    import os
+    import sys
+
+    programs = os.path.dirname(sys.executable)
+    server = subprocess.Popen(
+        [f"{programs}/mlflow", "models", "serve", "-m", "models:/diabetes@champion", "--env-manager", "local", "-p", str(port), "-h", "127.0.0.1"],
+        cwd=trained.folder, env=os.environ | {"MLFLOW_TRACKING_URI": trained.uri, "PATH": f"{programs}:{os.environ['PATH']}"},
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for _ in range(300):
+            time.sleep(0.2)
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping")
+                break
+            except OSError:
+                assert server.poll() is None
+        yield f"http://127.0.0.1:{port}/invocations"
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+
+
+def test_mlflow_serves_the_champion_as_the_batch_scored_it(trained, endpoint):
+    [folder] = (trained.folder / "predictions" / "diabetes").glob("batch=*")
+    expected = pd.read_parquet(folder)["prediction"].tolist()
+    raw = pd.read_csv(trained.folder / "data" / "diabetes_test.csv").drop(columns="Outcome")
+    bodies = {
+        "application/json": json.dumps({"dataframe_split": json.loads(raw.to_json(orient="split", index=False))}),
+        "text/csv": raw.to_csv(index=False),
+    }
+    for kind, body in bodies.items():
+        request = urllib.request.Request(endpoint, body.encode(), {"Content-Type": kind})
+        answer = json.loads(urllib.request.urlopen(request).read())
+        assert answer["predictions"] == expected, kind
+
+
+def test_a_batch_without_a_column_or_a_champion_is_refused_with_one_message(trained):
+    table = trained.folder / "data" / "diabetes_test.csv"
+    rows = pd.read_csv(table)
+    rows.rename(columns={"Glucose": "glucose"}).to_csv(table, index=False)
+    printed = trained.build(*BATCH, "a", succeeds=False)
+    assert "receive: data/diabetes_test.csv lacks 1 of the columns it needs: 'Glucose' (did you mean 'glucose'?)" in printed
+    assert "Traceback" not in printed
+    rows.assign(Age=rows["Age"].astype(str).where(rows.index != 4, "old")).to_csv(table, index=False)
+    printed = trained.build(*BATCH, "a", succeeds=False)
+    assert "column 'Age': 1 of 192 values are not a number, the first of them 'old' in row 5" in printed
+
+    printed = trained.build(*BATCH, "a", "--env--name", "nobody", succeeds=False)
+    assert "receive: there is no champion for 'nobody' in sqlite:///mlflow.db: train one with `ploomber build`" in printed
+    assert "Traceback" not in printed
+    assert not (trained.folder / "predictions/diabetes/batch=a").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--env--target", "Outcom"], "'Outcom' (did you mean 'Outcome'?); mend target in env.yaml"),
+        (["--env--train_data", "data/none.csv"], "data/none.csv: there is no such file"),
+        (["--env--metric", "R2"], "metric 'R2' can't judge a binary question. Choose one of: AUC, Accuracy"),
+        (["--env--metric", "AUK"], "metric: there is no such metric (did you mean 'AUC'?)"),
+    ],
+)
+def test_a_mistake_is_told_before_any_long_work(fresh, arguments, said):
+    printed = fresh.build(*arguments, succeeds=False)
+    assert said in printed
+    assert "Traceback" not in printed
+    assert "fit-" not in printed.split("Not run")[0]
+    assert not (fresh.folder / "mlflow.db").exists()
+
+
+def test_a_model_id_or_a_key_that_does_not_exist_is_told_before_anything_runs(fresh):
+    fresh.edit("pipeline.yaml", "model: [knn]", "model: [kn]")
+    assert "candidate 'knn': there is no model 'kn' (did you mean 'knn'?)" in fresh.build(succeeds=False)
+    fresh.edit("pipeline.yaml", "model: [kn]", "model: [knn]")
+    fresh.edit("env.yaml", "\nseed: 7", "\nseed: 7\nhold_out: 0.3")
+    assert "hold_out: there is no such key (did you mean 'holdout'?)" in fresh.build(succeeds=False)
+    assert not (fresh.folder / "products").exists()

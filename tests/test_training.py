@@ -1,0 +1,190 @@
+"""The training pipeline as a newcomer runs it, and as it is run again after something changed."""
+
+import json
+import re
+
+import mlflow
+import pandas as pd
+import pytest
+import yaml
+from ploomber.spec import DAGSpec
+
+from baton import config, contract, registry, split
+
+FILED = {"confusion.png", "roc.png", "precision_recall.png", "calibration.png", "importance.png"}
+
+
+def runs(project) -> pd.DataFrame:
+    client = mlflow.MlflowClient(project.uri)
+    experiment = client.get_experiment_by_name("diabetes").experiment_id
+    found = client.search_runs([experiment], max_results=1000)
+    return pd.DataFrame(
+        {"id": run.info.run_id, "name": run.info.run_name, "status": run.info.status, **run.data.tags, "metrics": run.data.metrics}
+        for run in found
+    )
+
+
+def filed(project, run_id: str, folder: str) -> set[str]:
+    return {found.path.removeprefix(f"{folder}/") for found in mlflow.MlflowClient(project.uri).list_artifacts(run_id, folder)}
+
+
+def grid() -> list[dict]:
+    tasks = yaml.safe_load((config.ROOT / "pipeline.yaml").read_text())["tasks"]
+    return next([{key: value[0] for key, value in entry.items()} for entry in task["grid"]] for task in tasks if "grid" in task)
+
+
+def outdated(project, monkeypatch, **changed) -> set[str]:
+    """The tasks that a build would run now."""
+    monkeypatch.chdir(project.folder)
+    env = yaml.safe_load((project.folder / "env.yaml").read_text()) | changed
+    dag = DAGSpec("pipeline.yaml", env=env).to_dag().render(show_progress=False)
+    return {name for name in dag if dag[name].exec_status.name in {"WaitingExecution", "WaitingUpstream"}}
+
+
+def test_every_candidate_is_a_finished_child_of_the_training_with_all_that_belongs_to_it(first_hour):
+    project, _ = first_hour
+    found = runs(project)
+    parent = found[found["mlflow.parentRunId"].isna()]
+    assert len(parent) == 1
+    children = found[found["mlflow.parentRunId"] == parent["id"].item()].set_index("name")
+    assert sorted(children.index) == sorted(entry["candidate"] for entry in grid())
+    assert set(children["status"]) == {"FINISHED"}
+    assert set(children["data_digest"]) == set(parent["data_digest"])
+    assert set(children["task"]) == {"binary"}
+    client = mlflow.MlflowClient(project.uri)
+    for name, run_id in children["id"].items():
+        assert filed(project, run_id, "figures") == FILED
+        assert filed(project, run_id, "notebook") == {"fit.html"}
+        run = client.get_run(run_id)
+        assert {"cv_mean/AUC", "cv_std/AUC", "cv_mean/F1", "fit_seconds", "score_seconds", "model_bytes"} <= set(run.data.metrics)
+        assert run.data.params["model"] == next(entry["model"] for entry in grid() if entry["candidate"] == name)
+        assert [given.dataset.name for given in run.inputs.dataset_inputs] == [name]
+        [model] = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'")
+        assert model.status.name == "READY"
+    assert filed(project, parent["id"].item(), "notebook") == {"clean.html", "explore.html", "features.html", "compare.html"}
+    assert filed(project, parent["id"].item(), "tables") == {"leaderboard.csv", "holdout.csv"}
+
+
+def test_the_grid_has_enough_of_everything():
+    entries = grid()
+    single = {entry["model"] for entry in entries if "+" not in entry["model"]}
+    assert len(entries) >= 10
+    assert len(single) >= 5
+    assert {part for entry in entries for part in entry["model"].split("+")} <= config.MODELS_FOR_BOTH
+    assert any(entry["tune"] for entry in entries)
+    assert any("+" in entry["model"] for entry in entries)
+
+
+def test_the_champion_is_the_winner_and_says_why(first_hour):
+    project, _ = first_hour
+    verdict = json.loads((project.folder / "products/compare/verdict.json").read_text())
+    champion = registry.champion("diabetes", project.uri)
+    version = mlflow.MlflowClient(project.uri).get_model_version("diabetes", champion.version)
+    assert verdict["promote"] is True
+    assert version.tags["candidate"] == verdict["winner"]
+    assert version.description == verdict["choice"]
+    leaderboard = pd.read_csv(project.folder / "products/compare/leaderboard.csv", index_col="candidate")
+    assert leaderboard["mean"].is_monotonic_decreasing
+    assert leaderboard.at[verdict["winner"], "level"]
+    assert verdict["scores"]["challenger"]["AUC"] > verdict["scores"]["guess"]["AUC"] == 0.5
+
+
+def test_no_holdout_row_nor_its_duplicate_is_in_what_candidates_learn_from(first_hour):
+    project, _ = first_hour
+    clean = project.folder / "products" / "clean"
+    asked = contract.read_contract(clean / "contract.json")
+    training, judges = (pd.read_parquet(clean / f"{part}.parquet") for part in ("train", "holdout"))
+    derived = pd.read_parquet(project.folder / "products/features/rows.parquet")
+    assert set(split.fingerprint(training, asked.features)).isdisjoint(split.fingerprint(judges, asked.features))
+    assert derived.index.equals(training.index)
+    assert len(training) + len(judges) == 576
+
+
+def test_nothing_is_outdated_after_a_build(trained, monkeypatch):
+    assert outdated(trained, monkeypatch) == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "reruns"),
+    [
+        ("pipeline.yaml", "n_neighbors: 25", "n_neighbors: 15", {"fit-knn", "compare"}),
+        ("pipeline.yaml", "    grid:\n", "    grid:\n      - {candidate: [knn-9], model: [knn], model_params: [{n_neighbors: 9}], tune: [0]}\n", {"fit-knn-9", "compare"}),
+        ("features.py", "/ 405", "/ 400", {"features", "fits", "compare"}),
+        ("baton/tournament.py", '"AUC"', '"Accuracy"', {"fits", "compare"}),
+        ("baton/figures.py", "bins=40", "bins=30", {"explore", "fits", "compare"}),
+        ("baton/promotion.py", "lead > 0", "lead > 0.01", {"compare"}),
+        ("baton/split.py", "digest_size=8", "digest_size=16", {"clean", "explore", "features", "fits", "compare"}),
+        ("tasks/explore.py", "# # Explore", "# # Look", {"explore"}),
+        ("data/diabetes_train.csv", "\n1,126,60", "\n1,127,60", {"clean", "explore", "features", "fits", "compare"}),
+    ],
+)  # fmt: skip
+def test_a_change_reruns_what_uses_it_and_nothing_else(trained, monkeypatch, file, old, new, reruns):
+    trained.edit(file, old, new)
+    fits = {f"fit-{entry['candidate']}" for entry in grid()}
+    assert outdated(trained, monkeypatch) == {name for each in reruns for name in (fits if each == "fits" else {each})}
+
+
+def test_a_removed_candidate_reruns_the_comparison_only(trained, monkeypatch):
+    """Ploomber numbers the products of a grid; ours must not be renumbered."""
+    trained.keep_candidates(*(entry["candidate"] for entry in grid()[1:]))
+    assert outdated(trained, monkeypatch) <= {"compare"}
+
+
+def test_every_baton_module_a_notebook_uses_is_among_its_resources():
+    """Else a change to it would leave stale products behind."""
+    tasks = yaml.safe_load((config.ROOT / "pipeline.yaml").read_text())["tasks"]
+    # These decide nothing about a product: what they hold is checked anew at every build, or is a path.
+    exempt = {"config"}
+    for task in tasks:
+        imported = re.search(r"^from baton import (.+)$", (config.ROOT / task["source"]).read_text(), re.MULTILINE)
+        resources = set(task["params"].get("resources_", {}).values())
+        missing = {name for name in imported[1].split(", ") if name not in exempt and f"baton/{name}.py" not in resources}
+        assert missing == set(), task["source"]
+
+
+def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_what_is_missing(fresh):
+    fresh.keep_candidates("lr", "knn")
+    fresh.edit("pipeline.yaml", "n_neighbors: 25", "n_neighbors: -3")
+    printed = fresh.build(succeeds=False)
+    assert "fit-knn: model 'knn' with {'n_neighbors': -3} can't be fitted: The 'n_neighbors' parameter" in printed
+    assert "Not run, because they depend on that: compare." in printed
+    assert "Traceback" not in printed
+    found = runs(fresh).set_index("name")
+    assert found.at["lr", "status"] == "FINISHED"
+    assert found.at["knn", "status"] == "FAILED"
+    assert "'n_neighbors' parameter" in found.at["knn", "error"]
+    assert filed(fresh, found.at["knn", "id"], "notebook") == {"fit.ipynb"}
+
+    fresh.edit("pipeline.yaml", "n_neighbors: -3", "n_neighbors: 25")
+    printed = fresh.build()
+    assert [line.split()[1] for line in printed.splitlines() if line.startswith("[")] == ["fit-knn", "compare"]
+    # The old failure stays on record, and is no candidate.
+    leaderboard = pd.read_csv(fresh.folder / "products/compare/leaderboard.csv", index_col="candidate")
+    assert sorted(leaderboard.index) == ["knn", "lr"]
+    assert sorted(runs(fresh).query("name == 'knn'")["status"]) == ["FAILED", "FINISHED"]
+
+
+def test_track_false_trains_and_compares_without_mlflow(fresh):
+    fresh.keep_candidates("lr", "tree")
+    fresh.build("--env--track", "false")
+    verdict = json.loads((fresh.folder / "products/compare/verdict.json").read_text())
+    assert verdict["scores"]["challenger"]["AUC"] > 0.7
+    assert not (fresh.folder / "mlflow.db").exists()
+    assert not (fresh.folder / "mlruns").exists()
+
+
+def test_it_builds_with_spawned_processes(fresh):
+    """macOS and Windows have no safe fork."""
+    fresh.keep_candidates("lr", "tree")
+    fresh.edit("pipeline.yaml", "dotted_path: baton.executor.Parallel", "start_method: spawn\n  dotted_path: baton.executor.Parallel")
+    fresh.build()
+    assert registry.champion("diabetes", fresh.uri).version == "1"
+
+
+def test_a_store_that_went_away_is_explained(trained):
+    (trained.folder / "mlflow.db").unlink()
+    trained.edit("tasks/compare.py", "# # Compare", "# # Compare them")
+    printed = trained.build(succeeds=False)
+    assert "which products/ remembers, is not in the MLflow store" in printed
+    assert "ploomber build --force" in printed
+    assert "Traceback" not in printed
