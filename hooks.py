@@ -7,13 +7,29 @@ import json
 from pathlib import Path
 
 import nbformat
+from ploomber.constants import TaskStatus
 from ploomber.exceptions import DAGBuildEarlyStop
 
-from baton import tracking
+from baton import tables, tracking
+
+
+# The parameter of a task that names a file it reads, besides what other tasks made.
+INPUTS = {"clean": "train_data", "features": "features"}
+
+
+def notice_changed_input(task, product, params):
+    """Make a task outdated if the file it reads is another one than at its last run; Ploomber looks at code alone."""
+    task.input_identity = tables.identity(params[INPUTS[task.name]])
+    if task.exec_status == TaskStatus.Skipped and task.input_identity != _record(product).read_text():
+        product.metadata.delete()
+        task.exec_status = TaskStatus.WaitingExecution
 
 
 def file_report(task, product, params):
     """Add the executed notebook, as HTML, to the run of its candidate, or else to the training's own."""
+    if task.name in INPUTS:
+        # As it was when the build began: if the file was replaced meanwhile, the next build will notice.
+        _record(product).write_text(task.input_identity)
     tracking.file_report(_run_id(task), params["mlflow_tracking_uri"], Path(str(product["html"])))
 
 
@@ -31,6 +47,10 @@ def stop_if_published(product):
     if batch["published"]:
         print(f"\nNothing has changed: batch {batch['batch']} of {batch['name']} was scored by version {batch['model_version']} from these {batch['rows']} rows.")
         raise DAGBuildEarlyStop("already published")
+
+
+def _record(product) -> Path:
+    return Path(str(product["html"])).with_suffix(".input")
 
 
 def _run_id(task) -> str | None:

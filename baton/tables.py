@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from baton import BatonError
+from baton import BatonError, config
 
 READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
 
@@ -27,6 +27,14 @@ def read_table(path: str | Path) -> pd.DataFrame:
     if rows.empty:
         raise BatonError(f"{path}: there is a header with {rows.shape[1]} columns, and no row.")
     return rows
+
+
+def identity(path: str | None) -> str:
+    """Name a file of `env.yaml` by its bytes, so that a changed one is noticed; "none" for no file."""
+    if path is None:
+        return "none"
+    file = config.resolve(path)
+    return hashlib.file_digest(file.open("rb"), "sha256").hexdigest() if file.is_file() else f"missing {path}"
 
 
 def digest(rows: pd.DataFrame) -> str:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from baton import config, contract, split, tables
 
@@ -67,11 +68,15 @@ def fresh(tmp_path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def first_hour(tmp_path_factory) -> tuple[Project, str]:
-    """What a newcomer has after the first command of the README, and what it printed."""
-    project = copy_sources(tmp_path_factory.mktemp("first") / "project")
-    printed = project.run("nox", "-s", "pipeline")
-    return project, printed
+def first_hour(tmp_path_factory, worker_id) -> tuple[Project, str]:
+    """What a newcomer has after the first command of the README, and what it printed. Made once for all test workers."""
+    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    project, printed = Project(shared / "first" / "project"), shared / "first" / "printed.txt"
+    with FileLock(shared / "first.lock"):
+        if not printed.exists():
+            copy_sources(project.folder)
+            printed.write_text(project.run("nox", "-s", "pipeline"))
+    return project, printed.read_text()
 
 
 @pytest.fixture

@@ -220,7 +220,7 @@ def test_the_feature_file_is_found_by_its_path_not_by_its_name(feature_file, nam
 
 
 def test_the_feature_file_is_found_even_after_a_namesake_was_imported(feature_file, namesake):
-    """Else `features: code/features.py` would train with a features.py that something else had loaded, and say nothing."""
+    """Else `features: code/features.py` would silently train with another features.py that was loaded before."""
     assert importlib.import_module(namesake).clean(None) == "a namesake"
     assert config.load_features(str(feature_file)).clean(None) == "the file"
 

@@ -274,7 +274,7 @@ def test_numbers_and_booleans_are_float64_with_and_without_holes(values, kind):
 
 
 def test_a_text_reads_the_same_with_and_without_holes_in_its_column():
-    """A batch in which all codes happen to be digits and one is missing comes from CSV as floats: 10.0 is the code 10."""
+    """Where all codes of a batch happen to be digits and one is missing, CSV gives floats: 10.0 is the code 10."""
     assert read([10.0, None], "text") == ["10", pytest.approx(NAN, nan_ok=True)]
 
 

@@ -1,0 +1,277 @@
+"""Scores held against scikit-learn's own, and the rules that choose held against examples worked by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as sk
+
+from baton import config, contract, evaluation
+
+BINARY = np.array([0, 0, 1, 1, 0, 1, 1, 0])
+SURE = np.array([0.1, 0.6, 0.7, 0.4, 0.2, 0.9, 0.8, 0.55])
+TWO = np.column_stack([1 - SURE, SURE])
+CALLED = (SURE > 0.5).astype(int)
+
+SEVERAL = np.array([0, 1, 2, 2, 1, 0, 2, 1, 0, 2])
+THREE = np.array(
+    [
+        [0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.3, 0.4, 0.3], [0.1, 0.8, 0.1],
+        [0.4, 0.5, 0.1], [0.2, 0.2, 0.6], [0.5, 0.3, 0.2], [0.6, 0.3, 0.1], [0.3, 0.1, 0.6],
+    ]
+)  # fmt: skip
+NAMED = THREE.argmax(axis=1)
+WEIGHTED = {"average": "weighted", "zero_division": 0}
+
+NUMBERS = np.array([3.0, 0.5, 2.0, 7.0, 4.5])
+GUESSES = np.array([2.5, 1.0, 2.0, 8.0, 4.0])
+
+EXPECTED = {
+    "binary": {
+        "AUC": sk.roc_auc_score(BINARY, SURE),
+        "Accuracy": sk.accuracy_score(BINARY, CALLED),
+        "Recall": sk.recall_score(BINARY, CALLED),
+        "Prec.": sk.precision_score(BINARY, CALLED),
+        "F1": sk.f1_score(BINARY, CALLED),
+        "Kappa": sk.cohen_kappa_score(BINARY, CALLED),
+        "MCC": sk.matthews_corrcoef(BINARY, CALLED),
+        "Average Precision": sk.average_precision_score(BINARY, SURE),
+        "Log Loss": sk.log_loss(BINARY, SURE),
+    },
+    "multiclass": {
+        "AUC": sk.roc_auc_score(SEVERAL, THREE, multi_class="ovr", average="macro"),
+        "Accuracy": sk.accuracy_score(SEVERAL, NAMED),
+        "Recall": sk.recall_score(SEVERAL, NAMED, **WEIGHTED),
+        "Prec.": sk.precision_score(SEVERAL, NAMED, **WEIGHTED),
+        "F1": sk.f1_score(SEVERAL, NAMED, **WEIGHTED),
+        "Kappa": sk.cohen_kappa_score(SEVERAL, NAMED),
+        "MCC": sk.matthews_corrcoef(SEVERAL, NAMED),
+        "Log Loss": sk.log_loss(SEVERAL, THREE),
+    },
+    "regression": {
+        "R2": sk.r2_score(NUMBERS, GUESSES),
+        "MAE": sk.mean_absolute_error(NUMBERS, GUESSES),
+        "MSE": sk.mean_squared_error(NUMBERS, GUESSES),
+        "RMSE": sk.root_mean_squared_error(NUMBERS, GUESSES),
+        "RMSLE": sk.root_mean_squared_log_error(NUMBERS, GUESSES),
+        "MAPE": sk.mean_absolute_percentage_error(NUMBERS, GUESSES),
+    },
+}
+GIVEN = {"binary": (BINARY, TWO), "multiclass": (SEVERAL, THREE), "regression": (NUMBERS, GUESSES)}
+
+
+@pytest.mark.parametrize("task", [*GIVEN])
+def test_all_scores_are_those_of_scikit_learn(task):
+    assert evaluation.score(*GIVEN[task], task) == pytest.approx(EXPECTED[task])
+
+
+@pytest.mark.parametrize(("task", "metric"), [(task, metric) for task in EXPECTED for metric in EXPECTED[task]])
+def test_one_score_alone_is_the_same_as_among_all(task, metric):
+    assert evaluation.score(*GIVEN[task], task, metric) == pytest.approx({metric: EXPECTED[task][metric]})
+
+
+@pytest.mark.parametrize(("task", "metric"), [(task, metric) for task in EXPECTED for metric in EXPECTED[task]])
+def test_every_metric_prefers_the_better_predictions_in_the_direction_it_says(task, metric):
+    truth, predictions = GIVEN[task]
+    perfect = truth if task == "regression" else np.eye(predictions.shape[1])[truth]
+    best, worse = (evaluation.score(truth, given, task, metric)[metric] for given in (perfect, predictions))
+    assert (best > worse) == evaluation.METRICS[metric].higher_is_better
+    assert best != worse
+
+
+@pytest.mark.parametrize(
+    ("truth", "expected"),
+    [
+        ([0, 1, 1, 0, 1, 0], {"AUC": 0.5, "Accuracy": 0.5, "Recall": 0, "Prec.": 0, "F1": 0, "Kappa": 0, "MCC": 0}),
+        (
+            [0, 0, 0, 0, 0, 0],
+            {"AUC": np.nan, "Accuracy": 1, "Recall": 0, "Average Precision": np.nan, "Log Loss": np.log(2)},
+        ),
+        ([1, 1, 1, 1, 1, 1], {"AUC": np.nan, "Accuracy": 0, "Recall": 0, "Prec.": 0, "F1": 0, "Log Loss": np.log(2)}),
+    ],
+    ids=["both classes", "none is positive", "all are positive"],
+)
+def test_a_model_that_cannot_tell_has_scores_and_none_where_there_is_nothing_to_rank(truth, expected):
+    found = evaluation.score(np.array(truth), np.full((6, 2), 0.5), "binary")
+    assert {metric: found[metric] for metric in expected} == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_class_that_the_rows_lack_is_left_out_of_the_mean_auc():
+    present = SEVERAL != 1
+    truth, predictions = SEVERAL[present], THREE[present]
+    expected = np.mean([sk.roc_auc_score(truth == code, predictions[:, code]) for code in (0, 2)])
+    found = evaluation.score(truth, predictions, "multiclass")
+    assert found["AUC"] == pytest.approx(expected)
+    assert found["Log Loss"] == pytest.approx(-np.log(predictions[np.arange(len(truth)), truth]).mean())
+    assert np.isnan(evaluation.score([1, 1], THREE[:2], "multiclass", "AUC")["AUC"])
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "metric", "expected"),
+    [
+        # Zeros can't be divided by; PyCaret leaves them out too.
+        ([0.0, 2.0, 4.0], [9.0, 1.0, 5.0], "MAPE", (1 / 2 + 1 / 4) / 2),
+        ([-2.0, 4.0], [-1.0, 5.0], "MAPE", (1 / 2 + 1 / 4) / 2),
+        ([-1.0, 3.0], [1.0, 3.0], "RMSLE", 0.0),
+        ([1.0, 3.0], [-1.0, 3.0], "RMSLE", 0.0),
+        ([np.e - 1, 0.0], [0.0, 0.0], "RMSLE", np.sqrt(1 / 2)),
+    ],
+)
+def test_relative_errors_stand_zeros_and_negative_numbers(truth, predicted, metric, expected):
+    assert evaluation.score(truth, predicted, "regression", metric)[metric] == pytest.approx(expected)
+
+
+def test_out_of_fold_predictions_are_scored_fold_by_fold():
+    fold = np.array([0, 1, 0, 1, 1, 0, 1, 0])
+    table = evaluation.score_folds(BINARY, TWO, fold, "binary")
+    assert [*table.columns] == config.METRICS["binary"]
+    assert table.index.tolist() == [0, 1]
+    assert table["AUC"].tolist() == [
+        sk.roc_auc_score(BINARY[fold == number], SURE[fold == number]) for number in (0, 1)
+    ]
+    assert table["Accuracy"].tolist() == [0.75, 0.5]
+
+
+def test_the_summary_has_mean_and_standard_deviation_of_each_metric():
+    folds = pd.DataFrame({"AUC": [0.7, 0.8, 0.9], "F1": [0.5, 0.5, 0.5]})
+    expected = {"cv_mean/AUC": 0.8, "cv_mean/F1": 0.5, "cv_std/AUC": 0.1, "cv_std/F1": 0.0}
+    assert evaluation.summary(folds) == pytest.approx(expected)
+
+
+# Worked by hand. Over 4 folds a standard error is std * sqrt(1/4 + 1/3), and Student's t has 3 degrees: 3.182446.
+SCORES = {
+    "close": [0.9, 0.7, 0.8, 0.76],  # behind by 0, 0.1, -0.1, 0.04: mean 0.01, std 0.084063
+    "steady": [0.8, 0.8, 0.7, 0.7],  # behind by 0.1, 0, 0, 0.1: mean 0.05, std 0.057735
+    "best": [0.9, 0.8, 0.7, 0.8],
+    "far": [0.5, 0.4, 0.3, 0.4],  # behind by 0.4 everywhere: std 0
+}
+RANKED = pd.DataFrame(
+    {
+        "mean": [0.8, 0.79, 0.75, 0.4],
+        "std": [0.0816497, 0.0840635, 0.0577350, 0.0816497],
+        "behind": [0, 0.01, 0.05, 0.4],
+        "error": [0, 0.0642046, 0.0440959, 0],
+        "low": [0, -0.1943276, -0.0903328, 0.4],
+        "high": [0, 0.2143276, 0.1903328, 0.4],
+        "level": [True, True, False, False],
+    },
+    index=pd.Index(["best", "close", "steady", "far"], name="candidate"),
+)
+
+
+def test_candidates_are_ranked_by_their_distance_to_the_best():
+    ranking = evaluation.compare_to_best({name: pd.Series(values) for name, values in SCORES.items()}, "AUC")
+    pd.testing.assert_frame_equal(ranking, RANKED, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["Log Loss", "RMSE", "MAE", "MAPE"])
+def test_where_lower_is_better_the_lowest_is_the_best(metric):
+    ranking = evaluation.compare_to_best({name: 1 - pd.Series(values) for name, values in SCORES.items()}, metric)
+    pd.testing.assert_frame_equal(ranking, RANKED.assign(mean=1 - RANKED["mean"]), atol=1e-6)
+
+
+def test_one_candidate_alone_is_the_best():
+    ranking = evaluation.compare_to_best({"only": pd.Series([0.7, 0.8])}, "AUC")
+    assert ranking.loc["only", ["mean", "behind", "error", "level"]].tolist() == [0.75, 0, 0, True]
+
+
+def test_equal_candidates_are_level():
+    scores = pd.Series([0.7, 0.8, 0.9])
+    ranking = evaluation.compare_to_best({"a": scores, "b": scores, "c": scores - 0.1}, "AUC")
+    assert ranking["level"].to_dict() == {"a": True, "b": True, "c": False}
+
+
+def costs(**candidates) -> pd.DataFrame:
+    return pd.DataFrame(candidates, index=["fit_seconds", "score_seconds", "model_bytes"]).T
+
+
+def test_of_candidates_that_are_level_the_cheaper_is_chosen_and_the_reason_says_so():
+    chosen, why = evaluation.choose(
+        RANKED, costs(best=[8, 0.4, 9000], close=[2, 0.1, 3000], steady=[1e-3, 1e-3, 1], far=[1e-3, 1e-3, 1])
+    )
+    assert chosen == "close"
+    assert why == (
+        "close is behind best by 0.0100, less than the standard error of that (0.0642), and is the simplest of the 2"
+        " that are level: it saves fit 4.0x, score 4.0x, model 3.0x"
+    )
+
+
+def test_the_best_is_chosen_where_it_is_the_cheapest_of_those_level():
+    chosen, why = evaluation.choose(
+        RANKED, costs(best=[2, 0.1, 3000], close=[8, 0.4, 9000], steady=[1e-3, 1e-3, 1], far=[1e-3, 1e-3, 1])
+    )
+    assert chosen == "best"
+    assert why.startswith("best has the best mean")
+    assert "simplest of the 2" in why
+
+
+def test_the_best_is_chosen_where_no_other_is_level():
+    chosen, why = evaluation.choose(
+        RANKED.drop(index="close"), costs(best=[8, 0.4, 9000], steady=[1e-3, 1e-3, 1], far=[1e-3, 1e-3, 1])
+    )
+    assert (chosen, why) == ("best", "best has the best mean; no other is level with it")
+
+
+@pytest.mark.parametrize("unit", [1, 1000, 1e-6])
+def test_no_unit_of_a_cost_outweighs_another(unit):
+    """Four times slower to fit and nine times smaller is simpler, in seconds and bytes as in hours and gigabytes."""
+    table = costs(best=[1, 1, 9], close=[4, 1, 1]) * [unit, 1, 1 / unit]
+    assert evaluation.choose(RANKED, table)[0] == "close"
+
+
+def test_bootstrap_draws_score_rows_drawn_with_replacement():
+    draws = evaluation.bootstrap(NUMBERS, {"a": GUESSES}, "regression", "MAE", draws=3, seed=5)
+    generator = np.random.default_rng(5)
+    rows = [generator.integers(0, 5, 5) for _ in range(3)]
+    assert draws["a"].tolist() == pytest.approx([np.abs(NUMBERS - GUESSES)[drawn].mean() for drawn in rows])
+
+
+def test_a_draw_takes_the_same_rows_for_all_rivals():
+    rivals = {"a": GUESSES, "same": GUESSES.copy(), "worse": NUMBERS + 2 * (GUESSES - NUMBERS)}
+    draws = evaluation.bootstrap(NUMBERS, rivals, "regression", "MAE", draws=50)
+    assert draws["a"].nunique() > 5
+    np.testing.assert_allclose(draws["same"], draws["a"])
+    np.testing.assert_allclose(draws["worse"], 2 * draws["a"])
+
+
+def test_bootstrap_draws_depend_on_the_seed_alone():
+    first, again, other = (
+        evaluation.bootstrap(BINARY, {"a": TWO}, "binary", "AUC", draws=20, seed=seed)["a"].tolist()
+        for seed in (1, 1, 2)
+    )
+    assert first == pytest.approx(again, nan_ok=True)
+    assert first != pytest.approx(other, nan_ok=True)
+
+
+def test_the_interval_is_as_wide_as_chance_makes_it():
+    """Of 400 rows 280 are right: the normal approximation gives 0.7 ± 1.96 * sqrt(0.7 * 0.3 / 400)."""
+    truth = np.zeros(400, dtype=int)
+    predictions = np.eye(2)[[0] * 280 + [1] * 120]
+    low, high = evaluation.interval(evaluation.bootstrap(truth, {"a": predictions}, "binary", "Accuracy")["a"])
+    reach = 1.96 * np.sqrt(0.7 * 0.3 / 400)
+    assert (low, high) == pytest.approx((0.7 - reach, 0.7 + reach), abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("draws", "expected"),
+    [(range(1001), (25, 975)), ([*range(1001), np.nan, np.nan], (25, 975)), ([0.5, 0.5], (0.5, 0.5))],
+)
+def test_the_interval_holds_95_of_100_draws_and_leaves_out_those_without_a_score(draws, expected):
+    assert evaluation.interval(pd.Series(draws, dtype=float)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("training", "expected"),
+    [
+        ([0, 0, 0, 1], [[0.75, 0.25], [0.75, 0.25]]),
+        (["yes", "no", "yes", "yes"], [[0.25, 0.75], [0.25, 0.75]]),
+        (["stays", "leaves", "stays", "stays"], [[0.75, 0.25], [0.75, 0.25]]),
+        (["c", "a", "b", "c"], [[0.25, 0.25, 0.5], [0.25, 0.25, 0.5]]),
+        ([0.5, 1.5, 4.0], [2.0, 2.0]),
+    ],
+)
+def test_the_baseline_knows_the_training_targets_and_nothing_else(training, expected):
+    target = pd.Series(training)
+    asked = contract.learn_contract(
+        pd.DataFrame({"x": range(len(target)), "y": target}), "demo", "y", [], "auto", "auto"
+    )
+    assert evaluation.baseline([0, 0], asked, target).tolist() == expected

@@ -1,0 +1,423 @@
+"""What is drawn, read back from the pictures: bars, lines and labels, for every question and every kind of column."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from sklearn import metrics as sk
+from sklearn.calibration import calibration_curve
+from sklearn.dummy import DummyClassifier
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from baton import contract, figures
+
+ROWS = 60
+COLUMNS = ["number", "text", "constant", "empty", "date", "blank"]
+ANSWERS = {
+    "binary": [0, 0, 1] * 20,
+    "floats": [0.0, 0.0, 1.0] * 20,
+    "booleans": [False, False, True] * 20,
+    "yes/no": ["no", "yes", "no"] * 20,
+    "leaves/stays": ["stays", "leaves", "stays"] * 20,
+    "multiclass": ["a", "b", "c", "c"] * 15,
+    "regression": (np.arange(ROWS) * 0.37) % 5,
+}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_open():
+    """A worker runs notebook after notebook, and every figure left open would stay in its memory."""
+    yield
+    assert plt.get_fignums() == []
+
+
+def ask(rows: pd.DataFrame, target, task: str = "auto") -> contract.Contract:
+    return contract.learn_contract(rows.assign(y=target), "demo", "y", [], task, "auto")
+
+
+def table(kind: str = "binary"):
+    """Rows as a contract gives them, their target, and the contract: one column of each awkward kind."""
+    generator = np.random.default_rng(4)
+    raw = pd.DataFrame(
+        {
+            "number": generator.normal(size=ROWS),
+            "text": generator.choice(["u", "v", "w"], ROWS, p=[0.6, 0.3, 0.1]),
+            "constant": 1.0,
+            "empty": np.nan,
+            "date": pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(ROWS) // 20, "D"),
+            "blank": pd.Series([None] * ROWS, dtype=object),
+        },
+        index=range(100, 100 + ROWS),
+    )
+    raw.loc[generator.random(ROWS) < 0.25, "number"] = np.nan
+    raw.loc[generator.random(ROWS) < 0.25, "text"] = None
+    target = pd.Series(ANSWERS[kind], index=raw.index, name="y")
+    asked = ask(raw, target)
+    return asked.rows(raw), target, asked
+
+
+def answers(asked: contract.Contract) -> np.ndarray:
+    """Predictions of a model that knows nothing, as the question has them."""
+    generator = np.random.default_rng(6)
+    classes = len(asked.labels)
+    return generator.dirichlet(np.ones(classes), ROWS) if classes else generator.normal(size=ROWS)
+
+
+def widths(axes) -> list:
+    return [bar.get_width() for bar in axes.patches]
+
+
+def heights(axes) -> list:
+    return [bar.get_height() for bar in axes.patches]
+
+
+def texts(labels) -> list:
+    return [label.get_text() for label in labels]
+
+
+def names(axes) -> list:
+    return texts(axes.get_yticklabels())
+
+
+def shown(figure) -> list:
+    return [axes for axes in figure.axes if axes.axison]
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "regression"])
+def test_every_picture_of_an_awkward_table_is_drawn(kind, tmp_path):
+    rows, target, asked = table(kind)
+    drawn = {
+        "target_balance": figures.target_balance(target, asked),
+        "missing_values": figures.missing_values(rows),
+        "distributions": figures.distributions(rows, target, asked),
+        "columns": figures.columns(rows),
+        "correlations": figures.correlations(rows, asked.encode(target)),
+        **figures.judge(asked.encode(target), answers(asked), asked),
+    }
+    figures.save(drawn, tmp_path / "figures")
+    assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == set(drawn)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_column_alone_is_drawn_with_bars_that_have_a_length(kind, column):
+    rows, target, asked = table(kind)
+    with np.errstate(invalid="raise"):
+        [axes] = figures.distributions(rows[[column]], target, asked).axes
+    assert np.isfinite([*widths(axes), *heights(axes), *axes.get_xlim()]).all()
+
+
+def test_a_class_that_has_no_value_in_a_column_has_no_bars_there():
+    rows, target, asked = table("binary")
+    with np.errstate(invalid="raise"):
+        figure = figures.distributions(rows[["number"]].where(target == 0), target, asked)
+    assert np.isfinite(heights(figure.axes[0])).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "bars", "said"),
+    [
+        ("binary", {"0": 40, "1": 20}, [" 40  (66.7%)", " 20  (33.3%)"]),
+        ("floats", {"0.0": 40, "1.0": 20}, [" 40  (66.7%)", " 20  (33.3%)"]),
+        ("booleans", {"False": 40, "True": 20}, [" 40  (66.7%)", " 20  (33.3%)"]),
+        ("yes/no", {"no": 40, "yes": 20}, [" 40  (66.7%)", " 20  (33.3%)"]),
+        ("leaves/stays", {"stays": 40, "leaves": 20}, [" 40  (66.7%)", " 20  (33.3%)"]),
+        ("multiclass", {"a": 15, "b": 15, "c": 30}, [" 15  (25.0%)", " 15  (25.0%)", " 30  (50.0%)"]),
+    ],
+)
+def test_the_balance_of_classes_is_counted_in_the_order_of_the_labels(kind, bars, said):
+    _, target, asked = table(kind)
+    [axes] = figures.target_balance(target, asked).axes
+    assert dict(zip(names(axes), widths(axes), strict=True)) == bars
+    assert texts(axes.texts) == said
+    assert axes.get_title() == "y: 60 training rows"
+
+
+def test_the_distribution_of_a_number_counts_every_row():
+    _, target, asked = table("regression")
+    [axes] = figures.target_balance(target, asked).axes
+    assert heights(axes) == np.histogram(target, bins=40)[0].tolist()
+
+
+def test_missing_values_are_shown_in_percent_the_most_at_the_top():
+    rows = pd.DataFrame(
+        {"half": [1, None, 2, None], "whole": [1, 2, 3, 4], "blank": [None] * 4, "text": ["a", "b", "c", None]}
+    )
+    [axes] = figures.missing_values(rows).axes
+    assert dict(zip(names(axes), widths(axes), strict=True)) == {"whole": 0, "text": 25, "half": 50, "blank": 100}
+    assert names(axes) == ["whole", "text", "half", "blank"]
+    assert axes.get_xlim() == (0, 100)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_each_column_has_its_picture_and_each_class_its_colour(kind):
+    rows, target, asked = table(kind)
+    figure = figures.distributions(rows, target, asked)
+    assert [axes.get_title() for axes in shown(figure)] == COLUMNS
+    [legend] = figure.legends
+    assert texts(legend.get_texts()) == [f"y = {label}" for label in asked.labels]
+    colours = [to_hex(patch.get_facecolor()) for patch in legend.get_patches()]
+    assert colours == figures.COLOURS[: len(asked.labels)]
+
+
+@pytest.mark.parametrize("kind", ["binary", "leaves/stays", "multiclass"])
+def test_a_number_is_drawn_as_the_density_of_each_class_over_common_bins(kind):
+    rows, target, asked = table(kind)
+    axes = figures.distributions(rows, target, asked).axes[0]
+    values = rows["number"].dropna()
+    edges = np.histogram_bin_edges(values, bins=30)
+    expected = [
+        np.histogram(values[target.loc[values.index] == label], edges, density=True)[0] for label in asked.labels
+    ]
+    np.testing.assert_allclose(heights(axes), np.concatenate(expected))
+
+
+@pytest.mark.parametrize("kind", ["binary", "leaves/stays", "multiclass"])
+def test_a_text_is_drawn_as_shares_of_each_class(kind):
+    rows, target, asked = table(kind)
+    axes = figures.distributions(rows, target, asked).axes[1]
+    order = rows["text"].value_counts().index
+    expected = [
+        rows["text"][target == label].value_counts(normalize=True).reindex(order, fill_value=0)
+        for label in asked.labels
+    ]
+    np.testing.assert_allclose(widths(axes), np.concatenate(expected))
+    assert names(axes) == [*order]
+
+
+def test_a_number_is_drawn_against_a_target_that_is_one():
+    rows, target, asked = table("regression")
+    figure = figures.distributions(rows[["number", "constant"]], target, asked)
+    [dots] = figure.axes[0].lines
+    np.testing.assert_array_equal(dots.get_xdata(), rows["number"])
+    np.testing.assert_array_equal(dots.get_ydata(), target)
+    assert figure.axes[0].get_ylabel() == "y"
+    assert figure.legends == []
+
+
+def test_a_text_is_counted_where_the_target_is_a_number():
+    rows, target, asked = table("regression")
+    axes = figures.distributions(rows[["number", "text"]], target, asked).axes[1]
+    counts = rows["text"].value_counts()
+    assert dict(zip(names(axes), widths(axes), strict=True)) == counts.to_dict()
+    assert texts(axes.texts)[0] == f" {counts.iloc[0]}  ({counts.iloc[0] / 60:.1%})"
+
+
+def test_columns_are_counted_whatever_the_target():
+    rows, _, _ = table()
+    figure = figures.columns(rows)
+    assert [axes.get_title() for axes in shown(figure)] == COLUMNS
+    sums = [sum(heights(axes)) for axes in (figure.axes[0], figure.axes[2])]
+    assert sums == [rows["number"].notna().sum(), ROWS]
+    counts = rows["text"].value_counts()
+    assert dict(zip(names(figure.axes[1]), widths(figure.axes[1]), strict=True)) == counts.to_dict()
+    assert widths(figure.axes[3]) == widths(figure.axes[5]) == []
+
+
+def test_of_many_columns_a_readable_number_is_shown():
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 30)), columns=[f"c{number}" for number in range(30)])
+    assert [axes.get_title() for axes in shown(figures.columns(rows))] == [f"c{number}" for number in range(24)]
+    target = pd.Series([0, 1] * 10, name="y")
+    correlated = names(figures.correlations(rows, target).axes[0])
+    assert (len(correlated), correlated[-1]) == (24, "y (target)")
+
+
+def test_of_many_values_of_a_text_the_most_frequent_are_shown():
+    rows = pd.DataFrame(
+        {"town": [f"a town with quite a long name {number}" for number in range(30) for _ in range(number)]}
+    )
+    [axes] = figures.columns(rows).axes
+    assert widths(axes) == [29, 28, 27, 26, 25, 24, 23, 22]
+
+
+def test_correlations_are_spearmans_and_blank_where_there_is_none():
+    rows, target, asked = table("binary")
+    axes, _ = figures.correlations(rows, asked.encode(target)).axes
+    numbers = rows[["number", "constant", "empty"]].assign(y=target)
+    expected = numbers.corr("spearman").to_numpy()
+    np.testing.assert_allclose(np.ma.filled(axes.images[0].get_array(), np.nan), expected)
+    assert names(axes) == texts(axes.get_xticklabels()) == ["number", "constant", "empty", "y (target)"]
+    r = f"{expected[0, 3]:.1f}"
+    assert texts(axes.texts) == ["1.0", "", "", r, "", "", "", "", "", "", "", "", r, "", "", "1.0"]
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "ordered"),
+    [
+        ([0, 1] * 20, "auto", True),
+        (["no", "yes"] * 20, "auto", True),
+        (["a", "b", "c", "c"] * 10, "auto", False),
+        ([1, 2, 3, 4] * 10, "auto", False),
+        (np.arange(40) / 3, "auto", True),
+        # Ages, counts and prices in whole numbers have an order as well.
+        (np.arange(40), "auto", True),
+        ([1, 2, 3, 4] * 10, "regression", True),
+    ],
+    ids=["0/1", "yes/no", "names", "codes", "fractions", "whole numbers", "a few whole numbers"],
+)
+def test_the_target_is_among_the_correlations_where_it_has_an_order(target, task, ordered):
+    rows = pd.DataFrame({"a": np.arange(40.0) % 7})
+    answer = pd.Series(target, name="y")
+    axes = figures.correlations(rows, ask(rows, answer, task).encode(answer)).axes[0]
+    assert names(axes) == (["a", "y (target)"] if ordered else ["a"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "pictures"),
+    [
+        ("binary", ["confusion", "roc", "precision_recall", "calibration"]),
+        ("multiclass", ["confusion", "roc", "precision_recall", "calibration"]),
+        ("regression", ["predicted_actual", "residuals"]),
+    ],
+)
+def test_each_question_has_its_own_pictures(kind, pictures):
+    _, target, asked = table(kind)
+    assert [*figures.judge(asked.encode(target), answers(asked), asked)] == pictures
+
+
+@pytest.mark.parametrize("kind", ["binary", "leaves/stays", "booleans", "multiclass"])
+def test_the_confusion_counts_each_class_under_its_own_name(kind):
+    _, target, asked = table(kind)
+    axes = figures.judge(asked.encode(target), answers(asked), asked)["confusion"].axes[0]
+    called = np.array(asked.labels)[answers(asked).argmax(axis=1)]
+    expected = [[int(((target == true) & (called == said)).sum()) for said in asked.labels] for true in asked.labels]
+    assert axes.images[0].get_array().tolist() == expected
+    assert names(axes) == [str(label) for label in asked.labels]
+
+
+@pytest.mark.parametrize("kind", ["binary", "leaves/stays", "multiclass"])
+def test_the_curves_are_scikit_learns_for_each_class_that_is_judged(kind):
+    _, target, asked = table(kind)
+    predictions = answers(asked)
+    drawn = figures.judge(asked.encode(target), predictions, asked)
+    labels = asked.labels[-1:] if asked.task == "binary" else asked.labels
+    curves = {name: [line for line in drawn[name].axes[0].lines if len(line.get_xdata()) > 2] for name in drawn}
+    assert [len(curves[name]) for name in ("roc", "precision_recall", "calibration")] == [len(labels)] * 3
+    for number, label in enumerate(labels):
+        truth, score = target == label, predictions[:, asked.labels.index(label)]
+        x, y, _ = sk.roc_curve(truth, score)
+        np.testing.assert_allclose(curves["roc"][number].get_xydata(), np.column_stack([x, y]))
+        y, x, _ = sk.precision_recall_curve(truth, score)
+        np.testing.assert_allclose(curves["precision_recall"][number].get_xydata(), np.column_stack([x, y]))
+        y, x = calibration_curve(truth, score, n_bins=8, strategy="quantile")
+        np.testing.assert_allclose(curves["calibration"][number].get_xydata(), np.column_stack([x, y]))
+        for name in ("roc", "precision_recall"):
+            assert texts(drawn[name].axes[0].get_legend().get_texts())[number].startswith(f"{label} (")
+        assert f"{label}" in texts(drawn["calibration"].axes[0].get_legend().get_texts())
+
+
+def test_a_prediction_is_drawn_against_what_was_true():
+    _, target, asked = table("regression")
+    drawn = figures.judge(target, answers(asked), asked)
+    points = {name: drawn[name].axes[0].collections[0].get_offsets() for name in drawn}
+    np.testing.assert_allclose(points["predicted_actual"], np.column_stack([answers(asked), target]))
+    np.testing.assert_allclose(points["residuals"], np.column_stack([answers(asked), target - answers(asked)]))
+    assert drawn["residuals"].axes[0].get_title() == "y: residuals, out of fold"
+
+
+@pytest.mark.parametrize(
+    ("model", "target", "scoring", "lost"),
+    [
+        (LogisticRegression(), "class", "neg_log_loss", "log loss gained"),
+        (LinearRegression(), "number", "r2", "R2 lost"),
+    ],
+)
+def test_importance_is_what_shuffling_a_column_costs(model, target, scoring, lost):
+    generator = np.random.default_rng(2)
+    rows = pd.DataFrame(generator.normal(size=(200, 3)), columns=["useless", "weak", "strong"])
+    signal = 3 * rows["strong"] + rows["weak"]
+    answer = pd.Series(np.where(signal > 0, "yes", "no") if target == "class" else signal, name="y")
+    model.fit(rows, answer)
+    [axes] = figures.importance(model, rows, answer, ask(rows, answer), seed=3).axes
+    order = rows.sample(200, random_state=3).index
+    expected = permutation_importance(
+        model, rows.loc[order], answer.loc[order], scoring=scoring, n_repeats=3, random_state=3
+    ).importances_mean
+    assert names(axes) == ["useless", "weak", "strong"]
+    np.testing.assert_allclose(widths(axes), expected)
+    assert axes.get_xlabel().startswith(lost)
+
+
+def test_importance_stands_a_class_too_rare_for_the_sample_it_takes():
+    """Of 5,000 rows 1,000 are drawn, and among those there may be none of the three."""
+    rows = pd.DataFrame({"a": np.random.default_rng(2).normal(size=5000)})
+    target = pd.Series(["rare"] * 3 + ["often", "more"] * 2498 + ["more"], name="y")
+    model = DummyClassifier(strategy="prior").fit(rows, target)
+    for seed in range(3):
+        [axes] = figures.importance(model, rows, target, ask(rows, target), seed).axes
+        assert widths(axes) == [0]
+
+
+def test_importance_stands_an_index_that_repeats():
+    """As in a Parquet file that was put together from several."""
+    rows = pd.DataFrame({"a": np.arange(40.0) % 7}, index=[*range(20)] * 2)
+    target = pd.Series(rows["a"] * 2, name="y")
+    [axes] = figures.importance(LinearRegression().fit(rows, target), rows, target, ask(rows, target), 1).axes
+    assert names(axes) == ["a"]
+    assert widths(axes)[0] > 1
+
+
+@pytest.mark.parametrize(("metric", "better"), [("AUC", "higher"), ("Log Loss", "lower")])
+def test_the_leaderboard_shows_how_far_each_is_behind_the_best_at_the_top(metric, better):
+    ranking = pd.DataFrame(
+        {
+            "mean": [0.8, 0.79, 0.4],
+            "behind": [0, 0.01, 0.4],
+            "low": [0, -0.05, 0.3],
+            "high": [0, 0.07, 0.5],
+            "level": [True, True, False],
+        },
+        index=["best", "close", "far"],
+    )
+    [axes] = figures.leaderboard(ranking, metric).axes
+    assert names(axes) == ["far", "close", "best"]
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 2]
+    assert [[*line.get_xdata()] for line in lines] == [[-0.5, -0.3], [-0.07, 0.05], [0, 0]]
+    assert [line.get_color() for line in lines] == [figures.GREY, figures.BLUE, figures.BLUE]
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"] == [-0.4, -0.01, 0]
+    assert texts(axes.texts) == ["0.4000", "0.7900", "0.8000"]
+    assert f"({better} is better)" in axes.get_title()
+
+
+@pytest.mark.parametrize("labels", [["no", "yes"], [0, 1], [0.0, 1.0], [False, True]], ids=str)
+def test_a_batch_of_two_classes_shows_labels_and_the_probability_of_the_positive(labels):
+    batch = pd.DataFrame({"row": range(5), "prediction": [labels[code] for code in (0, 0, 1, 0, 1)]})
+    first, second = figures.predictions(batch.assign(probability=[0.02, 0.12, 0.97, 0.11, 1.0]), labels[1]).axes
+    assert dict(zip(names(first), widths(first), strict=True)) == {str(labels[0]): 3, str(labels[1]): 2}
+    assert texts(first.texts) == [" 3  (60.0%)", " 2  (40.0%)"]
+    assert first.get_title() == "Predictions of 5 rows"
+    assert heights(second) == [1, 0, 2, *[0] * 16, 2]
+    assert second.get_xlabel() == f"probability of {labels[1]}"
+
+
+def test_a_batch_of_more_classes_shows_the_probability_of_the_likeliest():
+    batch = pd.DataFrame(
+        {
+            "prediction": ["a", "c", "a"],
+            "probability_a": [0.72, 0.1, 0.42],
+            "probability_b": [0.2, 0.13, 0.33],
+            "probability_c": [0.08, 0.77, 0.25],
+        }
+    )
+    first, second = figures.predictions(batch, None).axes
+    assert dict(zip(names(first), widths(first), strict=True)) == {"a": 2, "c": 1}
+    assert [number for number, height in enumerate(heights(second)) for _ in range(int(height))] == [8, 14, 15]
+    assert second.get_xlabel() == "probability of the likeliest class"
+
+
+def test_a_batch_of_numbers_shows_their_distribution():
+    batch = pd.DataFrame({"row": range(100), "prediction": np.arange(100.0) ** 2})
+    [axes] = figures.predictions(batch, None).axes
+    assert heights(axes) == np.histogram(batch["prediction"], bins=40)[0].tolist()
+    assert axes.get_title() == "100 rows"
+
+
+def test_saved_figures_are_pngs_and_replace_those_of_the_last_build(tmp_path):
+    folder = tmp_path / "deep" / "figures"
+    drawn = figures.missing_values(table()[0])
+    figures.save({"old": drawn}, folder)
+    figures.save({"a": drawn, "b": drawn}, str(folder))
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.png"]
+    assert {path.read_bytes()[:8] for path in folder.iterdir()} == {b"\x89PNG\r\n\x1a\n"}
