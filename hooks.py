@@ -12,7 +12,6 @@ from ploomber.exceptions import DAGBuildEarlyStop
 
 from baton import tables, tracking
 
-
 # The parameter of a task that names a file it reads, besides what other tasks made.
 INPUTS = {"clean": "train_data", "features": "features"}
 
@@ -38,14 +37,18 @@ def record_failure(task, product, params):
     notebook = Path(str(product["nb"]))
     if "candidate" in params.to_dict():
         training = _parent_run(task)
-        tracking.log_failure(training, params["mlflow_tracking_uri"], params["candidate"], _error_in(notebook), notebook)
+        tracking.log_failure(
+            training, params["mlflow_tracking_uri"], params["candidate"], _error_in(notebook), notebook
+        )
 
 
 def stop_if_published(product):
     """End the serving pipeline early, and say so, if this very batch has been scored and reported already."""
     batch = json.loads(Path(str(product["batch"])).read_text())
     if batch["published"]:
-        print(f"\nNothing has changed: batch {batch['batch']} of {batch['name']} was scored by version {batch['model_version']} from these {batch['rows']} rows.")
+        print(
+            f"\nNothing has changed: batch {batch['batch']} of {batch['name']} was scored by version {batch['model_version']} from these {batch['rows']} rows."
+        )
         raise DAGBuildEarlyStop("already published")
 
 

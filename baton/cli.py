@@ -14,7 +14,11 @@ def results(root: Path = config.ROOT) -> str:
     said = json.loads(manifests[-1].read_text())
     folder = manifests[-1].parent.relative_to(root)
     rows = [
-        ("predictions", f"{said['rows_scored']} rows by version {said['model_version']}", f"python -c \"import pandas; print(pandas.read_parquet('{folder}'))\""),
+        (
+            "predictions",
+            f"{said['rows_scored']} rows by version {said['model_version']}",
+            f"python -c \"import pandas; print(pandas.read_parquet('{folder}'))\"",
+        ),
         ("report", "of that batch", f"python -m webbrowser -t {folder / '_report.html'}"),
         ("leaderboard", "of all candidates", "python -m webbrowser -t products/compare/compare.html"),
         ("experiments", "every run and model", "nox -s ui"),

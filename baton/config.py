@@ -45,7 +45,7 @@ class Settings(pydantic.BaseModel):
     metric: str
     holdout: float = pydantic.Field(ge=0.05, le=0.5)
     folds: int = pydantic.Field(ge=2, le=20)
-    seed: int = pydantic.Field(ge=0)
+    seed: int = pydantic.Field(ge=0, lt=2**32)
     batch: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$")
     track: bool
     mlflow_tracking_uri: str
@@ -73,7 +73,7 @@ class Settings(pydantic.BaseModel):
 def check_settings(values: dict, env_file: Path = ROOT / "env.yaml") -> None:
     """Raise `BatonError` naming every setting that is of the wrong kind, and every key of `env.yaml` that is unknown."""
     known = [*Settings.model_fields]
-    written = yaml.safe_load(env_file.read_text()) if env_file.is_file() else {}
+    written = (yaml.safe_load(env_file.read_text()) or {}) if env_file.is_file() else {}
     unknown = [key for key in written if key not in known]
     complaints = [f"{key}: there is no such key{_did_you_mean(key, known)}" for key in unknown]
     try:
@@ -107,7 +107,7 @@ def check_candidate(params: dict) -> None:
 
 def column_names(value) -> list[str]:
     """Read a list of columns as YAML has it, or as a command line can say it: `a, b`, or `none`."""
-    if value is None or value == "none":
+    if value is None or value in ("", "none"):
         return []
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
@@ -122,12 +122,15 @@ def load_features(path: str | None) -> types.ModuleType | None:
     file = resolve(path)
     if not file.is_file():
         raise BatonError(f"{path}: there is no such file. Set features in env.yaml to your feature file, or to none.")
-    if file.stem not in sys.modules:
-        # By its path: a kernel started in tasks/ would find the notebook of the same name first.
-        spec = importlib.util.spec_from_file_location(file.stem, file)
-        sys.modules[file.stem] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[file.stem])
-    return sys.modules[file.stem]
+    known = sys.modules.get(file.stem)
+    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == file.resolve():
+        return known
+    # By its path: a kernel started in tasks/ would find the notebook of the same name first.
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[file.stem] = module
+    return module
 
 
 def resolve(path: str) -> Path:

@@ -98,9 +98,13 @@ def require_columns(table: pd.DataFrame, needed: list[str], source: str, key: st
     missing = [column for column in needed if column not in table.columns]
     if missing:
         near = {column: difflib.get_close_matches(str(column), map(str, table.columns), n=1) for column in missing}
-        named = ", ".join(f"{column!r}" + (f" (did you mean {near[column][0]!r}?)" if near[column] else "") for column in missing)
+        named = ", ".join(
+            f"{column!r}" + (f" (did you mean {near[column][0]!r}?)" if near[column] else "") for column in missing
+        )
         mend = f"; mend {key} in env.yaml" if key else ""
-        raise BatonError(f"{source} lacks {len(missing)} of the columns it needs: {named}{mend}. It has: {', '.join(map(str, table.columns))}")
+        raise BatonError(
+            f"{source} lacks {len(missing)} of the columns it needs: {named}{mend}. It has: {', '.join(map(str, table.columns))}"
+        )
 
 
 def _question(answers: pd.Series, task: str) -> tuple[str, str]:
@@ -108,7 +112,9 @@ def _question(answers: pd.Series, task: str) -> tuple[str, str]:
     numeric = pd.api.types.is_numeric_dtype(answers) and not pd.api.types.is_bool_dtype(answers)
     whole = numeric and bool((answers == answers.round()).all())
     if task == "regression" and not numeric:
-        raise BatonError(f"column {answers.name!r} holds text such as {answers.iloc[0]!r}; task: regression needs numbers")
+        raise BatonError(
+            f"column {answers.name!r} holds text such as {answers.iloc[0]!r}; task: regression needs numbers"
+        )
     if task == "binary" and classes != 2:
         raise BatonError(f"column {answers.name!r} has {classes} different values; task: binary needs two")
     if task != "auto":
@@ -144,13 +150,20 @@ def _kind(column: pd.Series) -> str:
 
 
 def _as_kind(column: pd.Series, kind: str, source: str) -> pd.Series:
+    numeric, dated = pd.api.types.is_numeric_dtype(column), pd.api.types.is_datetime64_any_dtype(column)
     if kind == "text":
-        return column.astype("str").where(column.notna(), None).astype("object")
+        # Text that is all digits is read as floats where one is missing: 10.0 is the 10 of the other rows.
+        whole = numeric and not pd.api.types.is_bool_dtype(column) and bool((column.dropna() % 1 == 0).all())
+        plain = column.astype("Int64") if whole else column
+        return plain.astype("str").where(column.notna(), None).astype("object")
     if kind == "date":
-        converted = pd.to_datetime(column, errors="coerce")
+        converted = pd.Series(pd.NaT, column.index) if numeric else pd.to_datetime(column, errors="coerce")
+    elif dated:
+        converted = pd.Series(np.nan, column.index)
     else:  # A boolean is a number here: unlike bool, float64 can say that a value is missing.
         plain = column.replace({"True": 1, "False": 0, "true": 1, "false": 0}) if kind == "boolean" else column
-        converted = pd.to_numeric(plain, errors="coerce").astype("float64")
+        converted = pd.to_numeric(plain, errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
+        converted = converted.where(converted.isin([0, 1])) if kind == "boolean" else converted
     lost = column.notna() & converted.isna()
     if lost.any():
         first = column[lost].iloc[0]

@@ -43,6 +43,10 @@ def _auc(truth, probabilities, classes):
     return np.mean([sk.roc_auc_score(truth == code, probabilities[:, code]) for code in ranked]) if ranked else np.nan
 
 
+def _average_precision(truth, probabilities, classes):
+    return sk.average_precision_score(truth, probabilities[:, 1]) if np.any(truth == 1) else np.nan
+
+
 def _log_loss(truth, probabilities, classes):
     # A mean of several models' probabilities sums to 1 only up to rounding.
     return sk.log_loss(truth, probabilities / probabilities.sum(axis=1, keepdims=True), labels=range(classes))
@@ -50,7 +54,7 @@ def _log_loss(truth, probabilities, classes):
 
 METRICS = {
     "AUC": Metric(_auc, "probability"),
-    "Average Precision": Metric(lambda y, p, classes: sk.average_precision_score(y, p[:, 1]), "probability"),
+    "Average Precision": Metric(_average_precision, "probability"),
     "Log Loss": Metric(_log_loss, "probability", higher_is_better=False),
     "Accuracy": Metric(lambda y, p, classes: sk.accuracy_score(y, p), "label"),
     "Recall": Metric(_averaged(sk.recall_score), "label"),
@@ -63,9 +67,13 @@ METRICS = {
     "MSE": Metric(lambda y, p, _: sk.mean_squared_error(y, p), "number", higher_is_better=False),
     "RMSE": Metric(lambda y, p, _: sk.root_mean_squared_error(y, p), "number", higher_is_better=False),
     "RMSLE": Metric(
-        lambda y, p, _: np.sqrt(np.mean((np.log1p(np.abs(y)) - np.log1p(np.abs(p))) ** 2)), "number", higher_is_better=False
+        lambda y, p, _: np.sqrt(np.mean((np.log1p(np.abs(y)) - np.log1p(np.abs(p))) ** 2)),
+        "number",
+        higher_is_better=False,
     ),
-    "MAPE": Metric(lambda y, p, _: np.mean(np.abs((y[y != 0] - p[y != 0]) / y[y != 0])), "number", higher_is_better=False),
+    "MAPE": Metric(
+        lambda y, p, _: np.mean(np.abs((y[y != 0] - p[y != 0]) / y[y != 0])), "number", higher_is_better=False
+    ),
 }
 
 
@@ -134,16 +142,24 @@ def choose(ranking: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
     weight = np.exp(np.log(costs.loc[level]).mean(axis=1))
     chosen = weight.idxmin()
     if chosen == best:
-        others = f" and the simplest of the {len(level)} level with it" if len(level) > 1 else "; no other is level with it"
+        others = (
+            f" and is the simplest of the {len(level)} that are level"
+            if len(level) > 1
+            else "; no other is level with it"
+        )
         return chosen, f"{chosen} has the best mean{others}"
-    saved = ", ".join(f"{column.split('_')[0]} {costs.at[best, column] / costs.at[chosen, column]:.1f}x" for column in costs)
+    saved = ", ".join(
+        f"{column.split('_')[0]} {costs.at[best, column] / costs.at[chosen, column]:.1f}x" for column in costs
+    )
     return chosen, (
         f"{chosen} is behind {best} by {ranking.at[chosen, 'behind']:.4f}, less than the standard error of that"
         f" ({ranking.at[chosen, 'error']:.4f}), and is the simplest of the {len(level)} that are level: it saves {saved}"
     )
 
 
-def bootstrap(truth: np.ndarray, rivals: dict[str, np.ndarray], task: str, metric: str, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+def bootstrap(
+    truth: np.ndarray, rivals: dict[str, np.ndarray], task: str, metric: str, draws: int = 1000, seed: int = 0
+) -> pd.DataFrame:
     """Score several predictions of the same rows again and again, each time on rows drawn anew with replacement.
 
     One row a draw, one column a rival. A draw takes the same rows for all, so differences between columns are paired.
@@ -152,7 +168,10 @@ def bootstrap(truth: np.ndarray, rivals: dict[str, np.ndarray], task: str, metri
     generator = np.random.default_rng(seed)
     drawn = [generator.integers(0, len(truth), len(truth)) for _ in range(draws)]
     return pd.DataFrame(
-        {who: [score(truth[rows], predictions[rows], task, metric)[metric] for rows in drawn] for who, predictions in rivals.items()}
+        {
+            who: [score(truth[rows], predictions[rows], task, metric)[metric] for rows in drawn]
+            for who, predictions in rivals.items()
+        }
     )
 
 

@@ -58,7 +58,9 @@ class Parallel(Executor):
         reports, failures, running, idle = [], {}, {}, min(self.processes, total)
         with ProcessPoolExecutor(self.processes, context, initializer=_prepare_worker) as pool, _ended_at_once():
             while True:
-                for task in [task for task in dag.values() if task.exec_status in READY and task not in running.values()]:
+                for task in [
+                    task for task in dag.values() if task.exec_status in READY and task not in running.values()
+                ]:
                     running[pool.submit(_build, task)] = task
                 for _ in range(idle - len(running)):
                     pool.submit(_import, self.preload)
@@ -83,7 +85,9 @@ class Parallel(Executor):
         try:
             report, metadata, seconds, failure = future.result()
         except BrokenProcessPool:
-            failure = "its process was killed, most often for want of memory: lower the number of processes in pipeline.yaml"
+            failure = (
+                "its process was killed, most often for want of memory: lower the number of processes in pipeline.yaml"
+            )
         if failure == STOPPED:
             return None, STOPPED
         if failure:

@@ -71,17 +71,25 @@ def columns(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def correlations(rows: pd.DataFrame, target: pd.Series) -> Figure:
-    """Rank correlations (Spearman) of the numeric columns and the target, where it has an order."""
-    table = rows.select_dtypes("number").assign(**({f"{target.name} (target)": target} if target.nunique() == 2 or target.dtype.kind == "f" else {}))
-    table = table.iloc[:, -SHOWN:]
+def correlations(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> Figure:
+    """Rank correlations (Spearman) of the numeric columns and the target; more than two classes have no order."""
+    ordered = {} if contract.task == "multiclass" else {f"{contract.target} (target)": contract.encode(target)}
+    table = rows.select_dtypes("number").assign(**ordered).iloc[:, -SHOWN:]
     values = table.corr("spearman")
     figure, axes = _figure(2.4 + 0.42 * len(values), 1.6 + 0.42 * len(values))
     image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
     axes.set_xticks(range(len(values)), values.columns, rotation=60, ha="right")
     axes.set_yticks(range(len(values)), values.columns)
     for (row, column), value in np.ndenumerate(values.to_numpy()):
-        axes.text(column, row, f"{value:.1f}" if value == value else "", ha="center", va="center", fontsize=7, color="white" if abs(value) > 0.6 else "black")
+        axes.text(
+            column,
+            row,
+            f"{value:.1f}" if value == value else "",
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if abs(value) > 0.6 else "black",
+        )
     axes.set_title("Rank correlation")
     figure.colorbar(image, shrink=0.7)
     return figure
@@ -91,7 +99,10 @@ def judge(truth: pd.Series, predictions: np.ndarray, contract: Contract) -> dict
     """The pictures that judge predictions of rows a model has not seen; `truth` as `Contract.encode` gives it."""
     truth = truth.to_numpy()
     if contract.task == "regression":
-        return {"predicted_actual": _predicted_actual(truth, predictions, contract), "residuals": _residuals(truth, predictions, contract)}
+        return {
+            "predicted_actual": _predicted_actual(truth, predictions, contract),
+            "residuals": _residuals(truth, predictions, contract),
+        }
     return {
         "confusion": _confusion(truth, predictions, contract),
         "roc": _curves(truth, predictions, contract, sk.RocCurveDisplay, "ROC"),
@@ -102,12 +113,20 @@ def judge(truth: pd.Series, predictions: np.ndarray, contract: Contract) -> dict
 
 def importance(pipeline, rows: pd.DataFrame, target: pd.Series, contract: Contract, seed: int) -> Figure:
     """How much worse the fitted model gets on training rows when one raw column is shuffled (at most 1,000 rows)."""
-    sample = rows.sample(min(len(rows), 1000), random_state=seed)
-    scoring = "r2" if contract.task == "regression" else "neg_log_loss"
-    found = permutation_importance(pipeline, sample, target.loc[sample.index], scoring=scoring, n_repeats=3, random_state=seed)
+    sample = rows.reset_index(drop=True).sample(min(len(rows), 1000), random_state=seed)
+    scoring = "r2"
+    if contract.labels:  # named, since a rare class may not be among the rows drawn
+        scoring = sk.make_scorer(
+            sk.log_loss, greater_is_better=False, response_method="predict_proba", labels=pipeline.classes_
+        )
+    found = permutation_importance(
+        pipeline, sample, target.iloc[sample.index], scoring=scoring, n_repeats=3, random_state=seed
+    )
     order = np.argsort(found.importances_mean)[-SHOWN:]
     figure, axes = _figure(6, 0.8 + 0.25 * len(order))
-    axes.barh(rows.columns[order], found.importances_mean[order], xerr=found.importances_std[order], color=BLUE, ecolor=GREY)
+    axes.barh(
+        rows.columns[order], found.importances_mean[order], xerr=found.importances_std[order], color=BLUE, ecolor=GREY
+    )
     lost = "R2 lost" if contract.task == "regression" else "log loss gained"
     axes.set(xlabel=f"{lost} when the column is shuffled (training rows)", title="Importance of each raw column")
     return figure
@@ -117,7 +136,7 @@ def leaderboard(ranking: pd.DataFrame, metric: str) -> Figure:
     """Each candidate's distance to the best with its 95% interval; those that are level with it stand out."""
     shown = ranking.iloc[::-1]
     figure, axes = _figure(7.5, 1.2 + 0.32 * len(shown))
-    for height, (name, row) in enumerate(shown.iterrows()):
+    for height, (_, row) in enumerate(shown.iterrows()):
         colour = BLUE if row["level"] else GREY
         axes.plot([-row["high"], -row["low"]], [height, height], color=colour, linewidth=2)
         axes.plot(-row["behind"], height, "o", color=colour)
@@ -125,7 +144,10 @@ def leaderboard(ranking: pd.DataFrame, metric: str) -> Figure:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(shown)), shown.index)
     better = "higher" if evaluation.METRICS[metric].higher_is_better else "lower"
-    axes.set(xlabel=f"{metric} short of the best, over the same folds, with 95% interval", title=f"Leaderboard: mean {metric} at the right ({better} is better); blue: level with the best")
+    axes.set(
+        xlabel=f"{metric} short of the best, over the same folds, with 95% interval",
+        title=f"Leaderboard: mean {metric} at the right ({better} is better); blue: level with the best",
+    )
     return figure
 
 
@@ -140,8 +162,14 @@ def predictions(table: pd.DataFrame, positive) -> Figure:
         return figure
     _bars(first, table["prediction"])
     first.set(title=f"Predictions of {len(table)} rows")
-    axes[1].hist(table[certain].max(axis=1) if len(certain) > 1 else table[certain[0]], bins=np.linspace(0, 1, 21), color=BLUE)
-    axes[1].set(xlabel="probability of the likeliest class" if len(certain) > 1 else f"probability of {positive}", ylabel="rows", title="How certain")
+    axes[1].hist(
+        table[certain].max(axis=1) if len(certain) > 1 else table[certain[0]], bins=np.linspace(0, 1, 21), color=BLUE
+    )
+    axes[1].set(
+        xlabel="probability of the likeliest class" if len(certain) > 1 else f"probability of {positive}",
+        ylabel="rows",
+        title="How certain",
+    )
     return figure
 
 
@@ -169,7 +197,13 @@ def _confusion(truth, predictions, contract):
 def _curves(truth, predictions, contract, display, title):
     figure, axes = _figure(4.6, 4)
     for code, colour in _judged_classes(contract):
-        display.from_predictions(truth == code, predictions[:, code], ax=axes, name=f"{contract.labels[code]}", curve_kwargs={"color": colour})
+        display.from_predictions(
+            truth == code,
+            predictions[:, code],
+            ax=axes,
+            name=f"{contract.labels[code]}",
+            curve_kwargs={"color": colour},
+        )
     axes.set_title(f"{title}, out of fold")
     axes.legend(fontsize=8, loc="lower right" if title == "ROC" else "lower left")
     return figure
@@ -178,7 +212,15 @@ def _curves(truth, predictions, contract, display, title):
 def _calibration(truth, predictions, contract):
     figure, axes = _figure(4.6, 4)
     for code, colour in _judged_classes(contract):
-        CalibrationDisplay.from_predictions(truth == code, predictions[:, code], n_bins=8, strategy="quantile", ax=axes, name=str(contract.labels[code]), color=colour)
+        CalibrationDisplay.from_predictions(
+            truth == code,
+            predictions[:, code],
+            n_bins=8,
+            strategy="quantile",
+            ax=axes,
+            name=str(contract.labels[code]),
+            color=colour,
+        )
     axes.set_title("Calibration, out of fold")
     axes.legend(fontsize=8, loc="upper left")
     return figure
@@ -186,14 +228,18 @@ def _calibration(truth, predictions, contract):
 
 def _predicted_actual(truth, predictions, contract):
     figure, axes = _figure(4.6, 4)
-    sk.PredictionErrorDisplay(y_true=truth, y_pred=predictions).plot(ax=axes, kind="actual_vs_predicted", scatter_kwargs={"color": BLUE, "alpha": 0.4, "s": 8})
+    sk.PredictionErrorDisplay(y_true=truth, y_pred=predictions).plot(
+        ax=axes, kind="actual_vs_predicted", scatter_kwargs={"color": BLUE, "alpha": 0.4, "s": 8}
+    )
     axes.set_title(f"{contract.target}: predicted against actual, out of fold")
     return figure
 
 
 def _residuals(truth, predictions, contract):
     figure, axes = _figure(4.6, 4)
-    sk.PredictionErrorDisplay(y_true=truth, y_pred=predictions).plot(ax=axes, kind="residual_vs_predicted", scatter_kwargs={"color": BLUE, "alpha": 0.4, "s": 8})
+    sk.PredictionErrorDisplay(y_true=truth, y_pred=predictions).plot(
+        ax=axes, kind="residual_vs_predicted", scatter_kwargs={"color": BLUE, "alpha": 0.4, "s": 8}
+    )
     axes.set_title(f"{contract.target}: residuals, out of fold")
     return figure
 
@@ -206,6 +252,8 @@ def _judged_classes(contract):
 
 def _histogram(axes, values, of_all, colour, label, density=True):
     if _is_numeric(of_all) and of_all.notna().any():
+        if values.notna().sum() == 0:
+            return
         bins = np.histogram_bin_edges(of_all.dropna().astype(float), bins=30)
         axes.hist(values.dropna().astype(float), bins=bins, color=colour, alpha=0.55, density=density, label=label)
     else:
@@ -215,6 +263,9 @@ def _histogram(axes, values, of_all, colour, label, density=True):
 
 def _bars(axes, values):
     counts = values.value_counts()[:12]
+    if counts.empty:
+        axes.text(0.5, 0.5, "no value", ha="center", transform=axes.transAxes)
+        return
     bars = axes.barh([str(value) for value in counts.index], counts, color=_colours(len(counts)))
     axes.bar_label(bars, [f" {count}  ({count / len(values):.1%})" for count in counts])
     axes.set(xlabel="rows", xlim=(0, counts.max() * 1.3))

@@ -6,6 +6,7 @@ import pandas as pd
 
 from baton import evaluation, registry
 
+
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """The decision, its reason, and a table of scores on the holdout: one row each for who was judged, with intervals."""
@@ -23,7 +24,9 @@ class Verdict:
         return dataclasses.asdict(self) | {"scores": self.scores.to_dict("index")}
 
 
-def judge(challenger: registry.Model, champion: registry.Model | None, holdout: pd.DataFrame, training_target: pd.Series) -> Verdict:
+def judge(
+    challenger: registry.Model, champion: registry.Model | None, holdout: pd.DataFrame, training_target: pd.Series
+) -> Verdict:
     """Let challenger and champion predict the same raw holdout rows, and decide.
 
     The challenger must score better than the champion; without one, better than a guess that looks at no feature.
@@ -36,7 +39,9 @@ def judge(challenger: registry.Model, champion: registry.Model | None, holdout: 
     answers["guess"] = evaluation.baseline(truth, contract, training_target)
 
     metric, sign = contract.metric, 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
-    scored = {who: evaluation.score(truth, predictions, contract.task, metric)[metric] for who, predictions in answers.items()}
+    scored = {
+        who: evaluation.score(truth, predictions, contract.task, metric)[metric] for who, predictions in answers.items()
+    }
     draws = evaluation.bootstrap(truth, answers, contract.task, metric)
     rows = {}
     for who, own in scored.items():
@@ -53,5 +58,10 @@ def judge(challenger: registry.Model, champion: registry.Model | None, holdout: 
         f"{metric} on {len(holdout)} holdout rows: challenger {scored['challenger']:.4f},"
         f" {rival} {scored[rival]:.4f}; lead {lead:+.4f} (95% interval {low:+.4f} to {high:+.4f})"
     )
-    outcome = f"{challenger} becomes champion" if promote else f"the {rival} stays unbeaten" + (f": {champion} remains champion" if champion else "; there is no champion yet")
+    outcome = (
+        f"{challenger} becomes champion"
+        if promote
+        else f"the {rival} stays unbeaten"
+        + (f": {champion} remains champion" if champion else "; there is no champion yet")
+    )
     return Verdict(promote, f"{said}. So {outcome}.", metric, scores)

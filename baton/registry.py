@@ -48,7 +48,9 @@ TRUSTED_TYPES = [
 ]
 
 # What it takes to run a model, written into it: the libraries its file format depends on, as installed here.
-REQUIREMENTS = [f"{package}=={version(package)}" for package in ("mlflow", "scikit-learn", "lightgbm", "skops", "pandas", "numpy")]
+REQUIREMENTS = [
+    f"{package}=={version(package)}" for package in ("mlflow", "scikit-learn", "lightgbm", "skops", "pandas", "numpy")
+]
 
 
 class Model(NamedTuple):
@@ -157,7 +159,9 @@ def register(name: str, model_uri: str, run_id: str, description: str, tags: dic
     tracking.require_run(client, run_id)
     earlier = [found for found in client.search_model_versions(f"name='{name}'") if found.run_id == run_id]
     with _quiet():
-        made = earlier[0] if earlier else mlflow.register_model(model_uri, name, tags={k: str(v) for k, v in tags.items()})
+        made = (
+            earlier[0] if earlier else mlflow.register_model(model_uri, name, tags={k: str(v) for k, v in tags.items()})
+        )
     client.update_model_version(name, made.version, description)
     return version_of(name, made.version, tracking_uri)
 
@@ -167,7 +171,11 @@ def enter(candidate: dict, path: Path, reason: str, training: dict, tracking_uri
     if training["run_id"] is None:
         return open_model(path)
     name = open_model(path).contract.name
-    tags = {"candidate": candidate["candidate"], "training_run": training["run_id"], "data_digest": training["data_digest"]}
+    tags = {
+        "candidate": candidate["candidate"],
+        "training_run": training["run_id"],
+        "data_digest": training["data_digest"],
+    }
     return register(name, candidate["model_uri"], candidate["run_id"], reason, tags, tracking_uri)
 
 
@@ -192,7 +200,9 @@ def predict(model: Model, rows: pd.DataFrame) -> np.ndarray:
         given, taken = Path(folder, "rows.parquet"), Path(folder, "predictions.npy")
         rows.reset_index(drop=True).to_parquet(given)
         order = json.dumps({"model": str(model.path), "rows": str(given), "predictions": str(taken)})
-        done = subprocess.run([sys.executable, "-m", "baton.runner", order], capture_output=True, text=True, cwd=config.ROOT)
+        done = subprocess.run(
+            [sys.executable, "-m", "baton.runner", order], capture_output=True, text=True, cwd=config.ROOT
+        )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise BatonError(f"{model} could not predict: {reason}")

@@ -73,7 +73,9 @@ def score(table: pd.DataFrame, model: registry.Model) -> pd.DataFrame:
     if contract.task == "binary":
         scored = scored.assign(probability=answers[:, 1])
     elif contract.task == "multiclass":
-        scored = scored.assign(**{f"probability_{label}": answers[:, code] for code, label in enumerate(contract.labels)})
+        scored = scored.assign(
+            **{f"probability_{label}": answers[:, code] for code, label in enumerate(contract.labels)}
+        )
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     return scored.assign(model_version=model.version, scored_at=pd.Timestamp(now)).reset_index(drop=True)
 
@@ -84,7 +86,9 @@ def publish(predictions: pd.DataFrame, batch: Batch, contract: Contract) -> Path
     A batch of the same id is replaced. Returns the manifest's path.
     """
     if len(predictions) != batch.rows:
-        raise BatonError(f"batch {batch.batch}: {batch.rows} rows came in and {len(predictions)} were scored; nothing is published")
+        raise BatonError(
+            f"batch {batch.batch}: {batch.rows} rows came in and {len(predictions)} were scored; nothing is published"
+        )
     draft = batch.folder.with_name(f".{batch.folder.name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -108,7 +112,10 @@ def publish(predictions: pd.DataFrame, batch: Batch, contract: Contract) -> Path
 
 def extremes(predictions: pd.DataFrame, rows: int = 5) -> pd.DataFrame:
     """The predictions a person would look at first: the highest and the lowest, or the least certain of many classes."""
-    by = next((column for column in ("probability", "prediction") if pd.api.types.is_float_dtype(predictions.get(column))), None)
+    by = next(
+        (column for column in ("probability", "prediction") if pd.api.types.is_float_dtype(predictions.get(column))),
+        None,
+    )
     if by is None:
         certain = predictions.filter(like="probability_").max(axis=1)
         return predictions.loc[certain.nsmallest(2 * rows).index]

@@ -19,12 +19,13 @@ def separate(table: pd.DataFrame, contract: Contract, holdout: float, folds: int
     left out, so no model has seen what it is judged by. Both frames keep all columns and the table's index.
     """
     answered = table[table[contract.target].notna()]
-    content = fingerprint(answered, contract.features)
+    content = fingerprint(answered, sorted(contract.features))  # whatever order the columns come in
     identity = fingerprint(answered, contract.id_columns) if contract.id_columns else content
     aside = identity < np.uint64(int(holdout * 2**64))
     twin = ~aside & np.isin(content, content[aside])
     training, judges = answered[~aside & ~twin], answered[aside]
-    _require_enough(training, judges, contract, folds)
+    different = ~pd.Series(content[~aside & ~twin]).duplicated().to_numpy()  # equal rows share a fold and count once
+    _require_enough(training[different], judges, contract, folds, left_out=int(twin.sum()))
     fold = assign_folds(contract.encode(training[contract.target]), content[~aside & ~twin], contract.task, folds, seed)
     facts = {
         "rows": len(table),
@@ -45,7 +46,9 @@ def fingerprint(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
     """
     texts = [_canonical(table[column]) for column in columns]
     rows = ("\x1f".join(row).encode() for row in zip(*texts, strict=True))
-    return np.array([int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "big") for row in rows], dtype="uint64")
+    return np.array(
+        [int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "big") for row in rows], dtype="uint64"
+    )
 
 
 def assign_folds(target: pd.Series, content: np.ndarray, task: str, folds: int, seed: int) -> np.ndarray:
@@ -66,19 +69,29 @@ def assign_folds(target: pd.Series, content: np.ndarray, task: str, folds: int, 
 
 def _canonical(column: pd.Series) -> list[str]:
     """Write each value in the one way that all ways to read it have in common."""
-    numbers = pd.to_numeric(column, errors="coerce") if not pd.api.types.is_datetime64_any_dtype(column) else column
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return ["" if pd.isna(value) else value.isoformat() for value in column]
+    if pd.api.types.is_datetime64_any_dtype(column):  # as a CSV would have it
+        return ["" if pd.isna(value) else str(value).removesuffix(" 00:00:00") for value in column]
+    numbers = pd.to_numeric(column, errors="coerce")
     return [
-        "" if missing else (repr(float(number) + 0.0) if number == number else str(value).strip())
+        ""
+        if missing
+        else (repr(float(number) + 0.0) if number == number else str(value).strip().removesuffix(" 00:00:00"))
         for value, number, missing in zip(column, numbers.astype("float64"), column.isna(), strict=True)
     ]
 
 
-def _require_enough(training: pd.DataFrame, judges: pd.DataFrame, contract: Contract, folds: int) -> None:
+def _require_enough(
+    training: pd.DataFrame, judges: pd.DataFrame, contract: Contract, folds: int, left_out: int
+) -> None:
     for rows, part, needed in ((training, "training", 2 * folds), (judges, "the holdout", 2)):
         if len(rows) < needed:
-            raise BatonError(f"{len(rows)} rows are left for {part}, and {needed} are needed: give a larger table")
+            twins = (
+                f" ({left_out} more equal a holdout row in every feature)" if part == "training" and left_out else ""
+            )
+            raise BatonError(
+                f"{len(rows)} rows are left for {part}, and {needed} are needed: give a larger table, or lower folds in"
+                f" env.yaml. Equal rows count once{twins}."
+            )
     if contract.labels:
         counts = training[contract.target].value_counts().reindex(contract.labels, fill_value=0)
         if counts.min() < folds:
@@ -88,4 +101,6 @@ def _require_enough(training: pd.DataFrame, judges: pd.DataFrame, contract: Cont
             )
         absent = [label for label in contract.labels if label not in set(judges[contract.target])]
         if absent:
-            raise BatonError(f"column {contract.target!r}: class {absent[0]!r} has no row in the holdout; raise holdout in env.yaml")
+            raise BatonError(
+                f"column {contract.target!r}: class {absent[0]!r} has no row in the holdout; raise holdout in env.yaml"
+            )

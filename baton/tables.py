@@ -1,13 +1,17 @@
 """Read a table and say what is wrong with it; tell two tables apart."""
 
+import functools
 import hashlib
+import warnings
 from pathlib import Path
 
 import pandas as pd
 
 from baton import BatonError, config
 
-READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+# index_col=False: where rows have more values than the header has names, pandas would take the first for the row's
+# name and shift all others to the left; so it warns instead, and that is an error here.
+READERS = {".csv": functools.partial(pd.read_csv, index_col=False), ".parquet": pd.read_parquet}
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -19,9 +23,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise BatonError(f"{path}: there is no such file. Set train_data and score_data in env.yaml to your tables.")
     try:
-        rows = reader(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            rows = reader(path)
     except pd.errors.EmptyDataError:
         raise BatonError(f"{path}: the file is empty; expected a header line and rows.") from None
+    except pd.errors.ParserWarning:
+        raise BatonError(f"{path}: some rows have more values than the header has names; mend the header") from None
     except (pd.errors.ParserError, UnicodeDecodeError, OSError, ValueError) as error:
         raise BatonError(f"{path}: this can't be read as a table: {str(error).strip()}") from None
     if rows.empty:

@@ -18,9 +18,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.model_selection import KFold, PredefinedSplit, StratifiedKFold
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
 
-from baton import BatonError, evaluation
+from baton import BatonError, evaluation, preparation
 from baton.contract import Contract
 
 os.environ.setdefault("PYCARET_CUSTOM_LOGGING_PATH", os.devnull)  # else it leaves a logs.log wherever it starts
@@ -59,7 +58,9 @@ def play(
         experiment = _experiment(rows, fold, coded, contract, prepare, seed)
         recorder = _record_predictions(experiment, contract)
         if "+" in model:
-            members = [experiment.create_model(part, cross_validation=False, verbose=False) for part in model.split("+")]
+            members = [
+                experiment.create_model(part, cross_validation=False, verbose=False) for part in model.split("+")
+            ]
             recorder.clear()
             estimator = experiment.blend_models(members, verbose=False)
         elif tune:
@@ -74,10 +75,10 @@ def play(
     return Result(clone(estimator), scores, predictions, table.drop(columns="recorded"))
 
 
-def assemble(estimator: BaseEstimator, features, prepare: TransformerMixin) -> Pipeline:
+def assemble(estimator: BaseEstimator, features) -> Pipeline:
     """Join the unfitted steps from raw rows to prediction into one scikit-learn pipeline, with no PyCaret in it."""
-    own = [(name, FunctionTransformer(getattr(features, name))) for name in ("clean", "derive")] if features else []
-    return Pipeline([*own, ("prepare", clone(prepare)), ("model", clone(estimator))])
+    prepare = preparation.prepare(features)
+    return Pipeline([*preparation.stateless_steps(features), ("prepare", prepare), ("model", clone(estimator))])
 
 
 def refit(pipeline: Pipeline, rows: pd.DataFrame, target: pd.Series) -> tuple[Pipeline, dict[str, float]]:

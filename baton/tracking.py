@@ -34,7 +34,9 @@ def connect(uri: str):
     # Its progress bars and advice would be written into every notebook; its errors are raised, not logged.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")  # a signature's numbers are doubles
+    warnings.filterwarnings(
+        "ignore", "Hint: Inferred schema contains integer column"
+    )  # a signature's numbers are doubles
     try:
         return mlflow.MlflowClient(resolved)
     except Exception as error:
@@ -60,7 +62,9 @@ def start_training(track: bool, uri: str, name: str, tags: dict, table: pd.DataF
         raise BatonError(f"the MLflow experiment {name!r} was deleted: `mlflow experiments restore -x {found.experiment_id}`, or change name in env.yaml")  # fmt: skip
     else:
         experiment = found.experiment_id
-    with mlflow.start_run(experiment_id=experiment, run_name=time.strftime("training %Y-%m-%d %H:%M"), tags=_tags(tags)) as run:
+    with mlflow.start_run(
+        experiment_id=experiment, run_name=time.strftime("training %Y-%m-%d %H:%M"), tags=_tags(tags)
+    ) as run:
         mlflow.log_input(_dataset(table, source, name), context="training")
         return run.info.run_id
 
@@ -101,7 +105,8 @@ def log_failure(parent: str | None, uri: str, candidate: str, error: str, notebo
     experiment = _experiment_of(client, parent)
     # A run that broke while it was being filed is there already, as FAILED: it only lacks the reason.
     broken = client.search_runs(
-        [experiment], f"attributes.status = 'FAILED' AND tags.candidate = '{candidate}' AND tags.`mlflow.parentRunId` = '{parent}'"
+        [experiment],
+        f"attributes.status = 'FAILED' AND tags.candidate = '{candidate}' AND tags.`mlflow.parentRunId` = '{parent}'",
     )
     unsaid = [run for run in broken if "error" not in run.data.tags]
     own = _tags({"candidate": candidate, "mlflow.parentRunId": parent, "mlflow.runName": candidate})
@@ -138,6 +143,7 @@ def file_report(run_id: str | None, uri: str, report: Path) -> None:
 
 def git_commit() -> str:
     """The commit the project stands at, "+changes" if it was edited since; "none" outside git."""
+
     def git(*command):
         return subprocess.run(["git", *command], cwd=config.ROOT, capture_output=True, text=True).stdout.strip()
 

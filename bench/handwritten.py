@@ -35,6 +35,19 @@ def read():
     return table.drop(columns=TARGET).astype(float), table[TARGET]
 
 
+def prepare():
+    from sklearn.compose import make_column_selector, make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    return make_column_transformer(
+        (numbers, make_column_selector(dtype_include="number")),
+        (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_exclude="number")),
+    )
+
+
 def fit(spec, parent, experiment_id, uri):
     import matplotlib
 
@@ -60,11 +73,13 @@ def fit(spec, parent, experiment_id, uri):
     data = derived.assign(**{TARGET: target})
     experiment.setup(
         data, target=TARGET, test_data=data.tail(2), index=False, preprocess=False,
-        custom_pipeline=[("prepare", features.prepare())], fold_strategy=folds, session_id=7, n_jobs=1,
+        custom_pipeline=[("prepare", prepare())], fold_strategy=folds, session_id=7, n_jobs=1,
         memory=False, html=False, verbose=False, system_log=False,
     )  # fmt: skip
     if "+" in spec["model"]:
-        parts = [experiment.create_model(part, cross_validation=False, verbose=False) for part in spec["model"].split("+")]
+        parts = [
+            experiment.create_model(part, cross_validation=False, verbose=False) for part in spec["model"].split("+")
+        ]
         estimator = experiment.blend_models(parts, verbose=False)
     elif spec["tune"]:
         start = experiment.create_model(spec["model"], cross_validation=False, verbose=False, **spec["model_params"])
@@ -78,7 +93,7 @@ def fit(spec, parent, experiment_id, uri):
     scores = experiment.pull().drop(index=["Mean", "Std"])
     pipeline = Pipeline([
         ("clean", FunctionTransformer(features.clean)), ("derive", FunctionTransformer(features.derive)),
-        ("prepare", features.prepare()), ("model", clone(estimator)),
+        ("prepare", prepare()), ("model", clone(estimator)),
     ])  # fmt: skip
     unseen = cross_val_predict(pipeline, rows, target, cv=folds, method="predict_proba")[:, 1]
     pipeline.fit(rows, target)

@@ -52,7 +52,12 @@ training.groupby("fold")[promised.target].describe()
 # The run that all candidates of this training will be children of is opened here, while a single process is running.
 
 # %%
-tags = {"task": promised.task, "metric": promised.metric, "target": promised.target, "data_digest": tables.digest(table)}
+tags = {
+    "task": promised.task,
+    "metric": promised.metric,
+    "target": promised.target,
+    "data_digest": tables.digest(table),
+}
 run_id = tracking.start_training(track, mlflow_tracking_uri, promised.name, tags, table, train_data)
 
 # %%

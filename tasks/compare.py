@@ -18,9 +18,9 @@ from baton import contract, evaluation, figures, promotion, registry, tracking
 promised = contract.read_contract(upstream["clean"]["contract"])
 known = json.loads(Path(upstream["clean"]["training"]).read_text())
 training, judges = (pd.read_parquet(upstream["clean"][part]) for part in ("train", "holdout"))
-candidates = {name.removeprefix("fit-"): json.loads(Path(made["candidate"]).read_text()) for name, made in upstream["fit-*"].items()}
-scores = {name.removeprefix("fit-"): pd.read_csv(made["scores"], index_col="fold") for name, made in upstream["fit-*"].items()}
-models = {name.removeprefix("fit-"): Path(made["model"]) for name, made in upstream["fit-*"].items()}
+fits = {name.removeprefix("fit-"): made for name, made in upstream["fit-*"].items()}
+candidates = {name: json.loads(Path(made["candidate"]).read_text()) for name, made in fits.items()}
+scores = {name: pd.read_csv(made["scores"], index_col="fold")[promised.metric] for name, made in fits.items()}
 
 # %% [markdown]
 # **The leaderboard.** `behind` is the mean distance to the best over the same folds, `low` and `high` its 95%
@@ -28,7 +28,7 @@ models = {name.removeprefix("fit-"): Path(made["model"]) for name, made in upstr
 # so these figures choose, and the holdout below tells how good the choice is.
 
 # %%
-ranking = evaluation.compare_to_best({name: table[promised.metric] for name, table in scores.items()}, promised.metric)
+ranking = evaluation.compare_to_best(scores, promised.metric)
 costs = pd.DataFrame({name: made["costs"] for name, made in candidates.items()}).T
 leaderboard = ranking.join(costs)
 leaderboard.round(4)
@@ -50,7 +50,7 @@ print(reason)
 # alias if it scores better there; the first one, if it beats guessing.
 
 # %%
-challenger = registry.enter(candidates[winner], models[winner], reason, known, mlflow_tracking_uri)
+challenger = registry.enter(candidates[winner], Path(fits[winner]["model"]), reason, known, mlflow_tracking_uri)
 champion = registry.rival(promised.name, known, mlflow_tracking_uri)
 verdict = promotion.judge(challenger, champion, judges, training[promised.target])
 print(verdict.reason)

@@ -40,4 +40,4 @@ figures.distributions(rows, target, promised)
 # **Which columns say the same thing twice?**
 
 # %%
-figures.correlations(rows, promised.encode(target))
+figures.correlations(rows, target, promised)

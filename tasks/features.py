@@ -11,7 +11,7 @@ features = None
 # %%
 import pandas as pd
 
-from baton import config, contract
+from baton import config, contract, preparation
 
 promised = contract.read_contract(upstream["clean"]["contract"])
 training = pd.read_parquet(upstream["clean"]["train"])
@@ -22,7 +22,7 @@ own = config.load_features(features)
 # **Clean** marks values that only look like values; **derive** adds columns. Neither drops a row or sees another one.
 
 # %%
-rows = own.derive(own.clean(raw))
+rows = preparation.clean_and_derive(raw, own)
 rows.head()
 
 # %%
@@ -33,7 +33,7 @@ changed.assign(derived=~rows.columns.isin(raw.columns))
 # **Prepare** turns these into numbers. It is fitted anew in every fold; here, once, to show what comes out.
 
 # %%
-prepared = own.prepare().fit(rows)
+prepared = preparation.prepare(own).fit(rows)
 pd.DataFrame(prepared.transform(rows), columns=prepared.get_feature_names_out()).describe().T
 
 # %%

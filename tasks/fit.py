@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from baton import config, contract, evaluation, figures, registry, tournament, tracking
+from baton import config, contract, evaluation, figures, preparation, registry, tournament, tracking
 
 started = time.time()
 promised = contract.read_contract(upstream["clean"]["contract"])
@@ -35,7 +35,7 @@ target, fold = training[promised.target], training["fold"]
 # **Cross-validation.** Each fold is predicted by a model that did not see it.
 
 # %%
-result = tournament.play(model, model_params, tune, rows, fold, target, promised, own.prepare(), seed)
+result = tournament.play(model, model_params, tune, rows, fold, target, promised, preparation.prepare(own), seed)
 result.scores.agg(["mean", "std"]).T
 
 # %%
@@ -45,7 +45,7 @@ result.estimator
 # **The model itself**: raw rows in, prediction out, fitted on all training rows.
 
 # %%
-pipeline = tournament.assemble(result.estimator, own, own.prepare())
+pipeline = tournament.assemble(result.estimator, own)
 pipeline, costs = tournament.refit(pipeline, promised.rows(training), target)
 arguments = registry.model_arguments(pipeline, promised, promised.rows(training), target, features)
 costs["model_bytes"] = registry.save(Path(product["model"]), arguments)

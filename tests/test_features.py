@@ -31,20 +31,6 @@ def ready(rows: pd.DataFrame) -> pd.DataFrame:
     return features.derive(features.clean(rows))
 
 
-def mixed(rows: int = 60) -> pd.DataFrame:
-    """Cleaned rows with what the sample table lacks: texts, rare ones among them, and holes everywhere."""
-    generator = np.random.default_rng(8)
-    table = pd.DataFrame(
-        {
-            "a": generator.normal(size=rows),
-            "empty": np.nan,
-            "town": pd.Series(["Bern"] * 30 + ["Oslo"] * 20 + ["Rome"] * (rows - 50), dtype=object),
-        }
-    )
-    table.loc[::5, ["a", "town"]] = np.nan
-    return table
-
-
 @pytest.mark.parametrize("step", [features.clean, features.derive, ready])
 @pytest.mark.parametrize("rows", [RAW, RAW.sample(frac=0.3, random_state=1), RAW.set_axis([0] * len(RAW)), RAW.head(0)])
 def test_each_row_comes_out_once_and_where_it_was(step, rows):
@@ -105,57 +91,3 @@ def test_a_row_alone_gets_what_it_gets_among_others(step):
     rows = RAW.head(50)
     alone = pd.concat([step(rows.iloc[[number]]) for number in range(len(rows))])
     pd.testing.assert_frame_equal(alone, step(rows))
-
-
-@pytest.mark.parametrize("rows", [ready(RAW), mixed()], ids=["sample", "mixed"])
-def test_prepared_rows_are_numbers_without_a_hole(rows):
-    prepared = features.prepare().fit_transform(rows)
-    assert len(prepared) == len(rows)
-    assert np.isfinite(np.asarray(prepared, dtype=float)).all()
-
-
-def test_a_prepared_row_alone_equals_the_same_among_others():
-    rows = ready(RAW)
-    fitted = features.prepare().fit(rows)
-    alone = np.vstack([fitted.transform(rows.iloc[[number]]) for number in range(30)])
-    np.testing.assert_allclose(alone, fitted.transform(rows)[:30])
-
-
-def test_prepared_numbers_are_filled_with_the_median_and_brought_to_one_scale():
-    rows = pd.DataFrame({"a": [1.0, 2.0, 9.0, np.nan]})
-    values, missing = features.prepare().fit_transform(rows).T
-    filled = np.array([1, 2, 9, 2])
-    np.testing.assert_allclose(values, (filled - filled.mean()) / filled.std())
-    np.testing.assert_allclose(missing, (np.array([0, 0, 0, 1]) - 0.25) / np.sqrt(0.25 * 0.75))
-
-
-def test_texts_become_one_column_each_and_rare_ones_share_one():
-    town = pd.Series(["Bern"] * 12 + ["Oslo"] * 10 + ["Rome"] * 9 + ["Nice", None], dtype=object)
-    prepared = features.prepare().fit_transform(pd.DataFrame({"town": town}))
-    bern, oslo, rare = np.eye(3)
-    assert prepared[[0, 12, 22, 31, 32]].tolist() == [[*bern], [*oslo], [*rare], [*rare], [*rare]]
-
-
-@pytest.mark.parametrize("town", ["Atlantis", "", None, np.nan])
-@pytest.mark.parametrize("number", [1.5, np.nan])
-def test_rows_unlike_any_in_training_are_prepared_all_the_same(town, number):
-    rows = mixed()
-    unseen = pd.DataFrame({"a": [number], "empty": [3.0], "town": pd.Series([town], dtype=object)})
-    fitted = features.prepare().fit(rows)
-    prepared = fitted.transform(unseen)
-    assert prepared.shape == (1, fitted.transform(rows).shape[1])
-    assert np.isfinite(prepared).all()
-
-
-def test_a_hole_where_training_had_none_is_filled():
-    fitted = features.prepare().fit(pd.DataFrame({"a": [1.0, 2.0, 9.0]}))
-    known, unknown = fitted.transform(pd.DataFrame({"a": [2.0, np.nan]}))
-    assert known.tolist() == unknown.tolist()
-
-
-def test_each_call_of_prepare_makes_a_step_of_its_own():
-    """Else one fold would be prepared with what another learned."""
-    fitted, fresh = features.prepare().fit(ready(RAW)), features.prepare()
-    with pytest.raises(Exception, match="not fitted"):
-        fresh.transform(ready(RAW))
-    assert len(fitted.transform(ready(RAW))) == len(RAW)

@@ -93,7 +93,7 @@ def test_every_picture_of_an_awkward_table_is_drawn(kind, tmp_path):
         "missing_values": figures.missing_values(rows),
         "distributions": figures.distributions(rows, target, asked),
         "columns": figures.columns(rows),
-        "correlations": figures.correlations(rows, asked.encode(target)),
+        "correlations": figures.correlations(rows, target, asked),
         **figures.judge(asked.encode(target), answers(asked), asked),
     }
     figures.save(drawn, tmp_path / "figures")
@@ -220,7 +220,7 @@ def test_of_many_columns_a_readable_number_is_shown():
     rows = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 30)), columns=[f"c{number}" for number in range(30)])
     assert [axes.get_title() for axes in shown(figures.columns(rows))] == [f"c{number}" for number in range(24)]
     target = pd.Series([0, 1] * 10, name="y")
-    correlated = names(figures.correlations(rows, target).axes[0])
+    correlated = names(figures.correlations(rows, target, ask(rows, target)).axes[0])
     assert (len(correlated), correlated[-1]) == (24, "y (target)")
 
 
@@ -234,7 +234,7 @@ def test_of_many_values_of_a_text_the_most_frequent_are_shown():
 
 def test_correlations_are_spearmans_and_blank_where_there_is_none():
     rows, target, asked = table("binary")
-    axes, _ = figures.correlations(rows, asked.encode(target)).axes
+    axes, _ = figures.correlations(rows, target, asked).axes
     numbers = rows[["number", "constant", "empty"]].assign(y=target)
     expected = numbers.corr("spearman").to_numpy()
     np.testing.assert_allclose(np.ma.filled(axes.images[0].get_array(), np.nan), expected)
@@ -260,7 +260,7 @@ def test_correlations_are_spearmans_and_blank_where_there_is_none():
 def test_the_target_is_among_the_correlations_where_it_has_an_order(target, task, ordered):
     rows = pd.DataFrame({"a": np.arange(40.0) % 7})
     answer = pd.Series(target, name="y")
-    axes = figures.correlations(rows, ask(rows, answer, task).encode(answer)).axes[0]
+    axes = figures.correlations(rows, answer, ask(rows, answer, task)).axes[0]
     assert names(axes) == (["a", "y (target)"] if ordered else ["a"])
 
 

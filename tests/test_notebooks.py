@@ -37,11 +37,20 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch):
     verdict.unlink()
     for name in TRAINING + SERVING:
         notebook = jupytext.read(trained.folder / "tasks" / f"{name}.py")
-        NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(trained.folder / "tasks")}}).execute()
+        NotebookClient(
+            notebook,
+            timeout=120,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(trained.folder / "tasks")}},
+        ).execute()
         shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
         assert len(shown) >= 2, name
     # The same rows and seed give the same winner; it scores as the champion does, and does not unseat its equal.
     after = json.loads(verdict.read_text())
     assert after["winner"] == before["winner"]
-    assert after["scores"]["challenger"]["AUC"] == after["scores"]["champion"]["AUC"] == before["scores"]["challenger"]["AUC"]
+    assert (
+        after["scores"]["challenger"]["AUC"]
+        == after["scores"]["champion"]["AUC"]
+        == before["scores"]["challenger"]["AUC"]
+    )
     assert after["promote"] is False

@@ -32,7 +32,7 @@ class Stranger(BaseEstimator):
 def model(diabetes, tmp_path_factory):
     """A small forest, fitted and saved: (what is saved, the fitted pipeline, its raw rows)."""
     asked, rows, _, target = diabetes
-    pipeline = tournament.assemble(RandomForestClassifier(20, random_state=1), features, features.prepare()).fit(rows, target)
+    pipeline = tournament.assemble(RandomForestClassifier(20, random_state=1), features).fit(rows, target)
     path = tmp_path_factory.mktemp("registry") / "model"
     registry.save(path, registry.model_arguments(pipeline, asked, rows, target, "features.py"))
     return registry.open_model(path), pipeline, rows
@@ -59,7 +59,9 @@ def test_it_runs_the_feature_code_it_came_with_not_the_checkouts(model, tmp_path
     moved = tmp_path / "model"
     shutil.copytree(saved.path, moved)
     code = moved / "code" / "features.py"
-    code.write_text(code.read_text().replace("return rows.assign(**{", "rows = rows * 0 + 1\n    return rows.assign(**{"))
+    code.write_text(
+        code.read_text().replace("return rows.assign(**{", "rows = rows * 0 + 1\n    return rows.assign(**{")
+    )
     other = registry.predict(registry.open_model(moved), rows)
     assert len(np.unique(other[:, 1])) == 1
     assert len(np.unique(registry.predict(saved, rows)[:, 1])) > 10
@@ -87,7 +89,7 @@ def test_probabilities_follow_the_contracts_order_of_classes(diabetes, labels):
     asked, rows, _, target = diabetes
     named = target.map({0: labels[0], 1: labels[1]})
     own = contract.learn_contract(rows.assign(y=named), "t", "y", [], "auto", "auto")
-    pipeline = tournament.assemble(RandomForestClassifier(20, random_state=1), features, features.prepare()).fit(rows, named)
+    pipeline = tournament.assemble(RandomForestClassifier(20, random_state=1), features).fit(rows, named)
     answers = runner.probabilities(pipeline, rows, own)
     assert own.positive == labels[1]  # the rarer, or the one that says yes
     assert ((answers[:, 1] > 0.5) == (named == labels[1])).mean() > 0.95
@@ -138,7 +140,9 @@ def test_entering_the_same_run_twice_gives_one_version(store, model, diabetes):
 def test_a_run_that_left_the_store_is_explained(store, model, diabetes):
     """products/ outlives an mlflow.db that was deleted or moved."""
     made = {"candidate": "forest", "run_id": "0" * 32, "model_uri": "models:/m-1"}
-    with pytest.raises(BatonError, match="which products/ remembers, is not in the MLflow store.*ploomber build --force"):
+    with pytest.raises(
+        BatonError, match="which products/ remembers, is not in the MLflow store.*ploomber build --force"
+    ):
         registry.enter(made, model[0].path, "because", {"run_id": store[1], "data_digest": "abc"}, store[0])
 
 
@@ -168,7 +172,9 @@ def test_a_batch_is_published_whole_or_not_at_all(model, tmp_path, monkeypatch):
     saved, _, rows = model
     numbered = saved._replace(version="1", run_id="r")
     batch = scoring.receive(rows, numbered, "b1", "rows.csv")
-    predictions = pd.DataFrame({"row": range(len(rows)), "prediction": 0, "scored_at": pd.Timestamp("2026-01-01", tz="UTC")})
+    predictions = pd.DataFrame(
+        {"row": range(len(rows)), "prediction": 0, "scored_at": pd.Timestamp("2026-01-01", tz="UTC")}
+    )
     with pytest.raises(BatonError, match=f"batch b1: {len(rows)} rows came in and 3 were scored; nothing is published"):
         scoring.publish(predictions.head(3), batch, saved.contract)
     assert not batch.folder.parent.exists()
@@ -180,7 +186,9 @@ def test_a_batch_is_published_whole_or_not_at_all(model, tmp_path, monkeypatch):
     assert scoring.is_published(batch) is True
     changed = scoring.receive(rows + 1, numbered, "b1", "rows.csv")
     assert scoring.is_published(changed) is False
-    assert scoring.is_published(scoring.receive(rows, saved._replace(version="2", run_id="r"), "b1", "rows.csv")) is False
+    assert (
+        scoring.is_published(scoring.receive(rows, saved._replace(version="2", run_id="r"), "b1", "rows.csv")) is False
+    )
 
     scoring.publish(predictions.assign(prediction=1), batch, saved.contract)
     assert pd.read_parquet(batch.folder)["prediction"].eq(1).all()
@@ -191,7 +199,11 @@ def test_a_batch_is_published_whole_or_not_at_all(model, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("uri", "said"),
-    [("mlruns", "keeps no runs in plain folders"), ("file:mlruns", "keeps no runs in plain folders"), ("sqlite:////dev/null/x.db", "can't be opened")],
+    [
+        ("mlruns", "keeps no runs in plain folders"),
+        ("file:mlruns", "keeps no runs in plain folders"),
+        ("sqlite:////dev/null/x.db", "can't be opened"),
+    ],
 )
 def test_a_store_that_cannot_be_used_is_explained(uri, said):
     with pytest.raises(BatonError, match=said):

@@ -80,7 +80,9 @@ def test_yesterdays_champion_predicts_as_before_after_its_feature_code_was_edite
     trained.edit("features.py", 'rows["Glucose"] / rows["Age"]', 'rows["Glucose"] * 0')
     trained.edit("features.py", "replace(0, np.nan)", "replace(0, -1000)")
     trained.build(*BATCH, "after")
-    pd.testing.assert_series_equal(predictions(trained, "after")["probability"], expected["probability"], check_exact=True)
+    pd.testing.assert_series_equal(
+        predictions(trained, "after")["probability"], expected["probability"], check_exact=True
+    )
 
     trained.keep_candidates("tree")
     trained.build()
@@ -136,14 +138,20 @@ def test_a_batch_without_a_column_is_refused_with_one_message(trained):
     table = trained.folder / "data" / "diabetes_test.csv"
     pd.read_csv(table).rename(columns={"Glucose": "glucose"}).to_csv(table, index=False)
     printed = trained.build(*BATCH, "a", succeeds=False)
-    assert "receive: data/diabetes_test.csv lacks 1 of the columns it needs: 'Glucose' (did you mean 'glucose'?)" in printed
+    assert (
+        "receive: data/diabetes_test.csv lacks 1 of the columns it needs: 'Glucose' (did you mean 'glucose'?)"
+        in printed
+    )
     assert "Traceback" not in printed
     assert not (trained.folder / "predictions/diabetes/batch=a").exists()
 
 
 def test_no_champion_yet_is_told_with_what_to_do(fresh):
     printed = fresh.build(*BATCH, "a", succeeds=False)
-    assert "receive: there is no champion for 'diabetes' in sqlite:///mlflow.db: train one with `ploomber build`" in printed
+    assert (
+        "receive: there is no champion for 'diabetes' in sqlite:///mlflow.db: train one with `ploomber build`"
+        in printed
+    )
     assert "Traceback" not in printed
 
 

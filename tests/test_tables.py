@@ -64,11 +64,17 @@ def test_a_parquet_file_that_was_cut_short_is_refused_by_name(tmp_path):
         tables.read_table(path)
 
 
-@pytest.mark.parametrize("content", ["a,b\n1,2,3\n4,5,6\n", "a,b\n1,2,\n4,5,\n"], ids=["a value more", "a comma more"])
-def test_rows_with_more_values_than_the_header_has_names_are_refused(tmp_path, content):
+def test_rows_with_more_values_than_the_header_has_names_are_refused(tmp_path):
     """pandas would take the first value for a row's name and shift all others one column to the left."""
-    with pytest.raises(BatonError, match="a.csv"):
-        tables.read_table(write(tmp_path / "a.csv", content))
+    with pytest.raises(BatonError, match="a.csv: some rows have more values than the header has names"):
+        tables.read_table(write(tmp_path / "a.csv", "a,b\n1,2,3\n4,5,6\n"))
+
+
+def test_a_comma_at_the_end_of_every_row_shifts_nothing(tmp_path):
+    assert tables.read_table(write(tmp_path / "a.csv", "a,b\n1,2,\n4,5,\n")).to_dict("list") == {
+        "a": [1, 4],
+        "b": [2, 5],
+    }
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])

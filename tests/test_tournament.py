@@ -9,7 +9,7 @@ from sklearn.model_selection import PredefinedSplit, cross_validate
 from sklearn.pipeline import Pipeline
 
 import features
-from baton import BatonError, contract, runner, split, tournament
+from baton import BatonError, contract, preparation, runner, split, tournament
 
 ROWS = 400
 SEED = 7
@@ -66,9 +66,9 @@ def prepared(kind: str, target: str):
 )
 def test_cross_validation_agrees_with_scikit_learn_on_the_same_folds(kind, target, model, estimator, shared):
     asked, rows, fold, answers = prepared(kind, target)
-    result = tournament.play(model, {}, 0, rows, fold, answers, asked, features.prepare(), SEED)
+    result = tournament.play(model, {}, 0, rows, fold, answers, asked, preparation.prepare(features), SEED)
     own = cross_validate(
-        Pipeline([("prepare", features.prepare()), ("model", estimator)]),
+        Pipeline([("prepare", preparation.prepare(features)), ("model", estimator)]),
         rows, asked.encode(answers), cv=PredefinedSplit(fold.to_numpy()), scoring=[*shared.values()],
     )  # fmt: skip
     for name, scorer in shared.items():
@@ -80,9 +80,9 @@ def test_cross_validation_agrees_with_scikit_learn_on_the_same_folds(kind, targe
 
 def test_several_classes_are_ranked_by_a_macro_auc_where_pycaret_says_zero():
     asked, rows, fold, answers = prepared("numeric", "three")
-    result = tournament.play("lr", {}, 0, rows, fold, answers, asked, features.prepare(), SEED)
+    result = tournament.play("lr", {}, 0, rows, fold, answers, asked, preparation.prepare(features), SEED)
     own = cross_validate(
-        Pipeline([("prepare", features.prepare()), ("model", LOGISTIC)]),
+        Pipeline([("prepare", preparation.prepare(features)), ("model", LOGISTIC)]),
         rows, asked.encode(answers), cv=PredefinedSplit(fold.to_numpy()), scoring="roc_auc_ovr",
     )  # fmt: skip
     np.testing.assert_allclose(result.scores["AUC"], own["test_score"], atol=1e-9)
@@ -92,24 +92,30 @@ def test_a_prediction_of_a_row_comes_from_a_model_that_did_not_see_it():
     """With a target of pure noise, a forest that saw a row would know its answer; one that didn't is right half the time."""
     asked, rows, fold, answers = prepared("numeric", "0/1")
     noise = pd.Series(np.random.default_rng(5).integers(0, 2, len(answers)), index=answers.index)
-    result = tournament.play("rf", {}, 0, rows, fold, noise, asked, features.prepare(), SEED)
+    result = tournament.play("rf", {}, 0, rows, fold, noise, asked, preparation.prepare(features), SEED)
     right = (result.predictions.argmax(axis=1) == noise.to_numpy()).mean()
     assert 0.4 < right < 0.6
 
 
 def test_the_same_seed_gives_the_same_scores():
     asked, rows, fold, answers = prepared("mixed", "yes/no")
-    first, second = (tournament.play("et", {}, 0, rows, fold, answers, asked, features.prepare(), SEED) for _ in range(2))
+    first, second = (
+        tournament.play("et", {}, 0, rows, fold, answers, asked, preparation.prepare(features), SEED) for _ in range(2)
+    )
     pd.testing.assert_frame_equal(first.scores, second.scores)
 
 
 def test_a_tuned_candidate_differs_from_the_plain_one_and_is_scored_over_the_same_folds():
     asked, rows, fold, answers = prepared("numeric", "0/1")
-    result = tournament.play("lightgbm", {"verbosity": -1}, 3, rows, fold, answers, asked, features.prepare(), SEED)
-    plain = tournament.play("lightgbm", {"verbosity": -1}, 0, rows, fold, answers, asked, features.prepare(), SEED)
+    result = tournament.play(
+        "lightgbm", {"verbosity": -1}, 3, rows, fold, answers, asked, preparation.prepare(features), SEED
+    )
+    plain = tournament.play(
+        "lightgbm", {"verbosity": -1}, 0, rows, fold, answers, asked, preparation.prepare(features), SEED
+    )
     assert result.estimator.get_params() != plain.estimator.get_params()
     own = cross_validate(
-        Pipeline([("prepare", features.prepare()), ("model", result.estimator)]),
+        Pipeline([("prepare", preparation.prepare(features)), ("model", result.estimator)]),
         rows, answers, cv=PredefinedSplit(fold.to_numpy()), scoring="roc_auc",
     )  # fmt: skip
     np.testing.assert_allclose(result.scores["AUC"], own["test_score"], atol=1e-9)
@@ -117,22 +123,29 @@ def test_a_tuned_candidate_differs_from_the_plain_one_and_is_scored_over_the_sam
 
 def test_a_blend_averages_its_members():
     asked, rows, fold, answers = prepared("mixed", "yes/no")
-    parts = [tournament.play(part, {}, 0, rows, fold, answers, asked, features.prepare(), SEED) for part in ("lr", "dt")]
-    blend = tournament.play("lr+dt", {}, 0, rows, fold, answers, asked, features.prepare(), SEED)
+    parts = [
+        tournament.play(part, {}, 0, rows, fold, answers, asked, preparation.prepare(features), SEED)
+        for part in ("lr", "dt")
+    ]
+    blend = tournament.play("lr+dt", {}, 0, rows, fold, answers, asked, preparation.prepare(features), SEED)
     np.testing.assert_allclose(blend.predictions, (parts[0].predictions + parts[1].predictions) / 2, atol=1e-9)
 
 
 @pytest.mark.parametrize(
     ("model", "model_params", "said"),
     [
-        ("knn", {"n_neighbors": -3}, r"model 'knn' with \{'n_neighbors': -3\} can't be fitted: .*'n_neighbors' parameter"),
+        (
+            "knn",
+            {"n_neighbors": -3},
+            r"model 'knn' with \{'n_neighbors': -3\} can't be fitted: .*'n_neighbors' parameter",
+        ),
         ("dt", {"depth": 3}, r"model 'dt' with \{'depth': 3\} can't be fitted: .*'depth'"),
     ],
 )
 def test_a_model_that_cannot_be_fitted_is_named_with_the_reason(model, model_params, said):
     asked, rows, fold, answers = prepared("numeric", "0/1")
     with pytest.raises(BatonError, match=said):
-        tournament.play(model, model_params, 0, rows, fold, answers, asked, features.prepare(), SEED)
+        tournament.play(model, model_params, 0, rows, fold, answers, asked, preparation.prepare(features), SEED)
 
 
 @pytest.mark.parametrize("target", ["0/1", "yes/no", "three", "number"])
@@ -143,11 +156,11 @@ def test_the_model_on_raw_rows_equals_the_estimator_on_prepared_rows(target, dia
     raw = raw.head(len(rows))
     answers = prepared("numeric", target)[3].head(len(raw)).set_axis(raw.index)
     estimator = LinearRegression() if target == "number" else FOREST
-    pipeline, _ = tournament.refit(tournament.assemble(estimator, features, features.prepare()), raw, answers)
+    pipeline, _ = tournament.refit(tournament.assemble(estimator, features), raw, answers)
 
     ready = features.derive(features.clean(raw))
-    prepare = features.prepare().fit(ready)
-    alone = tournament.assemble(estimator, None, features.prepare()).named_steps["model"].fit(prepare.transform(ready), answers)
+    prepare = preparation.prepare(features).fit(ready)
+    alone = tournament.assemble(estimator, None).named_steps["model"].fit(prepare.transform(ready), answers)
     assert [name for name, _ in pipeline.steps] == ["clean", "derive", "prepare", "model"]
     if target == "number":
         np.testing.assert_array_equal(pipeline.predict(raw), alone.predict(prepare.transform(ready)))

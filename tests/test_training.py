@@ -19,18 +19,29 @@ def runs(project) -> pd.DataFrame:
     experiment = client.get_experiment_by_name("diabetes").experiment_id
     found = client.search_runs([experiment], max_results=1000)
     return pd.DataFrame(
-        {"id": run.info.run_id, "name": run.info.run_name, "status": run.info.status, **run.data.tags, "metrics": run.data.metrics}
+        {
+            "id": run.info.run_id,
+            "name": run.info.run_name,
+            "status": run.info.status,
+            **run.data.tags,
+            "metrics": run.data.metrics,
+        }
         for run in found
     )
 
 
 def filed(project, run_id: str, folder: str) -> set[str]:
-    return {found.path.removeprefix(f"{folder}/") for found in mlflow.MlflowClient(project.uri).list_artifacts(run_id, folder)}
+    return {
+        found.path.removeprefix(f"{folder}/")
+        for found in mlflow.MlflowClient(project.uri).list_artifacts(run_id, folder)
+    }
 
 
 def grid() -> list[dict]:
     tasks = yaml.safe_load((config.ROOT / "pipeline.yaml").read_text())["tasks"]
-    return next([{key: value[0] for key, value in entry.items()} for entry in task["grid"]] for task in tasks if "grid" in task)
+    return next(
+        [{key: value[0] for key, value in entry.items()} for entry in task["grid"]] for task in tasks if "grid" in task
+    )
 
 
 def outdated(project, monkeypatch, **changed) -> set[str]:
@@ -57,12 +68,19 @@ def test_every_candidate_is_a_finished_child_of_the_training_with_all_that_belon
         assert filed(project, run_id, "figures") == FILED
         assert filed(project, run_id, "notebook") == {"fit.html"}
         run = client.get_run(run_id)
-        assert {"cv_mean/AUC", "cv_std/AUC", "cv_mean/F1", "fit_seconds", "score_seconds", "model_bytes"} <= set(run.data.metrics)
+        assert {"cv_mean/AUC", "cv_std/AUC", "cv_mean/F1", "fit_seconds", "score_seconds", "model_bytes"} <= set(
+            run.data.metrics
+        )
         assert run.data.params["model"] == next(entry["model"] for entry in grid() if entry["candidate"] == name)
         assert [given.dataset.name for given in run.inputs.dataset_inputs] == [name]
         [model] = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'")
         assert model.status.name == "READY"
-    assert filed(project, parent["id"].item(), "notebook") == {"clean.html", "explore.html", "features.html", "compare.html"}
+    assert filed(project, parent["id"].item(), "notebook") == {
+        "clean.html",
+        "explore.html",
+        "features.html",
+        "compare.html",
+    }
     assert filed(project, parent["id"].item(), "tables") == {"leaderboard.csv", "holdout.csv"}
 
 
@@ -139,7 +157,9 @@ def test_every_baton_module_a_notebook_uses_is_among_its_resources():
     for task in tasks:
         imported = re.search(r"^from baton import (.+)$", (config.ROOT / task["source"]).read_text(), re.MULTILINE)
         resources = set(task["params"].get("resources_", {}).values())
-        missing = {name for name in imported[1].split(", ") if name not in exempt and f"baton/{name}.py" not in resources}
+        missing = {
+            name for name in imported[1].split(", ") if name not in exempt and f"baton/{name}.py" not in resources
+        }
         assert missing == set(), task["source"]
 
 
@@ -177,6 +197,10 @@ def test_track_false_trains_and_compares_without_mlflow(fresh):
 def test_it_builds_with_spawned_processes(fresh):
     """macOS and Windows have no safe fork."""
     fresh.keep_candidates("lr", "tree")
-    fresh.edit("pipeline.yaml", "dotted_path: baton.executor.Parallel", "start_method: spawn\n  dotted_path: baton.executor.Parallel")
+    fresh.edit(
+        "pipeline.yaml",
+        "dotted_path: baton.executor.Parallel",
+        "start_method: spawn\n  dotted_path: baton.executor.Parallel",
+    )
     fresh.build()
     assert registry.champion("diabetes", fresh.uri).version == "1"
