@@ -1,0 +1,48 @@
+"""Time `ploomber build` on the sample table against the hand-written script: same candidates, table and machine.
+
+    nox -s bench            # three rounds of each, in turn
+    nox -s bench -- 5
+
+Prints the medians and the ratio, round by round, so that a machine that slows down slows both.
+"""
+
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = Path(sys.executable).parent
+
+
+def seconds(command: list[str], folder: Path) -> float:
+    started = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return time.perf_counter() - started
+
+
+def main(rounds: int = 3) -> None:
+    baton, script = [], []
+    for number in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            project = Path(folder, "project")
+            shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "products", "predictions", "mlruns", "mlflow.db"))
+            store = Path(folder, "store")
+            store.mkdir()
+            baton.append(seconds([str(PROGRAMS / "ploomber"), "build"], project))
+            script.append(seconds([sys.executable, "bench/handwritten.py", str(store)], project))
+        print(f"round {number + 1}: ploomber build {baton[-1]:.1f} s, script {script[-1]:.1f} s, ratio {baton[-1] / script[-1]:.2f}")
+    ratios = [own / other for own, other in zip(baton, script, strict=True)]
+    print(
+        f"median: ploomber build {statistics.median(baton):.1f} s, script {statistics.median(script):.1f} s,"
+        f" ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
