@@ -31,12 +31,16 @@ def main(rounds: int = 3) -> None:
     for number in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             project = Path(folder, "project")
-            shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "products", "predictions", "mlruns", "mlflow.db"))
+            shutil.copytree(
+                ROOT, project, ignore=shutil.ignore_patterns(".*", "products", "predictions", "mlruns", "mlflow.db")
+            )
             store = Path(folder, "store")
             store.mkdir()
             baton.append(seconds([str(PROGRAMS / "ploomber"), "build"], project))
             script.append(seconds([sys.executable, "bench/handwritten.py", str(store)], project))
-        print(f"round {number + 1}: ploomber build {baton[-1]:.1f} s, script {script[-1]:.1f} s, ratio {baton[-1] / script[-1]:.2f}")
+        print(
+            f"round {number + 1}: ploomber build {baton[-1]:.1f} s, script {script[-1]:.1f} s, ratio {baton[-1] / script[-1]:.2f}"
+        )
     ratios = [own / other for own, other in zip(baton, script, strict=True)]
     print(
         f"median: ploomber build {statistics.median(baton):.1f} s, script {statistics.median(script):.1f} s,"
