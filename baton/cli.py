@@ -1,4 +1,4 @@
-"""Say where a pipeline's results are, and the command that opens each."""
+"""Say what came of the pipelines: the verdict, where the results are, and the command that opens each."""
 
 import json
 from pathlib import Path
@@ -7,12 +7,14 @@ from baton import config
 
 
 def results(root: Path = config.ROOT) -> str:
-    """List the newest predictions, their report, the leaderboard and the experiments under the project's folder."""
+    """Tell the last training's outcome, and list the newest predictions, their report and the experiments."""
     manifests = sorted(root.glob("predictions/*/batch=*/_manifest.json"), key=lambda path: path.stat().st_mtime)
     if not manifests:
         return "There are no predictions yet: run `ploomber build`, then `ploomber build -e pipeline.serve.yaml`."
     said = json.loads(manifests[-1].read_text())
     folder = manifests[-1].parent.relative_to(root)
+    verdict = root / "products" / "compare" / "verdict.json"
+    outcome = json.loads(verdict.read_text()) if verdict.is_file() else {"choice": "", "reason": ""}
     rows = [
         (
             "predictions",
@@ -23,7 +25,15 @@ def results(root: Path = config.ROOT) -> str:
         ("leaderboard", "of all candidates", "python -m webbrowser -t products/compare/compare.html"),
         ("experiments", "every run and model", "nox -s ui"),
     ]
-    return "\n".join(["", *(f"{name:<12} {what:<24} {command}" for name, what, command in rows)])
+    return "\n".join(
+        [
+            "",
+            outcome["choice"],
+            outcome["reason"],
+            "",
+            *(f"{name:<12} {what:<24} {command}" for name, what, command in rows),
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -148,12 +148,11 @@ def choose(ranking: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
             else "; no other is level with it"
         )
         return chosen, f"{chosen} has the best mean{others}"
-    saved = ", ".join(
-        f"{column.split('_')[0]} {costs.at[best, column] / costs.at[chosen, column]:.1f}x" for column in costs
-    )
+    costing = ", ".join(f"{costs.at[chosen, column] / costs.at[best, column]:.2g}x the {column}" for column in costs)
     return chosen, (
         f"{chosen} is behind {best} by {ranking.at[chosen, 'behind']:.4f}, less than the standard error of that"
-        f" ({ranking.at[chosen, 'error']:.4f}), and is the simplest of the {len(level)} that are level: it saves {saved}"
+        f" ({ranking.at[chosen, 'error']:.4f}), and is the simplest of the {len(level)} that are level:"
+        f" it takes {costing.replace('_', ' ')}"
     )
 
 

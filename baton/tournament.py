@@ -10,6 +10,7 @@ import logging
 import os
 import time
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import matplotlib
@@ -84,17 +85,22 @@ def assemble(estimator: BaseEstimator, features) -> Pipeline:
 def refit(pipeline: Pipeline, rows: pd.DataFrame, target: pd.Series) -> tuple[Pipeline, dict[str, float]]:
     """Fit on all training rows, raw, and measure what that cost.
 
-    Returns the fitted pipeline and its costs: `fit_seconds`, and `score_seconds` for 1,000 rows.
+    Returns the fitted pipeline and its costs in seconds of one processor: `fit_seconds`, and `score_seconds` for
+    1,000 rows. What is over at once is done three times and the fastest counts: candidates are chosen by this.
     """
+    sample = rows.sample(1000, replace=True, random_state=0)
     with _quiet():
-        started = time.perf_counter()
-        pipeline.fit(rows, target)
-        fitted = time.perf_counter()
-        sample = rows.sample(1000, replace=True, random_state=0)
-        started_scoring = time.perf_counter()
-        pipeline.predict(sample)
-        scored = time.perf_counter() - started_scoring
-    return pipeline, {"fit_seconds": fitted - started, "score_seconds": scored}
+        fit = _fastest(lambda: pipeline.fit(rows, target))
+        return pipeline, {"fit_seconds": fit, "score_seconds": _fastest(lambda: pipeline.predict(sample))}
+
+
+def _fastest(work: Callable, brief: float = 0.2) -> float:
+    took = []
+    while not took or (len(took) < 3 and max(took) < brief):
+        started = time.process_time()
+        work()
+        took.append(time.process_time() - started)
+    return max(min(took), 1e-6)  # some clocks tick too slowly to see it
 
 
 def _experiment(rows, fold, coded, contract, prepare, seed):

@@ -34,9 +34,9 @@ def connect(uri: str):
     # Its progress bars and advice would be written into every notebook; its errors are raised, not logged.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow").setLevel(logging.ERROR)
-    warnings.filterwarnings(
-        "ignore", "Hint: Inferred schema contains integer column"
-    )  # a signature's numbers are doubles
+    # A signature's numbers are doubles here; and a file's name says enough of where rows came from.
+    warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")
+    warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
     try:
         return mlflow.MlflowClient(resolved)
     except Exception as error:

@@ -191,7 +191,7 @@ def test_of_candidates_that_are_level_the_cheaper_is_chosen_and_the_reason_says_
     assert chosen == "close"
     assert why == (
         "close is behind best by 0.0100, less than the standard error of that (0.0642), and is the simplest of the 2"
-        " that are level: it saves fit 4.0x, score 4.0x, model 3.0x"
+        " that are level: it takes 0.25x the fit seconds, 0.25x the score seconds, 0.33x the model bytes"
     )
 
 
