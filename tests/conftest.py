@@ -26,10 +26,16 @@ class Project:
 
     def run(self, program: str, *arguments: str, succeeds: bool = True, programs: Path = PROGRAMS) -> str:
         """Run a program in the folder and return all it printed; its success must be as told."""
+        # The suite may itself be run by nox, which tells the programs it starts not to do their own set-up.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("NOX_")}
         done = subprocess.run(
-            [str(programs / program), *arguments], cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONPATH": str(self.folder), "COLUMNS": "200"},
-        )  # fmt: skip
+            [str(programs / program), *arguments],
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=inherited | {"PYTHONPATH": str(self.folder), "COLUMNS": "200"},
+        )
         assert (done.returncode == 0) == succeeds, done.stdout
         return done.stdout
 
