@@ -65,7 +65,7 @@ def start_training(track: bool, uri: str, name: str, tags: dict, table: pd.DataF
     with mlflow.start_run(
         experiment_id=experiment, run_name=time.strftime("training %Y-%m-%d %H:%M"), tags=_tags(tags)
     ) as run:
-        mlflow.log_input(_dataset(table, source, name), context="training")
+        mlflow.log_input(_dataset(table, source), context="training")
         return run.info.run_id
 
 
@@ -90,7 +90,7 @@ def log_candidate(
     with mlflow.start_run(run_id=created.info.run_id):
         mlflow.log_params(params)
         mlflow.log_metrics({key: value for key, value in metrics.items() if value == value})
-        mlflow.log_input(_dataset(table, source, candidate), context="training")
+        mlflow.log_input(_dataset(table, source), context="training")
         mlflow.log_artifacts(figures, "figures")
         for name, frame in tables.items():
             mlflow.log_text(frame.to_csv(), f"tables/{name}.csv")
@@ -155,10 +155,10 @@ def _tags(tags: dict) -> dict:
     return {key: str(value) for key, value in ({"git_commit": git_commit()} | tags).items()}
 
 
-def _dataset(table: pd.DataFrame, source: str, name: str):
+def _dataset(table: pd.DataFrame, source: str):
     import mlflow
 
-    return mlflow.data.from_pandas(table, source=source, name=name)
+    return mlflow.data.from_pandas(table, source=source, name=Path(source).stem)
 
 
 def require_run(client, run_id: str) -> str:

@@ -34,7 +34,7 @@ figures.predictions(predictions, manifest["positive_class"])
 figures.columns(pd.read_parquet(upstream["receive"]["rows"]))
 
 # %% [markdown]
-# **The rows to look at first**: the most and the least certain.
+# **The rows to look at first**: the highest and the lowest.
 
 # %%
 scoring.extremes(predictions)

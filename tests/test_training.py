@@ -72,7 +72,7 @@ def test_every_candidate_is_a_finished_child_of_the_training_with_all_that_belon
             run.data.metrics
         )
         assert run.data.params["model"] == next(entry["model"] for entry in grid() if entry["candidate"] == name)
-        assert [given.dataset.name for given in run.inputs.dataset_inputs] == [name]
+        assert [given.dataset.name for given in run.inputs.dataset_inputs] == ["diabetes_train"]
         [model] = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'")
         assert model.status.name == "READY"
     assert filed(project, parent["id"].item(), "notebook") == {
