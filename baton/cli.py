@@ -1,6 +1,8 @@
 """Say what came of the pipelines: the verdict, where the results are, and the command that opens each."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 from baton import config
@@ -15,14 +17,15 @@ def results(root: Path = config.ROOT) -> str:
     folder = manifests[-1].parent.relative_to(root)
     verdict = root / "products" / "compare" / "verdict.json"
     outcome = json.loads(verdict.read_text()) if verdict.is_file() else {"choice": "", "reason": ""}
+    python = os.path.relpath(sys.executable, root)  # one that has pandas, whatever is active in the shell
     rows = [
         (
             "predictions",
             f"{said['rows_scored']} rows by version {said['model_version']}",
-            f"python -c \"import pandas; print(pandas.read_parquet('{folder}'))\"",
+            f"{python} -c \"import pandas; print(pandas.read_parquet('{folder}'))\"",
         ),
-        ("report", "of that batch", f"python -m webbrowser -t {folder / '_report.html'}"),
-        ("leaderboard", "of all candidates", "python -m webbrowser -t products/compare/compare.html"),
+        ("report", "of that batch", f"{python} -m webbrowser -t {folder / '_report.html'}"),
+        ("leaderboard", "of all candidates", f"{python} -m webbrowser -t products/compare/compare.html"),
         ("experiments", "every run and model", "nox -s ui"),
     ]
     return "\n".join(

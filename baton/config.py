@@ -128,7 +128,10 @@ def load_features(path: str | None) -> types.ModuleType | None:
     # By its path: a kernel started in tasks/ would find the notebook of the same name first.
     spec = importlib.util.spec_from_file_location(file.stem, file)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise BatonError(f"{path}, line {error.lineno}: {error.msg}: {(error.text or '').strip()}") from error
     sys.modules[file.stem] = module
     return module
 

@@ -3,6 +3,9 @@
 Everything here is plain scikit-learn, so a registered model needs nothing of Baton to run.
 """
 
+import traceback
+from pathlib import Path
+
 import pandas as pd
 from sklearn.base import TransformerMixin
 from sklearn.compose import make_column_selector, make_column_transformer
@@ -10,13 +13,22 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
+from baton import BatonError
+
 STATELESS = ("clean", "derive")
 
 
 def clean_and_derive(rows: pd.DataFrame, features) -> pd.DataFrame:
     """Apply the feature file's functions, those it has; with no file, rows stay as they are."""
-    for _, step in stateless_steps(features):
-        rows = step.transform(rows)
+    for name, step in stateless_steps(features):
+        try:
+            rows = step.transform(rows)
+        except Exception as error:
+            line = traceback.extract_tb(error.__traceback__)[-1]
+            where = next((at for at in traceback.extract_tb(error.__traceback__) if at.name == name), line)
+            raise BatonError(
+                f"{Path(where.filename).name}, line {where.lineno}, {name}: {type(error).__name__}: {error}"
+            ) from error
     return rows
 
 

@@ -247,6 +247,12 @@ def test_a_broken_feature_file_leaves_nothing_half_loaded(feature_file):
     assert config.load_features(str(feature_file)).clean(None) == "the file"
 
 
+def test_a_feature_file_that_is_not_python_is_told_with_its_line(feature_file):
+    feature_file.write_text("x = 1\ndef clean(rows:\n    return rows\n")
+    with pytest.raises(BatonError, match=r"own_features\.py, line 2: .*: def clean\(rows:"):
+        config.load_features(str(feature_file))
+
+
 def test_a_path_is_relative_to_the_project_unless_it_is_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert config.resolve("env.yaml").read_text() == (config.ROOT / "env.yaml").read_text()

@@ -8,7 +8,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 import features
-from baton import config, preparation
+from baton import BatonError, config, preparation
 
 RAW = pd.read_csv(config.ROOT / "data" / "diabetes_train.csv").drop(columns="Outcome").astype("float64")
 READY = features.derive(features.clean(RAW))
@@ -34,6 +34,12 @@ def test_the_feature_file_comes_first_and_may_have_any_of_its_functions():
     only_clean = types.SimpleNamespace(clean=features.clean)
     pd.testing.assert_frame_equal(preparation.clean_and_derive(RAW, only_clean), features.clean(RAW))
     assert [name for name, _ in preparation.stateless_steps(only_clean)] == ["clean"]
+
+
+def test_an_error_in_the_feature_file_is_told_with_its_place():
+    without = RAW.drop(columns="BMI")
+    with pytest.raises(BatonError, match=r"^features\.py, line \d+, clean: KeyError: 'BMI'"):
+        preparation.clean_and_derive(without, features)
 
 
 def test_a_feature_file_may_bring_its_own_preparation():
