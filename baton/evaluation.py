@@ -35,12 +35,16 @@ def _averaged(function: Callable) -> Callable:
 def _auc(truth, probabilities, classes):
     """Area under the ROC curve; of more than two classes, the plain mean of each class against the rest.
 
-    A class that these rows lack, or that all of them have, can't be ranked and is left out of the mean.
+    A class that these rows lack, or that all of them have, can't be ranked and is left out of the mean. Written out
+    as the Mann-Whitney statistic of ranks: scikit-learn's takes twenty times as long, and a bootstrap asks thousands.
     """
-    if classes == 2:
-        return sk.roc_auc_score(truth, probabilities[:, 1]) if len(np.unique(truth)) == 2 else np.nan
-    ranked = [code for code in range(classes) if 0 < np.sum(truth == code) < len(truth)]
-    return np.mean([sk.roc_auc_score(truth == code, probabilities[:, code]) for code in ranked]) if ranked else np.nan
+
+    def area(positive, certain):
+        ranks, count = stats.rankdata(certain), positive.sum()
+        return (ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(positive) - count))
+
+    codes = [code for code in ([1] if classes == 2 else range(classes)) if 0 < np.sum(truth == code) < len(truth)]
+    return np.mean([area(truth == code, probabilities[:, code]) for code in codes]) if codes else np.nan
 
 
 def _average_precision(truth, probabilities, classes):
