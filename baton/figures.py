@@ -145,8 +145,8 @@ def leaderboard(ranking: pd.DataFrame, metric: str) -> Figure:
     axes.set_yticks(range(len(shown)), shown.index)
     better = "higher" if evaluation.METRICS[metric].higher_is_better else "lower"
     axes.set(
-        xlabel=f"{metric} short of the best, over the same folds, with 95% interval",
-        title=f"Leaderboard: mean {metric} at the right ({better} is better); blue: level with the best",
+        xlabel=f"{metric} behind the best, with 95% interval (blue: level with it)",
+        title=f"Leaderboard by mean {metric} ({better} is better)",
     )
     return figure
 

@@ -99,11 +99,14 @@ def save(path: Path, arguments: dict) -> int:
     return (path / "model.skops").stat().st_size
 
 
-def log(arguments: dict) -> str:
-    """Log a model to the active run; return its URI."""
+def log(run_id: str | None, arguments: dict, tracking_uri: str) -> str | None:
+    """Add a model to its candidate's run and return its URI; a run whose model can't be written ends as FAILED."""
+    if run_id is None:
+        return None
     import mlflow.sklearn
 
-    with _quiet(arguments["sk_model"].steps):
+    tracking.connect(tracking_uri)
+    with mlflow.start_run(run_id=run_id), _quiet(arguments["sk_model"].steps):
         return mlflow.sklearn.log_model(name="model", **arguments).model_uri
 
 

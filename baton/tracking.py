@@ -43,10 +43,11 @@ def connect(uri: str):
         raise BatonError(f"mlflow_tracking_uri {uri!r}: the store can't be opened: {error}") from error
 
 
-def start_training(track: bool, uri: str, name: str, tags: dict, table: pd.DataFrame, source: str) -> str | None:
+def start_training(track: bool, uri: str, name: str, tags: dict, rows: pd.DataFrame, source: str) -> str | None:
     """Open the parent run of a training and return its id; None if `track` is false.
 
-    This also creates the store, before the candidates fan out: two processes that open a new one at once break it.
+    This also creates the store, and enters the training rows in it, before the candidates fan out: two processes
+    that do either at the same moment break it.
     """
     if not track:
         return None
@@ -65,24 +66,22 @@ def start_training(track: bool, uri: str, name: str, tags: dict, table: pd.DataF
     with mlflow.start_run(
         experiment_id=experiment, run_name=time.strftime("training %Y-%m-%d %H:%M"), tags=_tags(tags)
     ) as run:
-        mlflow.log_input(_dataset(table, source), context="training")
+        mlflow.log_input(_dataset(rows, source), context="training")
         return run.info.run_id
 
 
 def log_candidate(
     parent: str | None, uri: str, candidate: str, *, params: dict, metrics: dict, tags: dict, figures: str,
-    tables: dict, table: pd.DataFrame, source: str, model: dict, started: float,
-) -> tuple[str | None, str | None]:  # fmt: skip
-    """File a candidate as a child of the training run; return its run id and its model's URI.
+    tables: dict, rows: pd.DataFrame, source: str, started: float,
+) -> str | None:  # fmt: skip
+    """File a candidate as a child of the training run and return its run id; its model is still to come.
 
-    `figures` is a folder; `model` is what `registry.model_arguments` gives; `started` is the time.time() its fitting began.
+    `figures` is a folder; `rows` are the training's, from `source`; `started` is the time.time() its fitting began.
     A run that could not be written whole ends as FAILED.
     """
     if parent is None:
-        return None, None
+        return None
     import mlflow
-
-    from baton import registry
 
     client = connect(uri)
     own = _tags(tags | {"candidate": candidate, "mlflow.parentRunId": parent, "mlflow.runName": candidate})
@@ -90,11 +89,11 @@ def log_candidate(
     with mlflow.start_run(run_id=created.info.run_id):
         mlflow.log_params(params)
         mlflow.log_metrics({key: value for key, value in metrics.items() if value == value})
-        mlflow.log_input(_dataset(table, source), context="training")
+        mlflow.log_input(_dataset(rows, source), context="training")
         mlflow.log_artifacts(figures, "figures")
         for name, frame in tables.items():
             mlflow.log_text(frame.to_csv(), f"tables/{name}.csv")
-        return created.info.run_id, registry.log(model)
+    return created.info.run_id
 
 
 def log_failure(parent: str | None, uri: str, candidate: str, error: str, notebook: Path) -> None:
@@ -155,10 +154,10 @@ def _tags(tags: dict) -> dict:
     return {key: str(value) for key, value in ({"git_commit": git_commit()} | tags).items()}
 
 
-def _dataset(table: pd.DataFrame, source: str):
+def _dataset(rows: pd.DataFrame, source: str):
     import mlflow
 
-    return mlflow.data.from_pandas(table, source=source, name=Path(source).stem)
+    return mlflow.data.from_pandas(rows, source=source, name=Path(source).stem)
 
 
 def require_run(client, run_id: str) -> str:

@@ -58,7 +58,7 @@ tags = {
     "target": promised.target,
     "data_digest": tables.digest(table),
 }
-run_id = tracking.start_training(track, mlflow_tracking_uri, promised.name, tags, table, train_data)
+run_id = tracking.start_training(track, mlflow_tracking_uri, promised.name, tags, training, train_data)
 
 # %%
 training.to_parquet(product["train"])

@@ -63,13 +63,14 @@ figures.save(drawn, product["figures"])
 # **Filed** as one run of the training's, with all of the above.
 
 # %%
-run_id, model_uri = tracking.log_candidate(
+run_id = tracking.log_candidate(
     known["run_id"], mlflow_tracking_uri, candidate, started=started,
     params={"model": model, "tune": tune, "seed": seed, **result.estimator.get_params(deep=False)},
     metrics=evaluation.summary(result.scores) | costs,
     tags={key: known[key] for key in ("task", "metric", "data_digest")},
-    figures=product["figures"], tables={"scores": result.scores}, model=arguments, table=training, source=known["train_data"],
+    figures=product["figures"], tables={"scores": result.scores}, rows=training, source=known["train_data"],
 )  # fmt: skip
+model_uri = registry.log(run_id, arguments, mlflow_tracking_uri)
 
 # %%
 result.scores.to_csv(product["scores"])

@@ -108,10 +108,11 @@ def entered(store, model, diabetes, candidate="forest"):
     uri, parent = store
     saved, pipeline, rows = model
     arguments = registry.model_arguments(pipeline, saved.contract, rows, diabetes[3], features.__file__)
-    run_id, model_uri = tracking.log_candidate(
-        parent, uri, candidate, params={}, metrics={"x": 1.0, "nothing": float("nan")}, tags={}, figures=str(saved.path), tables={},
-        model=arguments, table=rows, source="a.csv", started=0,
+    run_id = tracking.log_candidate(
+        parent, uri, candidate, params={}, metrics={"x": 1.0, "nothing": float("nan")}, tags={}, figures=str(saved.path),
+        tables={}, rows=rows, source="a.csv", started=0,
     )  # fmt: skip
+    model_uri = registry.log(run_id, arguments, uri)
     made = {"candidate": candidate, "run_id": run_id, "model_uri": model_uri}
     return registry.enter(made, saved.path, "because", {"run_id": parent, "data_digest": "abc"}, uri)
 
@@ -127,6 +128,19 @@ def test_there_is_no_champion_until_one_is_crowned(store, model, diabetes):
     registry.crown_if(True, first, uri)
     assert registry.champion("diabetes", uri) == first
     assert first.version == "1"
+
+
+def test_a_run_whose_model_cannot_be_written_is_failed(store, model, diabetes):
+    uri, parent = store
+    asked, rows, _, target = diabetes
+    strange = Pipeline([("model", Stranger())]).fit(rows, target)
+    run_id = tracking.log_candidate(
+        parent, uri, "stranger", params={}, metrics={}, tags={}, figures=str(model[0].path), tables={}, rows=rows,
+        source="a.csv", started=0,
+    )  # fmt: skip
+    with pytest.raises(BatonError, match="holds types that are not trusted"):
+        registry.log(run_id, registry.model_arguments(strange, asked, rows, target, None), uri)
+    assert mlflow.MlflowClient(uri).get_run(run_id).info.status == "FAILED"
 
 
 def test_entering_the_same_run_twice_gives_one_version(store, model, diabetes):
