@@ -19,7 +19,8 @@ INPUTS = {"clean": "train_data", "features": "features"}
 def notice_changed_input(task, product, params):
     """Make a task outdated if the file it reads is another one than at its last run; Ploomber looks at code alone."""
     task.input_identity = tables.identity(params[INPUTS[task.name]])
-    if task.exec_status == TaskStatus.Skipped and task.input_identity != _record(product).read_text():
+    known = _record(product).read_text() if _record(product).is_file() else None
+    if task.exec_status == TaskStatus.Skipped and task.input_identity != known:
         product.metadata.delete()
         task.exec_status = TaskStatus.WaitingExecution
 

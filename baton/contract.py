@@ -86,6 +86,8 @@ def learn_contract(table: pd.DataFrame, name: str, target: str, id_columns, task
     known = config.METRICS[asked]
     if metric != "auto" and metric not in known:
         raise BatonError(f"metric {metric!r} can't judge a {asked} question. Choose one of: {', '.join(known)}")
+    if "fold" in table.columns:
+        raise BatonError(f"the table of {name!r} has a column 'fold', the name Baton gives to a row's fold; rename it")
     columns = {column: _kind(table[column]) for column in table.columns if column not in {target, *id_columns}}
     if not columns:
         raise BatonError(f"the table of {name!r} has no column besides {target!r} and id_columns to learn from")

@@ -105,10 +105,11 @@ STOPPED = "needs no more"
 @contextlib.contextmanager
 def _ended_at_once():
     """End the workers when all is done, or given up: left alone, each tidies up every notebook it ran, for seconds."""
+    others = set(multiprocessing.active_children())
     try:
         yield
     finally:
-        for worker in multiprocessing.active_children():
+        for worker in set(multiprocessing.active_children()) - others:
             worker.terminate()
 
 

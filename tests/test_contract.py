@@ -338,3 +338,8 @@ def test_a_contract_is_read_back_as_it_was_written(tmp_path, target):
 )
 def test_classes_are_numbered_in_the_order_of_the_labels(target, codes):
     assert learn(target).encode(pd.Series(target)).tolist() == pytest.approx(codes, nan_ok=True)
+
+
+def test_a_column_that_would_be_overwritten_is_refused():
+    with pytest.raises(BatonError, match="has a column 'fold', the name Baton gives to a row's fold; rename it"):
+        contract.learn_contract(pd.DataFrame({"fold": [1, 2], "y": [0, 1]}), "t", "y", [], "auto", "auto")
