@@ -100,8 +100,10 @@ def judge(truth: pd.Series, predictions: np.ndarray, contract: Contract) -> dict
     truth = truth.to_numpy()
     if contract.task == "regression":
         return {
-            "predicted_actual": _predicted_actual(truth, predictions, contract),
-            "residuals": _residuals(truth, predictions, contract),
+            "predicted_actual": _errors(
+                truth, predictions, contract, "actual_vs_predicted", "predicted against actual"
+            ),
+            "residuals": _errors(truth, predictions, contract, "residual_vs_predicted", "residuals"),
         }
     return {
         "confusion": _confusion(truth, predictions, contract),
@@ -226,21 +228,11 @@ def _calibration(truth, predictions, contract):
     return figure
 
 
-def _predicted_actual(truth, predictions, contract):
+def _errors(truth, predictions, contract, kind, title):
     figure, axes = _figure(4.6, 4)
-    sk.PredictionErrorDisplay(y_true=truth, y_pred=predictions).plot(
-        ax=axes, kind="actual_vs_predicted", scatter_kwargs={"color": BLUE, "alpha": 0.4, "s": 8}
-    )
-    axes.set_title(f"{contract.target}: predicted against actual, out of fold")
-    return figure
-
-
-def _residuals(truth, predictions, contract):
-    figure, axes = _figure(4.6, 4)
-    sk.PredictionErrorDisplay(y_true=truth, y_pred=predictions).plot(
-        ax=axes, kind="residual_vs_predicted", scatter_kwargs={"color": BLUE, "alpha": 0.4, "s": 8}
-    )
-    axes.set_title(f"{contract.target}: residuals, out of fold")
+    points = {"color": BLUE, "alpha": 0.4, "s": 8}
+    sk.PredictionErrorDisplay(y_true=truth, y_pred=predictions).plot(ax=axes, kind=kind, scatter_kwargs=points)
+    axes.set_title(f"{contract.target}: {title}, out of fold")
     return figure
 
 
