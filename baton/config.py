@@ -22,6 +22,9 @@ MODELS_FOR_NUMBERS = MODELS_FOR_BOTH | {
     "ard", "br", "en", "gbr", "huber", "kr", "lar", "lasso", "llar", "omp", "par", "ransac", "tr"
 }  # fmt: skip
 
+# The functions of a feature file that become steps of every model, in their order.
+FEATURE_STEPS = ("clean", "derive")
+
 # Every metric a candidate can be chosen by, by kind of question; the first is what `metric: auto` means.
 METRICS = {
     "binary": ["AUC", "Accuracy", "Recall", "Prec.", "F1", "Kappa", "MCC", "Average Precision", "Log Loss"],
@@ -66,7 +69,7 @@ class Settings(pydantic.BaseModel):
     def _known_metric(cls, value):
         known = ["auto", *dict.fromkeys(name for names in METRICS.values() for name in names)]
         if value not in known:
-            raise ValueError(f"there is no such metric{_did_you_mean(value, known)}. Choose one of: {', '.join(known)}")
+            raise ValueError(f"there is no such metric{did_you_mean(value, known)}. Choose one of: {', '.join(known)}")
         return value
 
 
@@ -75,7 +78,7 @@ def check_settings(values: dict, env_file: Path = ROOT / "env.yaml") -> None:
     known = [*Settings.model_fields]
     written = (yaml.safe_load(env_file.read_text()) or {}) if env_file.is_file() else {}
     unknown = [key for key in written if key not in known]
-    complaints = [f"{key}: there is no such key{_did_you_mean(key, known)}" for key in unknown]
+    complaints = [f"{key}: there is no such key{did_you_mean(key, known)}" for key in unknown]
     try:
         Settings(**values)
     except pydantic.ValidationError as error:
@@ -95,7 +98,7 @@ def check_candidate(params: dict) -> None:
     where = f"pipeline.yaml, grid, candidate {params['candidate']!r}"
     for model_id in str(model).split("+"):
         if model_id not in known:
-            guess = _did_you_mean(model_id, known)
+            guess = did_you_mean(model_id, known)
             raise BatonError(f"{where}: there is no model {model_id!r}{guess}. Choose from: {', '.join(known)}")
     if not isinstance(model_params, dict):
         raise BatonError(f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})")
@@ -141,6 +144,7 @@ def resolve(path: str) -> Path:
     return ROOT / path
 
 
-def _did_you_mean(word: str, known: list[str]) -> str:
+def did_you_mean(word: str, known: list[str]) -> str:
+    """Suggest the known word nearest to one that is not known, to go behind it in a message; "" if none is near."""
     close = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -5,7 +5,6 @@ scored is held to it. So training and serving read a table in the same way, by t
 """
 
 import dataclasses
-import difflib
 import json
 from pathlib import Path
 
@@ -99,13 +98,11 @@ def require_columns(table: pd.DataFrame, needed: list[str], source: str, key: st
     """Raise `BatonError` naming every needed column that the table lacks, and the nearest it has."""
     missing = [column for column in needed if column not in table.columns]
     if missing:
-        near = {column: difflib.get_close_matches(str(column), map(str, table.columns), n=1) for column in missing}
-        named = ", ".join(
-            f"{column!r}" + (f" (did you mean {near[column][0]!r}?)" if near[column] else "") for column in missing
-        )
+        there = [*map(str, table.columns)]
+        named = ", ".join(f"{column!r}{config.did_you_mean(str(column), there)}" for column in missing)
         mend = f"; mend {key} in env.yaml" if key else ""
         raise BatonError(
-            f"{source} lacks {len(missing)} of the columns it needs: {named}{mend}. It has: {', '.join(map(str, table.columns))}"
+            f"{source} lacks {len(missing)} of the columns it needs: {named}{mend}. It has: {', '.join(there)}"
         )
 
 

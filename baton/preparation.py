@@ -13,9 +13,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from baton import BatonError
-
-STATELESS = ("clean", "derive")
+from baton import BatonError, config
 
 
 def clean_and_derive(rows: pd.DataFrame, features) -> pd.DataFrame:
@@ -24,8 +22,8 @@ def clean_and_derive(rows: pd.DataFrame, features) -> pd.DataFrame:
         try:
             rows = step.transform(rows)
         except Exception as error:
-            line = traceback.extract_tb(error.__traceback__)[-1]
-            where = next((at for at in traceback.extract_tb(error.__traceback__) if at.name == name), line)
+            frames = traceback.extract_tb(error.__traceback__)
+            where = next((frame for frame in frames if frame.name == name), frames[-1])
             raise BatonError(
                 f"{Path(where.filename).name}, line {where.lineno}, {name}: {type(error).__name__}: {error}"
             ) from error
@@ -34,7 +32,9 @@ def clean_and_derive(rows: pd.DataFrame, features) -> pd.DataFrame:
 
 def stateless_steps(features) -> list[tuple[str, FunctionTransformer]]:
     """The first steps of every model: the feature file's functions as pipeline steps."""
-    return [(name, FunctionTransformer(getattr(features, name))) for name in STATELESS if hasattr(features, name)]
+    return [
+        (name, FunctionTransformer(getattr(features, name))) for name in config.FEATURE_STEPS if hasattr(features, name)
+    ]
 
 
 def prepare(features) -> TransformerMixin:

@@ -85,7 +85,7 @@ def model_arguments(pipeline, contract: Contract, rows: pd.DataFrame, target: pd
 
 def trusted_types(features: str | None) -> list[str]:
     """The project's list, and the two functions of this model's feature file."""
-    own = [f"{Path(features).stem}.{function}" for function in ("clean", "derive")] if features else []
+    own = [f"{Path(features).stem}.{function}" for function in config.FEATURE_STEPS] if features else []
     return TRUSTED_TYPES + own
 
 

@@ -45,9 +45,9 @@ result.estimator
 # **The model itself**: raw rows in, prediction out, fitted on all training rows.
 
 # %%
-pipeline = tournament.assemble(result.estimator, own)
-pipeline, costs = tournament.refit(pipeline, promised.rows(training), target)
-arguments = registry.model_arguments(pipeline, promised, promised.rows(training), target, features)
+raw = promised.rows(training)
+pipeline, costs = tournament.refit(tournament.assemble(result.estimator, own), raw, target)
+arguments = registry.model_arguments(pipeline, promised, raw, target, features)
 costs["model_bytes"] = registry.save(Path(product["model"]), arguments)
 costs
 
@@ -56,7 +56,7 @@ costs
 
 # %%
 drawn = figures.judge(promised.encode(target), result.predictions, promised)
-drawn["importance"] = figures.importance(pipeline, promised.rows(training), target, promised, seed)
+drawn["importance"] = figures.importance(pipeline, raw, target, promised, seed)
 figures.save(drawn, product["figures"])
 
 # %% [markdown]
