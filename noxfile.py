@@ -37,7 +37,7 @@ def pipeline(session: nox.Session) -> None:
     """Train, register the champion, score the new rows, and say where everything is."""
     train(session)
     score(session)
-    run(session, WORK, "python", "-m", "baton.cli")
+    run(session, WORK, "baton", "results")
 
 
 @nox.session

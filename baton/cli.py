@@ -1,11 +1,80 @@
-"""Say what came of the pipelines: the verdict, where the results are, and the command that opens each."""
+"""What the command `baton` does: check a table, turn an env file into Ploomber's options, say where results are.
 
+baton check --env--train_data data/customers.csv --env--target left
+ploomber build $(baton options examples/wine.yaml)
+baton results
+"""
+
+import argparse
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
-from baton import config
+import yaml
+
+from baton import BatonError, config
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return what the shell gets: 0, or 1 after a message on stderr."""
+    parser = argparse.ArgumentParser("baton", description="What goes with the two pipelines.", allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    said = "say what a careful colleague would of the training table; takes Ploomber's options, as --env--target left"
+    commands.add_parser("check", help=said, allow_abbrev=False).set_defaults(run=check)
+    said = "turn an env file with some keys into options of `ploomber build`, which takes all others from env.yaml"
+    options = commands.add_parser("options", help=said, allow_abbrev=False)
+    options.add_argument("file", type=Path)
+    options.set_defaults(run=as_options)
+    said = "tell the last training's outcome, and where everything is"
+    commands.add_parser("results", help=said, allow_abbrev=False).set_defaults(run=lambda _: results())
+    chosen, rest = parser.parse_known_args(arguments)
+    try:
+        chosen.changed = _changed(rest) if chosen.run is check else parser.parse_args(arguments) and {}
+        print(chosen.run(chosen))
+    except BatonError as mistake:
+        print(mistake, file=sys.stderr)
+        return 1
+    return 0
+
+
+def check(asked) -> str:
+    """Read the training table that `env.yaml`, or an option, names, and say all there is to say of it."""
+    from baton import checks, contract, split, tables
+
+    values = config.read_env(**asked.changed)
+    config.check_settings(values)
+    settings = config.Settings(**values)
+    table = tables.read_table(settings.train_data)
+    promised = contract.learn_contract(
+        table, settings.name, settings.target, settings.id_columns, settings.task, settings.metric,
+        settings.ignore_columns, settings.split, settings.split_by,
+    )  # fmt: skip
+    found = checks.check(table, promised, settings.folds)
+    facts = split.separate(table, promised, settings.holdout, settings.folds, settings.seed).facts
+    kinds = ", ".join(f"{column} ({kind})" for column, kind in promised.columns.items())
+    return "\n".join(
+        [
+            f"{settings.train_data}: {len(table)} rows; {facts['training']} to train, {facts['holdout']} to judge the winner.",
+            f"The question is {promised.task}, because {promised.why}; candidates are chosen by {promised.metric}.",
+            f"{len(promised.columns)} columns to learn from: {kinds}.",
+            *(f"\n  Look at this: {warning}" for warning in found),
+            f"\n{len(found) or 'No'} warning{'' if len(found) == 1 else 's'}. Training can start: ploomber build",
+        ]
+    )
+
+
+def as_options(asked) -> str:
+    """Write the keys of an env file as `--env--key value`, quoted for a shell."""
+    if not asked.file.is_file():
+        raise BatonError(f"{asked.file}: there is no such file")
+    keys = yaml.safe_load(asked.file.read_text()) or {}
+    unknown = [key for key in keys if key not in config.Settings.model_fields]
+    if unknown:
+        guess = config.did_you_mean(unknown[0], [*config.Settings.model_fields])
+        raise BatonError(f"{asked.file}: there is no key {unknown[0]!r}{guess}")
+    return " ".join(f"--env--{key} {shlex.quote(_written(value))}" for key, value in keys.items())
 
 
 def results(root: Path = config.ROOT) -> str:
@@ -39,5 +108,22 @@ def results(root: Path = config.ROOT) -> str:
     )
 
 
+def _changed(options: list[str]) -> dict:
+    """Read `--env--key value` as Ploomber does."""
+    known = config.Settings.model_fields
+    changed = {}
+    for name, value in zip(options[::2], [*options[1::2], None], strict=False):
+        key = name.removeprefix("--env--")
+        if key == name or key not in known or value is None:
+            guess = config.did_you_mean(key, [*known])
+            raise BatonError(f"{name}: there is no such option{guess}, or no value behind it; give --env--KEY VALUE")
+        changed[key] = yaml.safe_load(value)
+    return changed
+
+
+def _written(value) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
+
+
 if __name__ == "__main__":
-    print(results())
+    sys.exit(main())

@@ -2,9 +2,12 @@
 
 import difflib
 import importlib.util
+import os
+import re
 import sys
 import types
 import typing
+import urllib.parse
 from pathlib import Path
 
 import pydantic
@@ -32,6 +35,9 @@ METRICS = {
     "regression": ["R2", "MAE", "MSE", "RMSE", "RMSLE", "MAPE"],
 }
 
+# What stands for a value of the environment, so that a password is written down nowhere.
+SECRET = re.compile(r"\$\{(\w+)\}")
+
 
 class Settings(pydantic.BaseModel):
     """Every key of `env.yaml`, with its kind and its limits."""
@@ -41,11 +47,15 @@ class Settings(pydantic.BaseModel):
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     train_data: str
     score_data: str
+    predictions_table: str | None
     target: str
     id_columns: list[str]
+    ignore_columns: list[str]
     features: str | None
     task: typing.Literal["auto", "binary", "multiclass", "regression"]
     metric: str
+    split: typing.Literal["hash", "group", "time"]
+    split_by: str | None
     holdout: float = pydantic.Field(ge=0.05, le=0.5)
     folds: int = pydantic.Field(ge=2, le=20)
     seed: int = pydantic.Field(ge=0, lt=2**32)
@@ -53,16 +63,39 @@ class Settings(pydantic.BaseModel):
     track: bool
     mlflow_tracking_uri: str
 
-    @pydantic.field_validator("id_columns", mode="before")
+    @pydantic.field_validator("id_columns", "ignore_columns", mode="before")
     @classmethod
     def _columns(cls, value):
         return column_names(value)
 
-    @pydantic.field_validator("name", "target", "batch", mode="before")
+    @pydantic.field_validator("name", "target", "batch", "split_by", mode="before")
     @classmethod
     def _text(cls, value):
         """Let a name that looks like a number (a column called 2024, a batch 20261121) be a name."""
         return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    @pydantic.field_validator("split_by", "predictions_table", "features", mode="before")
+    @classmethod
+    def _none(cls, value):
+        return None if value in ("", "none") else value
+
+    @pydantic.field_validator("train_data", "score_data", "predictions_table", "mlflow_tracking_uri")
+    @classmethod
+    def _no_password(cls, value):
+        if value and password_in(value):
+            raise ValueError(
+                "it holds a password, which would end up in every notebook and run. Write ${NAME} in its place, and"
+                " give the password in the environment variable NAME"
+            )
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _split_by_a_column(self):
+        if self.split != "hash" and not self.split_by:
+            raise ValueError(f"split: {self.split} goes by a column: name it in split_by")
+        if self.split == "hash" and self.split_by:
+            raise ValueError(f"split_by: {self.split_by} has no meaning with split: hash; set split to group or time")
+        return self
 
     @pydantic.field_validator("metric")
     @classmethod
@@ -83,8 +116,9 @@ def check_settings(values: dict, env_file: Path = ROOT / "env.yaml") -> None:
         Settings(**values)
     except pydantic.ValidationError as error:
         for found in error.errors():
-            key, said = found["loc"][0], found["msg"].removeprefix("Value error, ")
-            complaints.append(f"{key}: {said[0].lower()}{said[1:]} (it is {values.get(key)!r})")
+            key, said = (*found["loc"], "split")[0], found["msg"].removeprefix("Value error, ")
+            shown = "" if key == "split" or password_in(values.get(key)) else f" (it is {values.get(key)!r})"
+            complaints.append(f"{key}: {said[0].lower()}{said[1:]}{shown}")
     if complaints:
         raise BatonError("env.yaml, or an --env-- option, needs mending:\n  " + "\n  ".join(complaints))
 
@@ -112,7 +146,50 @@ def column_names(value) -> list[str]:
     """Read a list of columns as YAML has it, or as a command line can say it: `a, b`, or `none`."""
     if value is None or value in ("", "none"):
         return []
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    return [str(part).strip() for part in parts]
+
+
+def read_env(env_file: Path = ROOT / "env.yaml", **changed) -> dict:
+    """Read the keys of `env.yaml`, with some of them changed, as a pipeline would; no batch is meant."""
+    return {**yaml.safe_load(env_file.read_text()), "batch": "unknown", **changed}
+
+
+def fill_in(text: str) -> str:
+    """Put the environment's values in the place of each `${NAME}`; within a URL, quoted as a URL needs it."""
+
+    def value(found: re.Match) -> str:
+        name = found[1]
+        if name not in os.environ:
+            raise BatonError(f"{text}: the environment has no variable {name}. Set it where this runs: export {name}=…")
+        return urllib.parse.quote(os.environ[name], safe="") if "://" in text[: found.start()] else os.environ[name]
+
+    return SECRET.sub(value, text)
+
+
+def hide(message: str, text: str) -> str:
+    """Take out of a message what `fill_in` put into a text."""
+    for name in SECRET.findall(text):
+        for secret in {os.environ.get(name, ""), urllib.parse.quote(os.environ.get(name, ""), safe="")} - {""}:
+            message = message.replace(secret, f"${{{name}}}")
+    return message
+
+
+def password_in(value) -> bool:
+    """Tell whether a URL has a password written out in it."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    def found_in(text: str) -> bool:
+        try:
+            url = make_url(text)
+        except (ArgumentError, ValueError):  # a path, or nothing at all
+            return False
+        words = [url.password, *(url.query.get(word) for word in ("password", "passwd", "pwd"))]
+        return any(word and not SECRET.fullmatch(str(word)) for word in words)
+
+    # A password may itself hold the # that a table's name stands behind.
+    return found_in(str(value)) or found_in(str(value).partition("#")[0])
 
 
 def load_features(path: str | None) -> types.ModuleType | None:

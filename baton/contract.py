@@ -6,12 +6,24 @@ scored is held to it. So training and serving read a table in the same way, by t
 
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.tseries.api import guess_datetime_format
 
 from baton import BatonError, config
+
+ISO = "ISO8601"  # what pandas calls the standard way to write a date
+
+# How tables say that there is no value, in any case of letters. In a target of names, `-` or `none` may be a class.
+MISSING = {"", "?", "na", "n/a", "#n/a", "nan", "null", "nil", "<na>", "nat"}
+MISSING_FEATURE = MISSING | {"-", "--", ".", "none"}
+BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+
+# The names of the columns that scoring writes, which an id column can't have.
+WRITTEN = ("row", "prediction", "probability", "model_version", "scored_at", "name", "batch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +31,10 @@ class Contract:
     """One question over one kind of table.
 
     `columns` maps each raw feature to its kind: number, boolean, date or text. `labels` are the classes, the
-    positive one last; empty for a regression. `why` says how the question was told from the table.
+    positive one last; empty for a regression. `why` says how the question was told from the table. `formats` tells
+    how dates are written, where that isn't ISO 8601. `optional` features had holes in training, so new rows may lack
+    the column. `ignored` maps columns that are no features to the reason. `split` and `split_by` say how the holdout
+    was chosen.
     """
 
     name: str
@@ -30,6 +45,11 @@ class Contract:
     why: str
     metric: str
     labels: list
+    formats: dict[str, str] = dataclasses.field(default_factory=dict)
+    optional: list[str] = dataclasses.field(default_factory=list)
+    ignored: dict[str, str] = dataclasses.field(default_factory=dict)
+    split: str = "hash"
+    split_by: str | None = None
 
     @property
     def features(self) -> list[str]:
@@ -46,13 +66,50 @@ class Contract:
     def rows(self, table: pd.DataFrame, source: str = "the table") -> pd.DataFrame:
         """Take the raw features out of a table, in this contract's order and kinds; more columns than it needs are fine.
 
-        Numbers come back as float64, so that a column reads the same with and without holes in it.
+        Numbers and booleans come back as float64, dates as datetime64, text as str or None; infinite counts as missing.
         Raises `BatonError` naming every column that is missing, or the rows of one that are not of its kind.
         """
-        require_columns(table, self.features, source)
+        require_columns(table, [column for column in self.columns if column not in self.optional], source)
+        absent = pd.Series(None, table.index, dtype="object")
         return pd.DataFrame(
-            {column: _as_kind(table[column], kind, source) for column, kind in self.columns.items()}, index=table.index
+            {
+                column: _as_kind(table.get(column, absent).rename(column), kind, self.formats.get(column), source)
+                for column, kind in self.columns.items()
+            },
+            index=table.index,
         )
+
+    def answers(self, table: pd.DataFrame) -> pd.Series:
+        """The target: one of `labels`, or a float64 number; None or NaN where a row has none."""
+        given = table[self.target]
+        if self.task == "regression":
+            return _as_kind(given, "number", None, "the table")
+        known = {_spelled(label): label for label in self.labels}
+        texts = given.astype("str").str.strip() if pd.api.types.is_string_dtype(given) else given.map(_spelled)
+        answered = texts.map(known).where(given.notna(), None).astype("object")
+        return answered.where(answered.notna(), None).rename(self.target)
+
+    def times(self, table: pd.DataFrame) -> pd.Series:
+        """The column that orders rows in time, as numbers that grow with it; NaN where a row has none."""
+        column = table[self.split_by]
+        kind, written = _kind(column)
+        if kind not in {"date", "number"}:
+            raise BatonError(
+                f"split_by names {self.split_by!r}, which holds {kind}; split: time needs dates, or numbers"
+            )
+        found = _as_kind(column, kind, written, "the table")
+        return found.astype("int64").where(found.notna()) if kind == "date" else found
+
+    def remarks(self, table: pd.DataFrame) -> list[str]:
+        """What is odd in rows to be scored, and no reason to refuse them; each with its column and count."""
+        said = [
+            f"column {column!r} is not there; it counts as missing" for column in self.optional if column not in table
+        ]
+        for column, kind in self.columns.items():
+            if column in table and kind == "number":
+                infinite = int(np.isinf(_numbers(table[column])).sum())
+                said += [f"column {column!r}: {infinite} infinite values count as missing"] if infinite else []
+        return said
 
     def encode(self, target: pd.Series) -> pd.Series:
         """Number the classes 0, 1, … in the order of `labels`, so that 1 is the positive one; leave numbers alone."""
@@ -64,34 +121,45 @@ def read_contract(path: str) -> Contract:
     return Contract(**json.loads(Path(path).read_text()))
 
 
-def learn_contract(table: pd.DataFrame, name: str, target: str, id_columns, task: str, metric: str) -> Contract:
+def learn_contract(
+    table: pd.DataFrame, name: str, target: str, id_columns, task: str, metric: str, ignore_columns=None,
+    split: str = "hash", split_by: str | None = None,
+) -> Contract:  # fmt: skip
     """Say what question a training table asks, and what its raw rows look like.
 
-    `id_columns` is a list, or what `env.yaml` may say instead (see `config.column_names`).
+    `id_columns` and `ignore_columns` are lists, or what `env.yaml` may say instead (see `config.column_names`).
     Rows without a target teach nothing and are left out of this (see `split.separate`).
     Raises `BatonError` if the table lacks a column, or its target has nothing to tell apart.
     """
-    name, target, id_columns = str(name), str(target), config.column_names(id_columns)
-    require_columns(table, [target], f"the table of {name!r}", key="target")
-    require_columns(table, id_columns, f"the table of {name!r}", key="id_columns")
-    answers = table[target].dropna()
-    if answers.nunique() < 2:
-        raise BatonError(
-            f"column {target!r}: every one of its {len(answers)} values is {answers.iloc[0]!r}, so there is nothing to learn"
-            if len(answers)
-            else f"column {target!r}: no row has a value. Set target in env.yaml to the column to be predicted."
-        )
-    asked, why = _question(answers, task)
+    name, target, split_by = str(name), str(target), None if split_by is None else str(split_by)
+    id_columns, ignore_columns = config.column_names(id_columns), config.column_names(ignore_columns)
+    wanted = {"target": [target], "id_columns": id_columns, "ignore_columns": ignore_columns, "split_by": [split_by]}
+    for key, columns in wanted.items():
+        require_columns(table, [column for column in columns if column], f"the table of {name!r}", key=key)
+        if target in columns and key != "target":
+            raise BatonError(f"{key} names {target!r}, which is the target; mend one of them in env.yaml")
+    if taken := [column for column in id_columns if column in WRITTEN or column.startswith("probability_")]:
+        raise BatonError(f"id column {taken[0]!r} has the name of a column that scoring writes; rename it in the table")
+    asked, why, labels = _question(table[target], task)
     known = config.METRICS[asked]
     if metric != "auto" and metric not in known:
         raise BatonError(f"metric {metric!r} can't judge a {asked} question. Choose one of: {', '.join(known)}")
-    if "fold" in table.columns:
-        raise BatonError(f"the table of {name!r} has a column 'fold', the name Baton gives to a row's fold; rename it")
-    columns = {column: _kind(table[column]) for column in table.columns if column not in {target, *id_columns}}
+    ignored = dict.fromkeys(ignore_columns, "ignore_columns names it") | _without_information(table)
+    if split == "group":
+        ignored[split_by] = "rows are split by it: a model that knew it would fail on new ones"
+    aside = {target, *id_columns, *ignored}
+    kinds = {column: _kind(table[column]) for column in table.columns if column not in aside}
+    columns = {column: kind for column, (kind, _) in kinds.items()}
     if not columns:
-        raise BatonError(f"the table of {name!r} has no column besides {target!r} and id_columns to learn from")
-    labels = [] if asked == "regression" else _labels(answers)
-    return Contract(name, target, id_columns, columns, asked, why, known[0] if metric == "auto" else metric, labels)
+        raise BatonError(f"the table of {name!r} has no column to learn from besides {target!r}, ids and ignored ones")
+    formats = {column: written for column, (_, written) in kinds.items() if written}
+    ignored = {column: why for column, why in ignored.items() if column not in {target, *id_columns}}
+    promised = Contract(
+        name, target, id_columns, columns, asked, why, known[0] if metric == "auto" else metric, labels, formats,
+        ignored=ignored, split=split, split_by=split_by,
+    )  # fmt: skip
+    holes = promised.rows(table).isna().any()
+    return dataclasses.replace(promised, optional=[column for column in columns if holes[column]])
 
 
 def require_columns(table: pd.DataFrame, needed: list[str], source: str, key: str = "") -> None:
@@ -106,68 +174,172 @@ def require_columns(table: pd.DataFrame, needed: list[str], source: str, key: st
         )
 
 
-def _question(answers: pd.Series, task: str) -> tuple[str, str]:
-    classes = answers.nunique()
-    numeric = pd.api.types.is_numeric_dtype(answers) and not pd.api.types.is_bool_dtype(answers)
-    whole = numeric and bool((answers == answers.round()).all())
-    if task == "regression" and not numeric:
+def _question(given: pd.Series, task: str) -> tuple[str, str, list]:
+    """Tell what is asked, why, and the labels in their order."""
+    kind, _ = _kind(given)
+    if kind == "number":
+        answers = _numbers(given).replace([np.inf, -np.inf], np.nan).dropna()
+    elif kind == "boolean":
+        answers = _booleans(given).dropna().astype(bool)
+    else:
+        texts = given.dropna().astype("str").str.strip()
+        answers = texts[~texts.str.lower().isin(MISSING)]
+    column, classes = given.name, answers.nunique()
+    if not len(answers):
         raise BatonError(
-            f"column {answers.name!r} holds text such as {answers.iloc[0]!r}; task: regression needs numbers"
+            f"column {column!r}: no row has a value. Set target in env.yaml to the column to be predicted."
         )
+    if classes < 2:
+        raise BatonError(
+            f"column {column!r}: every one of its {len(answers)} values is {answers.iloc[0]!r}, so there is nothing to learn"
+        )
+    numeric = kind == "number"
+    whole = numeric and bool((answers % 1 == 0).all())
+    if task == "regression" and not numeric:
+        raise BatonError(f"column {column!r} holds {kind} such as {answers.iloc[0]!r}; task: regression needs numbers")
     if task == "binary" and classes != 2:
-        raise BatonError(f"column {answers.name!r} has {classes} different values; task: binary needs two")
+        raise BatonError(f"column {column!r} has {classes} different values; task: binary needs two")
+    if task == "multiclass" and classes == 2:
+        raise BatonError(f"column {column!r} has two different values; set task to binary, or auto")
     if task != "auto":
-        return task, "env.yaml says so"
-    if classes == 2:
-        return "binary", f"{answers.name} has two values"
-    if not numeric:
-        return "multiclass", f"{answers.name} holds {classes} names"
+        asked, why = task, "env.yaml says so"
+    elif classes == 2:
+        asked, why = "binary", f"{column} has two values"
+    elif not numeric:
+        asked, why = "multiclass", f"{column} holds {classes} names"
     # Few whole numbers, each often repeated, are codes of classes; anything finer is a quantity.
-    if whole and classes <= 20 and len(answers) >= 10 * classes:
-        return "multiclass", f"{answers.name} holds {classes} whole numbers, each repeated"
-    return "regression", f"{answers.name} holds {classes} different numbers"
+    elif whole and classes <= 20 and len(answers) >= 10 * classes:
+        asked, why = "multiclass", f"{column} holds {classes} whole numbers, each repeated"
+    else:
+        return "regression", f"{column} holds {classes} different numbers", []
+    if asked == "regression":
+        return asked, why, []
+    if classes > 2 and classes > len(answers) / 2:
+        raise BatonError(
+            f"column {column!r} holds {classes} different values in {len(answers)} rows, too many to be classes."
+            " Is it the right target? For a quantity written as text, clean it in the table first."
+        )
+    return asked, why, _labels(answers.astype("int64") if whole else answers)
 
 
 def _labels(answers: pd.Series) -> list:
     """Order the classes; of two, the positive one comes last: true, 1, yes, else the rarer."""
     labels = sorted(label.item() if isinstance(label, np.generic) else label for label in answers.unique())
     if len(labels) == 2 and all(isinstance(label, str) for label in labels):
-        affirmative = [label for label in labels if label.strip().lower() in {"1", "yes", "y", "true", "t", "positive"}]
+        affirmative = [label for label in labels if label.lower() in {"1", "yes", "y", "true", "t", "positive", "+"}]
         positive = affirmative[0] if len(affirmative) == 1 else answers.value_counts().sort_index().idxmin()
         labels.sort(key=lambda label: label == positive)
     return labels
 
 
-def _kind(column: pd.Series) -> str:
+def _spelled(value) -> str:
+    """Write a label in the one way that a table's ways to hold it have in common."""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value).strip()
+    return str(int(number)) if number % 1 == 0 else repr(number)
+
+
+def _without_information(table: pd.DataFrame) -> dict[str, str]:
+    counts = {column: _present(table[column]).nunique() for column in table}
+    return {column: "it has no value" for column, count in counts.items() if count == 0} | {
+        column: "it has the same value in every row"
+        for column, count in counts.items()
+        if count == 1 and _present(table[column]).size == len(table)
+    }
+
+
+def _present(column: pd.Series) -> pd.Series:
+    """The values of a column of features, as text where they are text, without those that say there is none."""
+    if not pd.api.types.is_string_dtype(column):
+        return column.dropna()
+    texts = column.dropna().astype("str").str.strip()
+    return texts[~texts.str.lower().isin(MISSING_FEATURE)]
+
+
+def _kind(column: pd.Series) -> tuple[str, str | None]:
+    """Tell a column's kind and, of dates written as text, their format."""
     if pd.api.types.is_bool_dtype(column):
-        return "boolean"
+        return "boolean", None
     if pd.api.types.is_numeric_dtype(column):
-        return "number"
+        return "number", None
     if pd.api.types.is_datetime64_any_dtype(column):
-        return "date"
-    return "text"
+        return "date", None
+    texts = _present(column)
+    if texts.empty:
+        return "text", None
+    if texts.str.lower().isin(["true", "false"]).all():
+        return "boolean", None
+    # A leading zero, or more digits than a float64 holds, is the mark of a code: 01067 is no quantity.
+    coded = texts.str.match(r"[+-]?0\d|\d{16}").any()
+    if not coded and pd.to_numeric(texts, errors="coerce").notna().all():
+        return "number", None
+    return next(
+        (("date", written) for written in _date_formats(texts) if _dates(texts, written).notna().all()), ("text", None)
+    )
 
 
-def _as_kind(column: pd.Series, kind: str, source: str) -> pd.Series:
-    numeric, dated = pd.api.types.is_numeric_dtype(column), pd.api.types.is_datetime64_any_dtype(column)
+def _date_formats(texts: pd.Series) -> list[str]:
+    if not texts.str.contains(r"\d.*[-/.:, ].*\d", regex=True).all():
+        return []
+    longest = texts.loc[texts.str.len().idxmax()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # which of day and month comes first is tried both ways
+        guesses = [guess_datetime_format(longest, dayfirst=dayfirst) for dayfirst in (False, True)]
+    return [ISO, "%H:%M", "%H:%M:%S"] + [guess for guess in dict.fromkeys(guesses) if guess]
+
+
+def _dates(texts: pd.Series, written: str) -> pd.Series:
+    return pd.to_datetime(texts, format=written, errors="coerce", utc=True).dt.tz_localize(None)
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return pd.Series(np.nan, column.index)
+    return pd.to_numeric(column, errors="coerce").astype("float64")
+
+
+def _booleans(column: pd.Series) -> pd.Series:
+    plain = column.astype("object").where(column.notna(), None)
+    return plain.map(lambda value: BOOLEANS.get(str(value).strip().lower(), np.nan)).astype("float64")
+
+
+def _as_kind(column: pd.Series, kind: str, written: str | None, source: str) -> pd.Series:
+    values = column
+    if pd.api.types.is_string_dtype(column):
+        texts = column.astype("str").str.strip()
+        values = texts.where(column.notna() & ~texts.str.lower().isin(MISSING_FEATURE), None)
     if kind == "text":
         # Text that is all digits is read as floats where one is missing: 10.0 is the 10 of the other rows.
-        whole = numeric and not pd.api.types.is_bool_dtype(column) and bool((column.dropna() % 1 == 0).all())
-        plain = column.astype("Int64") if whole else column
-        return plain.astype("str").where(column.notna(), None).astype("object")
+        numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+        whole = numeric and bool((values.dropna() % 1 == 0).all())
+        plain = values.astype("Int64") if whole else values
+        return plain.astype("str").where(values.notna(), None).astype("object").where(values.notna(), None)
     if kind == "date":
-        converted = pd.Series(pd.NaT, column.index) if numeric else pd.to_datetime(column, errors="coerce")
-    elif dated:
-        converted = pd.Series(np.nan, column.index)
-    else:  # A boolean is a number here: unlike bool, float64 can say that a value is missing.
-        plain = column.replace({"True": 1, "False": 0, "true": 1, "false": 0}) if kind == "boolean" else column
-        converted = pd.to_numeric(plain, errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
-        converted = converted.where(converted.isin([0, 1])) if kind == "boolean" else converted
-    lost = column.notna() & converted.isna()
+        converted = _as_dates(values, written)
+    elif kind == "boolean":
+        converted = _booleans(values)
+    else:
+        converted = _numbers(values)
+    lost = values.notna() & converted.isna()
     if lost.any():
         first = column[lost].iloc[0]
         raise BatonError(
             f"{source}, column {column.name!r}: {int(lost.sum())} of {len(column)} values are not a {kind}, the first"
             f" of them {first!r} in row {lost.to_numpy().argmax() + 1}. The model was trained on {kind}s there."
         )
-    return converted
+    return converted.replace([np.inf, -np.inf], np.nan) if kind == "number" else converted
+
+
+def _as_dates(values: pd.Series, written: str | None) -> pd.Series:
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return values.astype("datetime64[us]")
+    if pd.api.types.is_numeric_dtype(values):
+        return pd.Series(pd.NaT, values.index, dtype="datetime64[us]")
+    texts = values.astype("str").where(values.notna(), None)
+    found = _dates(texts, written or ISO)
+    # A database, or another day's export, may write the same dates in the standard way.
+    return found.fillna(_dates(texts, ISO)).astype("datetime64[us]")

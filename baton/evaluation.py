@@ -53,7 +53,8 @@ def _average_precision(truth, probabilities, classes):
 
 def _log_loss(truth, probabilities, classes):
     # A mean of several models' probabilities sums to 1 only up to rounding.
-    return sk.log_loss(truth, probabilities / probabilities.sum(axis=1, keepdims=True), labels=range(classes))
+    sums = probabilities.sum(axis=1, keepdims=True)
+    return sk.log_loss(truth, probabilities / np.where(sums > 0, sums, 1), labels=range(classes))
 
 
 METRICS = {
@@ -101,8 +102,9 @@ def score(truth: np.ndarray, predictions: np.ndarray, task: str, only: str | Non
 
 
 def score_folds(truth: np.ndarray, predictions: np.ndarray, fold: np.ndarray, task: str) -> pd.DataFrame:
-    """Score out-of-fold predictions fold by fold: one row a fold, one column a metric."""
-    by_fold = {number: score(truth[fold == number], predictions[fold == number], task) for number in np.unique(fold)}
+    """Score out-of-fold predictions fold by fold: one row a fold, one column a metric. Fold -1 validates nothing."""
+    numbers = np.unique(fold[fold >= 0])
+    by_fold = {number: score(truth[fold == number], predictions[fold == number], task) for number in numbers}
     return pd.DataFrame(by_fold).T.rename_axis("fold")
 
 
@@ -127,7 +129,7 @@ def compare_to_best(folds: dict[str, pd.Series], metric: str) -> pd.DataFrame:
     gaps = sign * (table[[best]].to_numpy() - table)
     count = len(table)
     behind, spread = gaps.mean(), gaps.std(ddof=1)
-    error = spread * np.sqrt(1 / count + 1 / (count - 1))
+    error = (spread * np.sqrt(1 / count + 1 / max(count - 1, 1))).fillna(0)
     reach = stats.t.ppf(0.975, count - 1) * error
     ranking = pd.DataFrame(
         {"mean": means, "std": table.std(ddof=1), "behind": behind, "error": error}

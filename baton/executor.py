@@ -120,6 +120,7 @@ def _prepare_worker():
     # Ploomber logs each error with its traceback as it happens; the build's last message says it once.
     logging.getLogger("ploomber").addHandler(logging.NullHandler())
     # The options of the HTML export are said not to be the notebook's own; they are not meant to be.
+    warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a picture in another alphabet
     warnings.filterwarnings("ignore", r"Output .* is a\s+notebook file")
 
 

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import matplotlib
+import matplotlib.dates
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,6 +17,7 @@ from baton.contract import Contract
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
 COLOURS = [BLUE, ORANGE, "#38a169", "#805ad5", "#d53f8c", "#718096", "#d69e2e", "#319795"]
+matplotlib.rcParams["text.parse_math"] = False  # a column may be called $a_b
 SHOWN = 24  # columns in a grid of small pictures; a table may have hundreds
 
 
@@ -46,8 +49,9 @@ def distributions(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> 
     figure, grid = _grid(rows.columns)
     for column, axes in grid.items():
         values = rows[column]
-        if contract.task == "regression" and _is_numeric(values):
+        if contract.task == "regression" and (_is_numeric(values) or _is_date(values)):
             axes.plot(values, target, ".", color=BLUE, alpha=0.3, markersize=3)
+            _few_dates(axes, values)
             axes.set_ylabel(contract.target)
         elif contract.task == "regression":
             _bars(axes, values)
@@ -243,6 +247,9 @@ def _judged_classes(contract):
 
 
 def _histogram(axes, values, of_all, colour, label, density=True):
+    if _is_date(of_all):
+        _few_dates(axes, of_all)
+        of_all, values = (pd.Series(matplotlib.dates.date2num(part.dropna())) for part in (of_all, values))
     if _is_numeric(of_all) and of_all.notna().any():
         if values.notna().sum() == 0:
             return
@@ -265,6 +272,17 @@ def _bars(axes, values):
 
 def _is_numeric(values):
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def _is_date(values):
+    return pd.api.types.is_datetime64_any_dtype(values)
+
+
+def _few_dates(axes, values):
+    if _is_date(values):
+        locator = matplotlib.dates.AutoDateLocator(maxticks=3)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(locator))
 
 
 def _colours(count):

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
 
-from baton import evaluation, registry
+from baton import BatonError, evaluation, registry
+from baton.contract import Contract
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,7 @@ def judge(
     truth = contract.encode(holdout[contract.target]).to_numpy()
     named = {"challenger": challenger} | ({"champion": champion} if champion else {})
     answers = dict(zip(named, registry.predict_all([*named.values()], holdout), strict=True))
+    answers = {who: _aligned(told, named[who].contract, contract) for who, told in answers.items()}
     answers["guess"] = evaluation.baseline(truth, contract, training_target)
 
     metric, sign = contract.metric, 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
@@ -65,3 +68,25 @@ def judge(
         + (f": {champion} remains champion" if champion else "; there is no champion yet")
     )
     return Verdict(promote, f"{said}. So {outcome}.", metric, scores)
+
+
+def require_comparable(contract: Contract, table: pd.DataFrame, track: bool, tracking_uri: str) -> None:
+    """Raise `BatonError` if the champion answers another question than this training's, or can't read its table."""
+    champion = registry.champion(contract.name, tracking_uri) if track else None
+    if champion is None:
+        return
+    other = f"{champion} is champion, and can't be compared with a model of this table"
+    mend = "Give this training a name of its own in env.yaml"
+    if (champion.contract.task, champion.contract.target) != (contract.task, contract.target):
+        raise BatonError(f"{other}: it answers {champion.contract.task} {champion.contract.target!r}. {mend}")
+    try:
+        champion.contract.rows(table)
+    except BatonError as error:
+        raise BatonError(f"{other}: {error}. {mend}") from None
+
+
+def _aligned(answers: np.ndarray, own: Contract, asked: Contract) -> np.ndarray:
+    """Give probabilities in another contract's order of classes; a class that a model never saw can't be, to it."""
+    if own.labels == asked.labels:
+        return answers
+    return pd.DataFrame(answers, columns=own.labels).reindex(columns=asked.labels, fill_value=0.0).to_numpy()

@@ -24,6 +24,8 @@ class Batch:
     run_id: str
     input_digest: str
     rows: int
+    predictions_table: str | None
+    remarks: list[str]
 
     @property
     def folder(self) -> Path:
@@ -39,13 +41,23 @@ def read_batch(path: str) -> Batch:
     return Batch(**{field.name: said[field.name] for field in dataclasses.fields(Batch)})
 
 
-def receive(table: pd.DataFrame, model: registry.Model, batch: str, source: str) -> Batch:
-    """Hold the rows to the champion's contract and say which batch they are.
+def receive(
+    table: pd.DataFrame, model: registry.Model, batch: str, source: str, predictions_table: str | None = None
+) -> tuple[Batch, pd.DataFrame]:
+    """Hold the rows to the champion's contract; say which batch they are, and return their ids and features.
 
-    Raises `BatonError` if a column the model needs is missing or not of its kind.
+    Raises `BatonError` if a column the model needs is missing or not of its kind, or `predictions_table` can't be
+    reached.
     """
-    model.contract.rows(table, source)
-    return Batch(model.contract.name, batch, model.version, model.run_id, tables.digest(table), len(table))
+    contract = model.contract
+    rows = contract.rows(table, source)
+    ids = table[[column for column in contract.id_columns if column in table.columns]].apply(_as_integers)
+    tables.check_destination(predictions_table)
+    received = Batch(
+        contract.name, batch, model.version, model.run_id, tables.digest(table), len(table), predictions_table,
+        contract.remarks(table),
+    )  # fmt: skip
+    return received, pd.concat([ids, rows], axis=1)
 
 
 def is_published(batch: Batch) -> bool:
@@ -59,7 +71,7 @@ def is_published(batch: Batch) -> bool:
 
 
 def score(table: pd.DataFrame, model: registry.Model) -> pd.DataFrame:
-    """Score raw rows with a registered model: one row out for each row in, in the same order.
+    """Score rows, as `receive` returns them, with a registered model: one row out for each in, in the same order.
 
     Columns: the id columns, or `row` (the row's number in its file, from 0) if there are none; `prediction`;
     `probability` of the positive class for two classes, or `probability_<class>` for each of more;
@@ -83,7 +95,8 @@ def score(table: pd.DataFrame, model: registry.Model) -> pd.DataFrame:
 def publish(predictions: pd.DataFrame, batch: Batch, contract: Contract) -> Path:
     """Write a batch's predictions and its manifest beside their place, then move them there in one step.
 
-    A batch of the same id is replaced. Returns the manifest's path.
+    They go to the batch's `predictions_table` first, if it has one, in one transaction. A batch of the same id is
+    replaced. Returns the manifest's path.
     """
     if len(predictions) != batch.rows:
         raise BatonError(
@@ -102,6 +115,9 @@ def publish(predictions: pd.DataFrame, batch: Batch, contract: Contract) -> Path
         "parts": ["part-0.parquet"],
     }
     (draft / "_manifest.json").write_text(json.dumps(manifest, indent=2, default=str))
+    if batch.predictions_table:
+        named = {"name": batch.name, "batch": batch.batch}
+        tables.append(predictions.assign(**named), batch.predictions_table, replacing=named)
     replaced = draft.with_name(draft.name + ".replaced")
     if batch.folder.exists():
         batch.folder.rename(replaced)
@@ -120,6 +136,12 @@ def extremes(predictions: pd.DataFrame, rows: int = 5) -> pd.DataFrame:
         certain = predictions.filter(like="probability_").max(axis=1)
         return predictions.loc[certain.nsmallest(2 * rows).index]
     return pd.concat([predictions.nlargest(rows, by), predictions.nsmallest(rows, by)])
+
+
+def _as_integers(ids: pd.Series) -> pd.Series:
+    """Ids of a CSV are text; where all are plain integers they are so in the output, to be joined with others."""
+    plain = pd.api.types.is_string_dtype(ids) and ids.str.fullmatch(r"0|-?[1-9]\d{0,17}").all()
+    return ids.astype("int64") if plain else ids
 
 
 def _labelled(answers: np.ndarray, contract: Contract) -> np.ndarray:

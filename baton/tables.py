@@ -1,48 +1,121 @@
-"""Read a table and say what is wrong with it; tell two tables apart."""
+"""Read a table wherever it is (files or a database), say what is wrong with it, and tell two tables apart.
 
-import functools
+A source, as `env.yaml` names it, is a CSV or Parquet file, a folder of them, a pattern such as `days/2026-*.csv`, or
+a database: `postgresql://me:${PASSWORD}@host/db#table`, with a table's name or a whole query behind the `#`.
+"""
+
+import contextlib
+import csv
+import glob
 import hashlib
-import warnings
+import io
+import itertools
+import re
 from pathlib import Path
 
+import fsspec
 import pandas as pd
+import pyarrow.csv
 
 from baton import BatonError, config
 
-# index_col=False: where rows have more values than the header has names, pandas would take the first for the row's
-# name and shift all others to the left; so it warns instead, and that is an error here.
-READERS = {".csv": functools.partial(pd.read_csv, index_col=False), ".parquet": pd.read_parquet}
+# What a file's name may end in, and how its bytes are read; each may be compressed (.gz, .bz2, .xz, .zip) as well.
+CSV = (".csv", ".tsv", ".txt", ".data")
+PARQUET = (".parquet", ".pq")
+COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
+DELIMITERS = ",;\t|:^~ "
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a CSV or Parquet file whole; raise `BatonError` for one that is missing, empty, or not a table."""
-    path = Path(path)
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise BatonError(f"{path}: can't read a {path.suffix or 'nameless'} file; give one of: {', '.join(READERS)}")
-    if not path.is_file():
-        raise BatonError(f"{path}: there is no such file. Set train_data and score_data in env.yaml to your tables.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            rows = reader(path)
-    except pd.errors.EmptyDataError:
-        raise BatonError(f"{path}: the file is empty; expected a header line and rows.") from None
-    except pd.errors.ParserWarning:
-        raise BatonError(f"{path}: some rows have more values than the header has names; mend the header") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, OSError, ValueError) as error:
-        raise BatonError(f"{path}: this can't be read as a table: {str(error).strip()}") from None
-    if rows.empty:
-        raise BatonError(f"{path}: there is a header with {rows.shape[1]} columns, and no row.")
-    return rows
+def read_table(source: str) -> pd.DataFrame:
+    """Read a source whole.
+
+    Columns are numbers, booleans, dates, or text. All of a CSV is text, as it stands there: what it means is for the
+    contract to say, so that no value's meaning hangs on the rows it arrived with. Raises `BatonError` for a source
+    that is missing, empty, or not a table.
+    """
+    source = str(source)
+    parts = {source: _query(source)} if is_database(source) else {path: _read_file(path) for path in files(source)}
+    first, rows = next(iter(parts.items()))
+    for path, part in parts.items():
+        if set(part.columns) != set(rows.columns):
+            differ = ", ".join(map(repr, sorted(set(part.columns) ^ set(rows.columns))))
+            raise BatonError(f"{path} and {first} have not the same columns: only one of them has {differ}")
+    table = pd.concat([*parts.values()], ignore_index=True) if len(parts) > 1 else rows.reset_index(drop=True)
+    if table.empty:
+        raise BatonError(f"{source}: there is a header with {table.shape[1]} columns, and no row.")
+    return table.apply(_plain)
 
 
-def identity(path: str | None) -> str:
-    """Name a file of `env.yaml` by its bytes, so that a changed one is noticed; "none" for no file."""
-    if path is None:
+def is_database(source: str) -> bool:
+    """Tell a database from files: it starts with a URL's scheme, or with the variable that holds one."""
+    return bool(re.match(r"([\w+]+://|\$\{\w+\}(#|$))", source))
+
+
+def files(source: str) -> list[Path]:
+    """The files that a path, a folder or a pattern names, sorted; hidden ones and those that start with _ are not data."""
+    path = config.resolve(source)
+    if path.is_file():
+        return [path]
+    found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
+    data = sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_")))
+    if path.is_dir():
+        data = [file for file in data if _kind_of(file)]
+    if not data:
+        what = "no CSV or Parquet file in this folder" if path.is_dir() else "no such file"
+        raise BatonError(f"{source}: there is {what}. Set train_data and score_data in env.yaml to your tables.")
+    return data
+
+
+def append(rows: pd.DataFrame, destination: str, replacing: dict) -> None:
+    """Add rows to a table of a database, which is made if it isn't there, in one transaction: all or nothing.
+
+    Rows that are there already with the values `replacing` in those columns are taken out first, so to do it twice
+    changes nothing. Raises `BatonError` if it can't be done.
+    """
+    import sqlalchemy
+
+    schema, name = _table_name(destination)
+    with _connected(destination) as connection:
+        there = sqlalchemy.inspect(connection)
+        if there.has_table(name, schema):
+            lacking = set(rows.columns) - {column["name"] for column in there.get_columns(name, schema)}
+            if lacking:
+                raise BatonError(
+                    f"{destination}: the table is there, and lacks the columns {', '.join(sorted(lacking))};"
+                    " name another in predictions_table"
+                )
+            table = sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema, autoload_with=connection)
+            same = [table.c[column] == value for column, value in replacing.items()]
+            connection.execute(sqlalchemy.delete(table).where(*same))
+        at_once = 30_000 // len(rows.columns)  # a statement takes about 32,000 values, in SQLite and in PostgreSQL
+        rows.to_sql(name, connection, schema=schema, if_exists="append", index=False, method="multi", chunksize=at_once)
+
+
+def check_destination(destination: str | None) -> None:
+    """Raise `BatonError` if a database can't be reached, before a night's work is done for nothing."""
+    if destination is not None:
+        _table_name(destination)
+        with _connected(destination):
+            pass
+
+
+def identity(source: str | None) -> str:
+    """Name a source, or a feature file, by its content, so that a change is noticed; "none" for no file.
+
+    A file counts with its bytes, a database with the rows it answers. What can't be read has the name of its error,
+    which the task that reads it will tell.
+    """
+    if source is None:
         return "none"
-    file = config.resolve(path)
-    return hashlib.file_digest(file.open("rb"), "sha256").hexdigest() if file.is_file() else f"missing {path}"
+    try:
+        if is_database(source):
+            return digest(read_table(source))
+        whole = hashlib.sha256()
+        for file in files(source):
+            whole.update(hashlib.file_digest(file.open("rb"), "sha256").digest())
+        return whole.hexdigest()
+    except (BatonError, OSError) as error:
+        return f"unreadable: {error}"
 
 
 def digest(rows: pd.DataFrame) -> str:
@@ -50,3 +123,175 @@ def digest(rows: pd.DataFrame) -> str:
     head = repr([(column, str(kind)) for column, kind in rows.dtypes.items()]).encode()
     values = pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()
     return hashlib.sha256(head + values).hexdigest()[:12]
+
+
+def _kind_of(file: Path) -> str | None:
+    suffixes = [suffix.lower() for suffix in file.suffixes[-2:]]
+    own = suffixes[-2] if len(suffixes) == 2 and suffixes[-1] in COMPRESSED else suffixes[-1] if suffixes else ""
+    return "csv" if own in CSV else "parquet" if own in PARQUET else None
+
+
+def _read_file(file: Path) -> pd.DataFrame:
+    name = file.relative_to(config.ROOT) if file.is_relative_to(config.ROOT) else file
+    kind = _kind_of(file)
+    if kind is None:
+        raise BatonError(
+            f"{name}: can't read a {file.suffix or 'nameless'} file; give one of: {', '.join(CSV + PARQUET)}"
+        )
+    try:
+        with fsspec.open(str(file), "rb", compression="infer") as opened:
+            content = opened.read()
+        rows = pd.read_parquet(io.BytesIO(content)) if kind == "parquet" else _read_csv(content, name)
+    except BatonError:
+        raise
+    except Exception as error:  # each library and compression has errors of its own
+        raise BatonError(f"{name}: this can't be read as {kind}: {_first_line(error)}") from None
+    if rows.index.names != [None]:  # a Parquet file's index is data as well
+        rows = rows.reset_index()
+    rows.columns = [str(column).strip() for column in rows.columns]
+    twice = rows.columns[rows.columns.duplicated()].unique()
+    if len(twice):
+        raise BatonError(
+            f"{name}: {len(twice)} columns have a name that another has too: {', '.join(map(repr, twice))}"
+        )
+    return rows
+
+
+def _read_csv(content: bytes, name: Path) -> pd.DataFrame:
+    text = _decode(content, name)
+    if not text.strip():
+        raise BatonError(f"{name}: the file is empty; expected a header line and rows.")
+    delimiter = _delimiter(text)
+    header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    as_it_stands = pyarrow.csv.ConvertOptions(
+        column_types={column: pyarrow.string() for column in header}, null_values=[], strings_can_be_null=False
+    )
+    try:
+        rows = pyarrow.csv.read_csv(
+            io.BytesIO(text.encode()),
+            pyarrow.csv.ReadOptions(use_threads=False, block_size=min(len(content) * 2 + 1024, 2**31 - 1)),
+            pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            as_it_stands,
+        ).to_pandas()
+    except pyarrow.ArrowInvalid as error:
+        ragged = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))
+        if not ragged:
+            raise
+        raise BatonError(
+            f"{name}: row {int(ragged[1]) - 1} has {ragged[3]} values where the header names {ragged[2]} columns. Mend"
+            " it there; if values hold the delimiter or a quote, put them in double quotes."
+        ) from None
+    if delimiter == ";":  # written where the comma is the decimal point
+        rows = rows.apply(lambda column: column.str.replace(r"^\s*([+-]?\d+),(\d+)\s*$", r"\1.\2", regex=True))
+    return rows
+
+
+def _decode(content: bytes, name: Path) -> str:
+    """Read bytes as UTF-8 (or what a byte order mark says), else as Latin-1, which has a letter for every byte."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16")
+    if b"\x00" in content:
+        raise BatonError(
+            f"{name}: this is no text but binary data. Is it a spreadsheet, or compressed? Save it as CSV."
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _delimiter(text: str) -> str:
+    """The delimiter that divides the first lines into equally many columns; of several, into the most."""
+    lines = [*itertools.islice(io.StringIO(text, newline=""), 200)]
+    found = {}
+    for delimiter in DELIMITERS:
+        widths = [len(row) for row in csv.reader(lines[:-1] or lines, delimiter=delimiter) if row]
+        if widths and widths[0] > 1:
+            found[delimiter] = (widths.count(widths[0]) / len(widths), widths[0])
+    # A comma in one of many rows is no delimiter, and a row that lacks one does not end it being one.
+    likely = {delimiter: width for delimiter, (share, width) in found.items() if share > 0.8}
+    return max(likely, key=likely.get) if likely else max(found, key=found.get) if found else ","
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """Make one of the four kinds of what databases and Parquet files hold besides: decimals, dates without a time, …"""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    if pd.api.types.is_timedelta64_dtype(column):
+        return column.dt.total_seconds()
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return column.dt.tz_convert("UTC").dt.tz_localize(None)
+    if not pd.api.types.is_object_dtype(column):
+        return column
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind == "boolean":
+        return column.astype("boolean")
+    if kind in {"decimal", "integer", "floating", "mixed-integer-float"}:
+        return pd.to_numeric(column)
+    if kind in {"date", "datetime", "datetime64"}:
+        return pd.to_datetime(column, utc=True).dt.tz_localize(None)
+    return column.astype("str").where(column.notna(), None).astype("str")
+
+
+def _query(source: str) -> pd.DataFrame:
+    import sqlalchemy
+
+    address, _, asked = source.partition("#")
+    if address.startswith("sqlite:///") and not config.resolve(address.removeprefix("sqlite:///")).is_file():
+        raise BatonError(f"{source}: there is no such file, and reading would make an empty one")
+    if re.search(r"\s", asked.strip()):
+        statement = sqlalchemy.text(
+            asked.replace(":", r"\:")
+        )  # a colon is a cast, or a time; there is nothing to fill in
+    else:
+        schema, name = _table_name(source)
+        quoted = sqlalchemy.table(name, schema=schema)
+        statement = sqlalchemy.select(sqlalchemy.text("*")).select_from(quoted)
+    with _connected(source) as connection:
+        rows = pd.read_sql_query(statement, connection)
+    twice = rows.columns[rows.columns.duplicated()].unique()
+    if len(twice):
+        raise BatonError(
+            f"{source}: {len(twice)} columns have a name that another has too: {', '.join(map(repr, twice))}"
+        )
+    return rows
+
+
+def _table_name(source: str) -> tuple[str | None, str]:
+    schema, _, name = source.partition("#")[2].strip().rpartition(".")
+    if not name or re.search(r"\s", name):
+        raise BatonError(f"{source}: name the table behind a #, as in sqlite:///warehouse.db#customers")
+    return schema or None, name
+
+
+@contextlib.contextmanager
+def _connected(source: str):
+    """A transaction with the database of a source: kept if all goes well, else as if it had never been."""
+    import sqlalchemy
+
+    address = config.fill_in(source.partition("#")[0])
+    if address.startswith("sqlite:///"):
+        file = config.resolve(address.removeprefix("sqlite:///"))
+        address = f"sqlite:///{file}"
+    try:
+        # The one driver that comes with Baton; another may be named, as in postgresql+psycopg://
+        engine = sqlalchemy.create_engine(re.sub("^postgres(ql)?://", "postgresql+pg8000://", address))
+        with engine.begin() as connection:
+            yield connection
+        engine.dispose()
+    except BatonError:
+        raise
+    except Exception as error:
+        raise BatonError(f"{source}: the database says: {config.hide(_reason(error), source)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """What the database itself said, below what each library on the way made of it."""
+    while inner := getattr(error, "orig", None) or error.__cause__:
+        error = inner
+    told = error.args[0] if error.args else ""
+    return told.get("M", str(told)) if isinstance(told, dict) else _first_line(error)  # pg8000 tells it as fields
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -17,11 +17,11 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.model_selection import KFold, PredefinedSplit, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from baton import BatonError, evaluation, preparation
 from baton.contract import Contract
+from baton.split import Folds
 
 os.environ.setdefault("PYCARET_CUSTOM_LOGGING_PATH", os.devnull)  # else it leaves a logs.log wherever it starts
 with matplotlib.rc_context():  # to import PyCaret restyles every plot of the process
@@ -46,15 +46,19 @@ class Result(NamedTuple):
 
 
 def play(
-    model: str, model_params: dict, tune: int, rows: pd.DataFrame, fold: pd.Series, target: pd.Series,
+    model: str, model_params: dict, tune: int, rows: pd.DataFrame, folds: pd.DataFrame, target: pd.Series,
     contract: Contract, prepare: TransformerMixin, seed: int,
 ) -> Result:  # fmt: skip
     """Cross-validate a candidate with PyCaret over the given folds and return its unfitted estimator and its scores.
 
     `model` is a PyCaret id, or several joined by "+" for a blend (soft vote or mean). With `tune` > 0, Optuna's TPE
     tries that many settings, over folds of its own; then the winner is scored over the given folds like all others.
+    `folds` is `split.Division.folds`.
     """
-    coded = contract.encode(target)
+    coded, fold = contract.encode(target), folds["fold"].to_numpy()
+    if "n_neighbors" in model_params:  # a small table has fewer
+        fewest = min(len(fitted) for fitted, _ in _splitter(fold, contract).split())
+        model_params = model_params | {"n_neighbors": min(model_params["n_neighbors"], fewest)}
     with _quiet(), _blamed_on(model, model_params):
         experiment = _experiment(rows, fold, coded, contract, prepare, seed)
         recorder = _record_predictions(experiment, contract)
@@ -65,14 +69,14 @@ def play(
             recorder.clear()
             estimator = experiment.blend_models(members, verbose=False)
         elif tune:
-            tuned = _tune(experiment, model, model_params, tune, contract, seed)
+            tuned = _tune(experiment, model, model_params, tune, folds["tuning"].to_numpy(), contract)
             recorder.clear()
             estimator = experiment.create_model(tuned, verbose=False)
         else:
             estimator = experiment.create_model(model, verbose=False, **model_params)
         table = experiment.pull()
-    predictions = _in_table_order(recorder, fold)
-    scores = evaluation.score_folds(coded.to_numpy(), predictions, fold.to_numpy(), contract.task)
+    predictions = _in_table_order(recorder, fold, coded.to_numpy(), contract)
+    scores = evaluation.score_folds(coded.to_numpy(), predictions, fold, contract.task)
     return Result(clone(estimator), scores, predictions, table.drop(columns="recorded"))
 
 
@@ -110,7 +114,7 @@ def _experiment(rows, fold, coded, contract, prepare, seed):
     experiment = RegressionExperiment() if contract.task == "regression" else ClassificationExperiment()
     experiment.setup(
         data, target=contract.target, test_data=data.tail(2).copy(), index=False, preprocess=False,
-        custom_pipeline=[("prepare", clone(prepare))], fold_strategy=PredefinedSplit(fold.to_numpy()),
+        custom_pipeline=[("prepare", clone(prepare))], fold_strategy=_splitter(fold, contract),
         session_id=seed, n_jobs=1, memory=False, html=False, verbose=False, system_log=False, log_experiment=False,
     )  # fmt: skip
     # PyCaret has rounded every number to float32, and made text categories: put the table back as the model will see it.
@@ -118,13 +122,16 @@ def _experiment(rows, fold, coded, contract, prepare, seed):
     return experiment
 
 
-def _tune(experiment, model: str, model_params: dict, trials: int, contract: Contract, seed: int) -> BaseEstimator:
-    """Search for better settings over three folds of their own, so that the folds that judge did not choose them."""
-    splitter = (KFold if contract.task == "regression" else StratifiedKFold)(3, shuffle=True, random_state=seed + 1)
+def _splitter(fold: np.ndarray, contract: Contract) -> Folds:
+    return Folds(fold, forward=contract.split == "time")
+
+
+def _tune(experiment, model: str, model_params: dict, trials: int, fold: np.ndarray, contract: Contract):
+    """Search for better settings over folds of their own, so that the folds that judge did not choose them."""
     start = experiment.create_model(model, cross_validation=False, verbose=False, **model_params)
     return experiment.tune_model(
-        start, fold=splitter, n_iter=trials, optimize=TUNED_FOR[contract.task], search_library="optuna",
-        search_algorithm="tpe", choose_better=True, verbose=False, tuner_verbose=False,
+        start, fold=_splitter(fold, contract), n_iter=trials, optimize=TUNED_FOR[contract.task],
+        search_library="optuna", search_algorithm="tpe", choose_better=True, verbose=False, tuner_verbose=False,
     )  # fmt: skip
 
 
@@ -144,17 +151,26 @@ def _record_predictions(experiment, contract: Contract) -> list[np.ndarray]:
     return recorded
 
 
-def _in_table_order(recorded: list[np.ndarray], fold: pd.Series) -> np.ndarray:
-    """Put the predictions, recorded fold after fold, back where their rows stand."""
-    numbers, counts = np.unique(fold, return_counts=True)
-    if [len(part) for part in recorded] != counts.tolist():
+def _in_table_order(recorded: list, fold: np.ndarray, coded: np.ndarray, contract: Contract) -> np.ndarray:
+    """Put the predictions, recorded fold after fold, back where their rows stand; NaN where no fold validates."""
+    splits = [*_splitter(fold, contract).split()]
+    if [len(part) for part in recorded] != [len(validated) for _, validated in splits]:
         raise BatonError(
-            f"PyCaret scored {[len(part) for part in recorded]} rows fold by fold, where the folds have {counts.tolist()}:"
-            " the model could not be fitted or asked for probabilities in some fold"
+            f"PyCaret scored {[len(part) for part in recorded]} rows fold by fold, where the folds have"
+            f" {[len(validated) for _, validated in splits]}: the model could not be fitted or asked for probabilities"
+            " in some fold"
         )
-    ordered = np.empty((len(fold), *recorded[0].shape[1:]))
-    for number, part in zip(numbers, recorded, strict=True):
-        ordered[fold.to_numpy() == number] = part
+    if contract.task == "regression":
+        ordered = np.full(len(fold), np.nan)
+        for (_, validated), part in zip(splits, recorded, strict=True):
+            ordered[validated] = part
+        return ordered
+    ordered = np.full((len(fold), len(contract.labels)), np.nan)
+    for (fitted, validated), part in zip(splits, recorded, strict=True):
+        # A class without a row to learn from in this fold has no column there: to that model it can't be.
+        known = np.unique(coded[fitted]).astype(int)
+        ordered[validated] = 0
+        ordered[np.ix_(validated, known)] = part
     return ordered
 
 

@@ -26,16 +26,16 @@ from baton import config, contract, evaluation, figures, preparation, registry, 
 started = time.time()
 promised = contract.read_contract(upstream["clean"]["contract"])
 known = json.loads(Path(upstream["clean"]["training"]).read_text())
-training = pd.read_parquet(upstream["clean"]["train"])
+training, folds = (pd.read_parquet(upstream["clean"][part]) for part in ("train", "folds"))
 rows = pd.read_parquet(upstream["features"]["rows"])
 own = config.load_features(features)
-target, fold = training[promised.target], training["fold"]
+target = training[promised.target]
 
 # %% [markdown]
 # **Cross-validation.** Each fold is predicted by a model that did not see it.
 
 # %%
-result = tournament.play(model, model_params, tune, rows, fold, target, promised, preparation.prepare(own), seed)
+result = tournament.play(model, model_params, tune, rows, folds, target, promised, preparation.prepare(own), seed)
 result.scores.agg(["mean", "std"]).T
 
 # %%
@@ -55,7 +55,8 @@ costs
 # **Its pictures** show the out-of-fold predictions, so they are as honest as the scores above.
 
 # %%
-drawn = figures.judge(promised.encode(target), result.predictions, promised)
+judged = folds["fold"] >= 0
+drawn = figures.judge(promised.encode(target)[judged], result.predictions[judged], promised)
 drawn["importance"] = figures.importance(pipeline, raw, target, promised, seed)
 figures.save(drawn, product["figures"])
 

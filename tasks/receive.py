@@ -7,6 +7,7 @@ upstream = None
 product = None
 name = None
 score_data = None
+predictions_table = None
 batch = None
 mlflow_tracking_uri = None
 
@@ -14,22 +15,22 @@ mlflow_tracking_uri = None
 import json
 from pathlib import Path
 
-from baton import config, registry, scoring, tables
+from baton import registry, scoring, tables
 
 champion = registry.require_champion(str(name), mlflow_tracking_uri)
-table = tables.read_table(config.resolve(score_data))
+table = tables.read_table(score_data)
 table.head()
 
 # %% [markdown]
 # The alias `champion` is resolved here, once: the rest of this run uses this version, whatever is crowned meanwhile.
 
 # %%
-received = scoring.receive(table, champion, str(batch), score_data)
+received, rows = scoring.receive(table, champion, str(batch), score_data, predictions_table)
 published = scoring.is_published(received)
-published
+rows.describe(include="all").T
 
 # %%
-table.to_parquet(product["rows"])
+rows.to_parquet(product["rows"])
 outcome = received.to_dict() | {"published": published}
 Path(product["batch"]).write_text(json.dumps(outcome, indent=2))
 outcome

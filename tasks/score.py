@@ -5,6 +5,7 @@
 # %% tags=["parameters"]
 upstream = ["receive"]
 product = None
+predictions_table = None
 mlflow_tracking_uri = None
 
 # %%
@@ -14,8 +15,8 @@ from baton import registry, scoring
 
 batch = scoring.read_batch(upstream["receive"]["batch"])
 champion = registry.version_of(batch.name, batch.model_version, mlflow_tracking_uri)
-table = pd.read_parquet(upstream["receive"]["rows"])
-predictions = scoring.score(table, champion)
+rows = pd.read_parquet(upstream["receive"]["rows"])
+predictions = scoring.score(rows, champion)
 predictions.head()
 
 # %% [markdown]

@@ -14,8 +14,8 @@ from baton import BatonError
 from baton.executor import Parallel
 
 SETTINGS = {
-    "name": "t", "train_data": "a.csv", "score_data": "b.csv", "target": "y", "id_columns": None, "features": None,
-    "task": "auto", "metric": "auto", "holdout": 0.2, "folds": 5, "seed": 1, "batch": "b", "track": False,
+    "name": "t", "train_data": "a.csv", "score_data": "b.csv", "target": "y", "id_columns": None, "ignore_columns": None, "features": None,
+    "task": "auto", "metric": "auto", "split": "hash", "split_by": None, "predictions_table": None, "holdout": 0.2, "folds": 5, "seed": 1, "batch": "b", "track": False,
     "mlflow_tracking_uri": "sqlite:///x.db",
 }  # fmt: skip
 
