@@ -43,24 +43,29 @@ def separate(table: pd.DataFrame, contract: Contract, holdout: float, folds: int
     """
     answers = contract.answers(table)
     answered = table.assign(**{contract.target: answers})[answers.notna()]
-    raw = contract.rows(answered)
-    content = fingerprint(raw, sorted(contract.features))  # whatever order the columns come in
+    # A column with a single value so far counts too: its second one must not give every row another hash.
+    idle = [column for column, why in contract.ignored.items() if why.startswith("it has ")]
+    whole = dataclasses.replace(contract, columns=contract.columns | dict.fromkeys(idle, "text"))
+    content = fingerprint(whole.rows(answered), sorted(whole.features))  # whatever order the columns come in
     coarse = len(np.unique(content)) < len(content) / 2
     if coarse:
-        content = _told_apart(content)
-    aside = _set_aside(answered, contract, content, holdout)
+        content = _told_apart(content, answered[contract.target])
+    times = contract.times(answered).fillna(-np.inf).to_numpy() if contract.split == "time" else None
+    aside = _set_aside(answered, contract, content, times, holdout)
     twin = ~aside & np.isin(content, content[aside]) & (not coarse)
-    training, judges, own = answered[~aside & ~twin], answered[aside], content[~aside & ~twin]
+    learns = ~aside & ~twin
+    training, judges, own = answered[learns], answered[aside], content[learns]
     learned = [label for label in contract.labels if (training[contract.target] == label).any()]
     unlearned = judges[contract.target].isin([label for label in contract.labels if label not in learned])
     contract, judges = dataclasses.replace(contract, labels=learned), judges[~unlearned]
     _require_enough(len(np.unique(own)), training, judges, contract, left_out=int(twin.sum()))
 
+    when = times if times is None else times[learns]
     numbers = pd.DataFrame(
         {
-            "fold": assign_folds(training, own, contract, folds, seed),
+            "fold": assign_folds(training, own, when, contract, folds, seed),
             # Of its own, so that the folds that judge did not choose the settings.
-            "tuning": assign_folds(training, own, contract, TUNING_FOLDS, seed + 1),
+            "tuning": assign_folds(training, own, when, contract, TUNING_FOLDS, seed + 1),
         },
         index=training.index,
     )
@@ -102,55 +107,67 @@ def fingerprint(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
     )
 
 
-def assign_folds(training: pd.DataFrame, content: np.ndarray, contract: Contract, folds: int, seed: int) -> np.ndarray:
+def assign_folds(
+    training: pd.DataFrame, content: np.ndarray, times: np.ndarray | None, contract: Contract, folds: int, seed: int
+) -> np.ndarray:
     """Give each training row the number of the fold that validates on it, 0 to folds - 1, or -1 for none.
 
     Rows that are equal (by `content`), or of one group, share a fold, so no model is validated on a row it was fitted
-    on. Classes are spread evenly over the folds. By time, the oldest rows only train, and fold after fold moves on.
-    The same rows and seed give the same folds, in whatever order they come. A table with too few rows, groups or times
-    for so many folds gets fewer.
+    on. Classes are spread evenly over the folds. With `times`, the oldest rows only train, and fold after fold moves
+    on. The same rows and seed give the same folds, in whatever order they come. A table with too few rows, groups or
+    times for so many folds gets fewer.
     """
-    if contract.split == "time":
-        times = contract.times(training).fillna(-np.inf)
-        block = np.floor((times.rank(method="min") - 1) / len(times) * (folds + 1)).to_numpy()  # equal times together
+    if times is not None:
+        block = np.floor((pd.Series(times).rank(method="min") - 1) / len(times) * (folds + 1))  # equal times together
         numbers = np.unique(block, return_inverse=True)[1] - 1
     else:
-        _, first, back = np.unique(content, return_index=True, return_inverse=True)
-        numbers = _shuffled_folds(training.iloc[first], contract, folds, seed)[back]
-    if contract.labels:  # what would be fitted on a single class can't be fitted at all
-        answers, forward = training[contract.target].to_numpy(), contract.split == "time"
-        for fold in range(numbers.max() + 1):
-            fitted = answers[numbers < fold if forward else numbers != fold]
-            numbers[(numbers == fold) & (len(set(fitted)) < 2)] = -1
-    if numbers.max() < 0:
+        numbers = _shuffled_folds(training, content, contract, folds, seed)
+    answers, judged = training[contract.target].to_numpy(), 0
+    for fold in range(numbers.max() + 1):
+        own = numbers == fold
+        fitted = answers[numbers < fold if times is not None else ~own]
+        different = [len(set(part)) for part in (fitted, answers[own])]
+        if contract.labels and different[0] < 2:  # what would be fitted on a single class can't be fitted at all
+            numbers[own] = -1
+        judged += not contract.labels or min(different) > 1
+    if not judged:
+        by = f" when they are split by {contract.split_by!r}" if contract.split_by else ""
         raise BatonError(
-            f"no part of the training rows can be predicted from the others when they are split by {contract.split_by!r}:"
-            " each other part has a single class, or none. Split by another column, or give more rows"
+            f"no part of the training rows can be predicted from the others{by}: each part, or all others, would hold a"
+            f" single class, or no row. Give more rows{', or another column to split by' if by else ''}"
         )
     return numbers
 
 
-def _shuffled_folds(rows: pd.DataFrame, contract: Contract, folds: int, seed: int) -> np.ndarray:
-    answers = contract.encode(rows[contract.target]).to_numpy()
-    groups = fingerprint(rows, [contract.split_by]) if contract.split == "group" else None
-    at_most = [len(rows) // 2, folds]
+def _shuffled_folds(
+    training: pd.DataFrame, content: np.ndarray, contract: Contract, folds: int, seed: int
+) -> np.ndarray:
+    answers = contract.encode(training[contract.target]).to_numpy(dtype="float64")
+    whole = fingerprint(training, [contract.split_by]) if contract.split == "group" else content
+    order = np.lexsort((answers, whole))  # what is drawn must not hang on the order of the rows
+    _, first, back = np.unique(whole[order], return_index=True, return_inverse=True)
+    parts = order if contract.split == "group" else order[first]
+    answers, groups = answers[parts], whole[parts] if contract.split == "group" else None
+    if len(first) < 2:
+        return np.full(len(training), -1)
+    at_most = [folds, len(parts) // 2, len(first)]
     if contract.labels:
         at_most += [np.bincount(answers.astype(int)).max()]
-    if groups is not None:
-        at_most += [len(np.unique(groups))]
     kind = {
         (True, False): StratifiedKFold,
         (False, False): KFold,
         (True, True): StratifiedGroupKFold,
         (False, True): GroupKFold,
     }[bool(contract.labels), groups is not None]
-    numbers = np.empty(len(rows), dtype="int64")
+    drawn = np.empty(len(parts), dtype="int64")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # `checks` tells of a class with fewer rows than folds
         splitter = kind(max(2, min(at_most)), shuffle=True, random_state=seed)
-        for number, (_, validated) in enumerate(splitter.split(rows, answers, groups)):
-            numbers[validated] = number
-    return numbers
+        for number, (_, validated) in enumerate(splitter.split(parts, answers, groups)):
+            drawn[validated] = number
+    numbers = np.empty(len(training), dtype="int64")
+    numbers[order] = drawn if groups is not None else drawn[back]
+    return np.unique(numbers, return_inverse=True)[1]  # of few groups a fold may have got none
 
 
 def _canonical(column: pd.Series) -> list[str]:
@@ -166,30 +183,26 @@ def _canonical(column: pd.Series) -> list[str]:
     ]
 
 
-def _set_aside(answered: pd.DataFrame, contract: Contract, content: np.ndarray, holdout: float) -> np.ndarray:
-    if contract.split == "time":
-        times = contract.times(answered).fillna(-np.inf)
-        return (times > times.quantile(1 - holdout, interpolation="lower")).to_numpy()
+def _set_aside(answered: pd.DataFrame, contract: Contract, content, times, holdout: float) -> np.ndarray:
+    if times is not None:
+        newest = times > np.sort(times)[int((len(times) - 1) * (1 - holdout))]
+        return newest if newest.any() else times == times.max()
     by = [contract.split_by] if contract.split == "group" else contract.id_columns
     identity = fingerprint(answered, by) if by else content
-    aside = identity < np.uint64(int(holdout * 2**64))
     # A group stays whole, so there only the table as a whole keeps one on each side.
-    parts = [answered[contract.target].to_numpy() == label for label in contract.labels]
-    for part in parts if contract.split == "hash" and parts else [np.ones(len(aside), dtype=bool)]:
-        different = np.unique(identity[part])
-        aside[part & (identity == different[0])] = True
-        aside[part & (identity == different[-1])] = False
-    return aside
+    labels = contract.labels if contract.split == "hash" else []
+    parts = [answered[contract.target].to_numpy() == label for label in labels] or [np.ones(len(answered), dtype=bool)]
+    ends = np.array([[identity[part].min(), identity[part].max()] for part in parts])
+    aside = (identity < np.uint64(int(holdout * 2**64))) | np.isin(identity, ends[:, 0])
+    return aside & ~np.isin(identity, ends[:, 1])
 
 
-def _told_apart(content: np.ndarray) -> np.ndarray:
-    """Number equal rows, so that each is a row of its own; the first of them keeps its fingerprint."""
-    occurrence = pd.Series(content).groupby(content).cumcount().to_numpy()
-    again = occurrence > 0
-    texts = pd.DataFrame({"content": content[again].astype(str), "occurrence": occurrence[again]})
-    apart = content.copy()
-    apart[again] = fingerprint(texts, ["content", "occurrence"])
-    return apart
+def _told_apart(content: np.ndarray, answers: pd.Series) -> np.ndarray:
+    """Tell equal rows apart by their answer and by a number, so that each is a row of its own in whatever order."""
+    rows = pd.DataFrame({"content": content.astype(str), "answer": answers.to_numpy()})
+    return fingerprint(
+        rows.assign(number=rows.groupby(["content", "answer"]).cumcount()), ["content", "answer", "number"]
+    )
 
 
 def _require_enough(
@@ -204,7 +217,7 @@ def _require_enough(
             )
     for rows, part in ((training, "training rows"), (judges, "holdout rows")):
         only = rows[contract.target].unique()
-        if contract.task != "regression" and len(only) == 1 and (part == "training rows" or contract.task == "binary"):
+        if contract.labels and len(only) == 1:
             raise BatonError(
                 f"column {contract.target!r}: all {len(rows)} {part} are of class {only[0]!r}, so there is nothing to"
                 f" tell apart: split: {contract.split} leaves no other there; give more rows"

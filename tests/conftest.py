@@ -1,7 +1,6 @@
 """A real project to test: a clone of this one, trained once by the README's own command, and copied for each test."""
 
 import os
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -9,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from filelock import FileLock
 
 from baton import config, contract, split, tables
@@ -49,10 +49,11 @@ class Project:
 
     def keep_candidates(self, *names: str) -> None:
         """Shrink the grid, where a test is not about the grid."""
-        lines = (self.folder / "pipeline.yaml").read_text().splitlines(keepends=True)
-        entry = re.compile(r"- \{candidate: \[(.+?)\]")
-        kept = [line for line in lines if not (found := entry.search(line)) or found[1] in names]
-        (self.folder / "pipeline.yaml").write_text("".join(kept))
+        pipeline = yaml.safe_load((self.folder / "pipeline.yaml").read_text())
+        for task in pipeline["tasks"]:
+            if "grid" in task:
+                task["grid"] = [entry for entry in task["grid"] if entry["candidate"][0] in names]
+        (self.folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
 
 
 def copy_sources(folder: Path) -> Project:
@@ -107,5 +108,5 @@ def diabetes():
     """The sample table as `clean` leaves it: (contract, raw training rows, their folds, their targets)."""
     table = tables.read_table(config.ROOT / "data" / "diabetes_train.csv")
     asked = contract.learn_contract(table, "diabetes", "Outcome", [], "auto", "auto")
-    training, _, _ = split.separate(table, asked, 0.2, 5, 7)
-    return asked, asked.rows(training), training["fold"], training["Outcome"]
+    training, _, folds, asked, _ = split.separate(table, asked, 0.2, 5, 7)
+    return asked, asked.rows(training), folds, training["Outcome"]
