@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, TargetEncoder
@@ -15,13 +16,16 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from baton import evaluation
 from baton.contract import Contract
+from baton.split import fingerprint
 
 LOOKED_AT = 10_000  # rows, where each column is tried by itself
 GIVEN_AWAY = 0.99  # AUC or R2 of one column alone that no honest column reaches
+TELLING = 30  # rows, below which a single column may do so by chance
 
 
 def check(table: pd.DataFrame, contract: Contract, folds: int) -> list[str]:
     """Look at a training table, all of it, and return the warnings, the gravest first."""
+    table = table.reset_index(drop=True)
     answers = contract.answers(table)
     answered, target = table[answers.notna()], answers[answers.notna()]
     rows = contract.rows(answered)
@@ -29,7 +33,7 @@ def check(table: pd.DataFrame, contract: Contract, folds: int) -> list[str]:
         *_giveaways(rows, target, contract),
         *_classes(target, contract, folds),
         *_target(table, answers, contract),
-        *_duplicates(rows, target, contract),
+        *_duplicates(rows, answered, target, contract),
         *_identifiers(rows, target),
         *_dates(rows, contract),
         *_groups(answered, contract),
@@ -42,14 +46,18 @@ def _giveaways(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> lis
     sample = rows.sample(min(len(rows), LOOKED_AT), random_state=0)
     sample = sample[~target[sample.index].isin(_rare(target, 3, contract))]
     coded = contract.encode(target[sample.index]).to_numpy(dtype="float64")
-    said = []
+    if len(sample) < TELLING or len(np.unique(coded)) < 2:
+        return []
+    if not contract.labels:
+        coded = stats.rankdata(coded)  # else a few large values would decide
+    reached, said = "AUC" if contract.labels else "R2 (of ranks)", []
     for column, kind in contract.columns.items():
-        if len(np.unique(coded)) < 2 or sample[column].nunique() < 2:
+        if sample[column].nunique() < 2:
             continue
         found = _alone(sample[[column]], kind, coded, contract)
         if found >= GIVEN_AWAY:
             said.append(
-                f"column {column!r} gives the target away: alone it reaches {'AUC' if contract.labels else 'R2'} {found:.3f}."
+                f"column {column!r} gives the target away: alone it reaches {reached} {found:.3f}."
                 " If it is only known once the target is, put it in ignore_columns"
             )
     return said
@@ -57,27 +65,28 @@ def _giveaways(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> lis
 
 def _alone(column: pd.DataFrame, kind: str, coded: np.ndarray, contract: Contract) -> float:
     """How well a small tree predicts the target out of fold, from one column."""
-    if kind == "text":
-        column = column.fillna("")
-        encoder = TargetEncoder(random_state=0, cv=3)
-        # Two of three rows must share a value for it to tell of the third: else there is nothing to learn from it.
-        tree = (
-            [encoder]
-            if contract.task != "multiclass"
-            else [OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)]
+    model, folds, method = (
+        (
+            DecisionTreeClassifier(max_leaf_nodes=64, min_samples_leaf=3, random_state=0),
+            StratifiedKFold,
+            "predict_proba",
         )
-    else:
-        column, tree = column.astype("datetime64[us]").astype("int64") if kind == "date" else column, []
-    kinds = (
-        (DecisionTreeClassifier, StratifiedKFold, "predict_proba")
         if contract.labels
-        else (DecisionTreeRegressor, KFold, "predict")
+        else (DecisionTreeRegressor(max_leaf_nodes=256, random_state=0), KFold, "predict")
     )
-    model = make_pipeline(*tree, kinds[0](max_leaf_nodes=64, min_samples_leaf=3, random_state=0))
+    if kind == "text" and contract.task == "multiclass":
+        model = make_pipeline(OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), model)
+    elif kind == "text":
+        means = {"binary": "binary", "regression": "continuous"}[contract.task]
+        model = make_pipeline(TargetEncoder(target_type=means, cv=3, random_state=0), model)
+    if kind == "date":
+        column = column.astype("datetime64[us]").astype("int64")
+    elif kind == "text":
+        column = column.fillna("")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         told = cross_val_predict(
-            model, column.to_numpy(), coded, cv=kinds[1](3, shuffle=True, random_state=0), method=kinds[2]
+            model, column.to_numpy(), coded, cv=folds(3, shuffle=True, random_state=0), method=method
         )
     codes = np.unique(coded, return_inverse=True)[1] if contract.labels else coded
     metric = "AUC" if contract.labels else "R2"
@@ -86,15 +95,18 @@ def _alone(column: pd.DataFrame, kind: str, coded: np.ndarray, contract: Contrac
 
 
 def _classes(target: pd.Series, contract: Contract, folds: int) -> list[str]:
-    rare = {label: int((target == label).sum()) for label in _rare(target, folds, contract)}
-    said = [
-        f"class {label!r} of {contract.target!r} has {count} rows, fewer than the {folds} folds: some folds judge without"
-        " it. Gather more of it, or merge it with another class"
-        for label, count in rare.items()
-    ]
+    rare = _rare(target, folds, contract)
+    said = []
+    if rare:
+        counts = target.value_counts()
+        shown = ", ".join(f"{label!r} has {counts.get(label, 0)}" for label in rare[:5]) + (", …" if rare[5:] else "")
+        said.append(
+            f"{len(rare)} of the {len(contract.labels)} classes of {contract.target!r} have fewer rows than there are folds,"
+            f" {folds}, so some folds judge without them: {shown}. Gather more of these, or merge them with another class"
+        )
     if contract.labels and not rare:
         shares = target.value_counts(normalize=True)
-        if shares.min() < 0.05:
+        if shares.min() < 0.1 / len(shares):
             fooled = (
                 f"; {contract.metric} flatters a model that never names it, AUC does not"
                 if contract.metric == "Accuracy"
@@ -116,20 +128,28 @@ def _target(table: pd.DataFrame, answers: pd.Series, contract: Contract) -> list
     )
 
 
-def _duplicates(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> list[str]:
+def _duplicates(rows: pd.DataFrame, answered: pd.DataFrame, target: pd.Series, contract: Contract) -> list[str]:
+    known_by = [column for column in (*contract.id_columns, contract.split_by) if column]
+    own = fingerprint(answered, known_by) if known_by else 0
+    alike = pd.DataFrame({"row": pd.util.hash_pandas_object(rows, index=False), "own": own, "target": target})
+    different, copies = alike["row"].nunique(), int(alike.duplicated().sum())
+    if different < len(rows) / 2:
+        said = (
+            f"{len(rows)} rows hold only {different} different ones, so those that are equal count as cases that look alike."
+            " If they are copies of the same case, drop them; if not, name what tells them apart in id_columns"
+        )
+        return [said] if copies else []
     said = []
-    same = rows.assign(**{"target of this row": target})
-    copies = int(same.duplicated().sum())
     if copies:
         said.append(
-            f"{copies} rows equal another in all columns, target included: they count once in judging. If they are the"
-            " same case, drop them; if not, name what tells them apart in id_columns"
+            f"{copies} of {len(rows)} rows equal another in all columns, target included. If they are the same case, drop"
+            " them; if not, name what tells them apart in id_columns"
         )
-    contrary = int((rows.duplicated(keep=False) & ~same.duplicated(keep=False)).sum())
+    contrary = int((alike.groupby("row")["target"].transform("nunique") > 1).sum())
     if contrary:
         said.append(
-            f"{contrary} rows equal another in all columns but {contract.target!r}: no model can be right of all of them."
-            " Look for a column that tells them apart"
+            f"{contrary} of {len(rows)} rows equal another in all columns but {contract.target!r}: no model can be right of"
+            " all of them. Look for a column that tells them apart"
         )
     return said
 
@@ -143,12 +163,17 @@ def _identifiers(rows: pd.DataFrame, target: pd.Series) -> list[str]:
         numbered = pd.api.types.is_float_dtype(present) and bool((present % 1 == 0).all())
         # All different is usual for a measurement; one after the other, or as many as there are rows, is a number given.
         given = numbered and (present.is_monotonic_increasing or present.max() - present.min() < 2 * len(present))
-        if given or (pd.api.types.is_object_dtype(present) and present.str.len().max() <= 40):
+        if given or (pd.api.types.is_object_dtype(present) and _short(present)):
             said.append(
                 f"column {column!r} looks like an id: {present.nunique()} different values in {len(rows)} rows. Name it in"
                 " id_columns, or in ignore_columns"
             )
     return said
+
+
+def _short(texts: pd.Series) -> bool:
+    """Tell names and keys from sentences."""
+    return bool(texts.str.len().max() <= 40 or not texts.str.contains(r"\s").any())
 
 
 def _dates(rows: pd.DataFrame, contract: Contract) -> list[str]:

@@ -38,6 +38,9 @@ METRICS = {
 # What stands for a value of the environment, so that a password is written down nowhere.
 SECRET = re.compile(r"\$\{(\w+)\}")
 
+# Where a URL has a password: behind a user, where it is not a host's port, or among the options.
+PASSWORD = re.compile(r"//[^/@:?#]*:(?!\d{1,5}[/?#])([^@]+)@|[?&](?:password|passwd|pwd)=([^&#\s]+)", re.IGNORECASE)
+
 
 class Settings(pydantic.BaseModel):
     """Every key of `env.yaml`, with its kind and its limits."""
@@ -45,8 +48,8 @@ class Settings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
 
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    train_data: str
-    score_data: str
+    train_data: str = pydantic.Field(min_length=1)
+    score_data: str = pydantic.Field(min_length=1)
     predictions_table: str | None
     target: str
     id_columns: list[str]
@@ -92,9 +95,9 @@ class Settings(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _split_by_a_column(self):
         if self.split != "hash" and not self.split_by:
-            raise ValueError(f"split: {self.split} goes by a column: name it in split_by")
+            raise ValueError(f"{self.split} goes by a column: name it in split_by")
         if self.split == "hash" and self.split_by:
-            raise ValueError(f"split_by: {self.split_by} has no meaning with split: hash; set split to group or time")
+            raise ValueError(f"hash goes by no column, and split_by names {self.split_by!r}: set split to group or time")
         return self
 
     @pydantic.field_validator("metric")
@@ -117,7 +120,7 @@ def check_settings(values: dict, env_file: Path = ROOT / "env.yaml") -> None:
     except pydantic.ValidationError as error:
         for found in error.errors():
             key, said = (*found["loc"], "split")[0], found["msg"].removeprefix("Value error, ")
-            shown = "" if key == "split" or password_in(values.get(key)) else f" (it is {values.get(key)!r})"
+            shown = "" if not found["loc"] or password_in(values.get(key)) else f" (it is {values.get(key)!r})"
             complaints.append(f"{key}: {said[0].lower()}{said[1:]}{shown}")
     if complaints:
         raise BatonError("env.yaml, or an --env-- option, needs mending:\n  " + "\n  ".join(complaints))
@@ -138,8 +141,14 @@ def check_candidate(params: dict) -> None:
         raise BatonError(f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})")
     if not isinstance(tune, int) or isinstance(tune, bool) or tune < 0:
         raise BatonError(f"{where}: tune must be a number of trials, 0 for none (it is {tune!r})")
-    if "+" in str(model) and (model_params or tune):
-        raise BatonError(f"{where}: a blend takes no model_params and no tune; it blends its members as they are")
+    members = str(model).split("+")
+    if len(members) > 1 and tune:
+        raise BatonError(f"{where}: a blend can't be tuned; set tune to 0")
+    if len(members) > 1 and (odd := [key for key in model_params if key not in members]):
+        raise BatonError(
+            f"{where}: model_params of a blend are a mapping for each member, such as {{{members[0]}: {{…}}}};"
+            f" {odd[0]!r} is no member"
+        )
 
 
 def column_names(value) -> list[str]:
@@ -147,7 +156,7 @@ def column_names(value) -> list[str]:
     if value is None or value in ("", "none"):
         return []
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-    return [str(part).strip() for part in parts]
+    return [*dict.fromkeys(name for part in parts if (name := str(part).strip()))]
 
 
 def read_env(env_file: Path = ROOT / "env.yaml", **changed) -> dict:
@@ -168,28 +177,20 @@ def fill_in(text: str) -> str:
 
 
 def hide(message: str, text: str) -> str:
-    """Take out of a message what `fill_in` put into a text."""
+    """Take out of a message what `fill_in` put into a text, and the password in it where that is a whole URL."""
     for name in SECRET.findall(text):
-        for secret in {os.environ.get(name, ""), urllib.parse.quote(os.environ.get(name, ""), safe="")} - {""}:
+        value = os.environ.get(name, "")
+        inner = {part for found in PASSWORD.findall(value) for part in found}
+        plain = {value} | inner | {urllib.parse.unquote(part) for part in inner}
+        for secret in sorted((plain | {urllib.parse.quote(part, safe="") for part in plain}) - {""}, key=len)[::-1]:
             message = message.replace(secret, f"${{{name}}}")
     return message
 
 
 def password_in(value) -> bool:
     """Tell whether a URL has a password written out in it."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    def found_in(text: str) -> bool:
-        try:
-            url = make_url(text)
-        except (ArgumentError, ValueError):  # a path, or nothing at all
-            return False
-        words = [url.password, *(url.query.get(word) for word in ("password", "passwd", "pwd"))]
-        return any(word and not SECRET.fullmatch(str(word)) for word in words)
-
-    # A password may itself hold the # that a table's name stands behind.
-    return found_in(str(value)) or found_in(str(value).partition("#")[0])
+    found = (word for words in PASSWORD.findall(str(value)) for word in words)
+    return any(word and not SECRET.fullmatch(word) for word in found)
 
 
 def load_features(path: str | None) -> types.ModuleType | None:

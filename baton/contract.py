@@ -6,6 +6,7 @@ scored is held to it. So training and serving read a table in the same way, by t
 
 import dataclasses
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -84,15 +85,15 @@ class Contract:
         given = table[self.target]
         if self.task == "regression":
             return _as_kind(given, "number", None, "the table")
-        known = {_spelled(label): label for label in self.labels}
-        texts = given.astype("str").str.strip() if pd.api.types.is_string_dtype(given) else given.map(_spelled)
-        answered = texts.map(known).where(given.notna(), None).astype("object")
-        return answered.where(answered.notna(), None).rename(self.target)
+        read = {bool: _booleans, str: _texts}.get(type(self.labels[0]), _numbers)(given)
+        known = {label: label for label in self.labels}  # where 1.0 finds 1, or True
+        return pd.Series([known.get(value) for value in read], given.index, "object", self.target)
 
     def times(self, table: pd.DataFrame) -> pd.Series:
         """The column that orders rows in time, as numbers that grow with it; NaN where a row has none."""
         column = table[self.split_by]
-        kind, written = _kind(column)
+        known = self.columns.get(self.split_by)  # from the whole table; a part of it may not tell days from months
+        kind, written = (known, self.formats.get(self.split_by)) if known else _kind(column)
         if kind not in {"date", "number"}:
             raise BatonError(
                 f"split_by names {self.split_by!r}, which holds {kind}; split: time needs dates, or numbers"
@@ -182,7 +183,7 @@ def _question(given: pd.Series, task: str) -> tuple[str, str, list]:
     elif kind == "boolean":
         answers = _booleans(given).dropna().astype(bool)
     else:
-        texts = given.dropna().astype("str").str.strip()
+        texts = _texts(given.dropna())
         answers = texts[~texts.str.lower().isin(MISSING)]
     column, classes = given.name, answers.nunique()
     if not len(answers):
@@ -191,7 +192,7 @@ def _question(given: pd.Series, task: str) -> tuple[str, str, list]:
         )
     if classes < 2:
         raise BatonError(
-            f"column {column!r}: every one of its {len(answers)} values is {answers.iloc[0]!r}, so there is nothing to learn"
+            f"column {column!r}: every one of its {len(answers)} values is {_native(answers.iloc[0])!r}, so there is nothing to learn"
         )
     numeric = kind == "number"
     whole = numeric and bool((answers % 1 == 0).all())
@@ -224,23 +225,12 @@ def _question(given: pd.Series, task: str) -> tuple[str, str, list]:
 
 def _labels(answers: pd.Series) -> list:
     """Order the classes; of two, the positive one comes last: true, 1, yes, else the rarer."""
-    labels = sorted(label.item() if isinstance(label, np.generic) else label for label in answers.unique())
+    labels = sorted(map(_native, answers.unique()))
     if len(labels) == 2 and all(isinstance(label, str) for label in labels):
         affirmative = [label for label in labels if label.lower() in {"1", "yes", "y", "true", "t", "positive", "+"}]
         positive = affirmative[0] if len(affirmative) == 1 else answers.value_counts().sort_index().idxmin()
         labels.sort(key=lambda label: label == positive)
     return labels
-
-
-def _spelled(value) -> str:
-    """Write a label in the one way that a table's ways to hold it have in common."""
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value)).lower()
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return str(value).strip()
-    return str(int(number)) if number % 1 == 0 else repr(number)
 
 
 def _without_information(table: pd.DataFrame) -> dict[str, str]:
@@ -254,10 +244,27 @@ def _without_information(table: pd.DataFrame) -> dict[str, str]:
 
 def _present(column: pd.Series) -> pd.Series:
     """The values of a column of features, as text where they are text, without those that say there is none."""
-    if not pd.api.types.is_string_dtype(column):
+    if not _is_text(column):
         return column.dropna()
-    texts = column.dropna().astype("str").str.strip()
+    texts = _texts(column.dropna())
     return texts[~texts.str.lower().isin(MISSING_FEATURE)]
+
+
+def _is_text(column: pd.Series) -> bool:
+    return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column))
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """Each value as text, without spaces around it; a whole number has no point, however it was read."""
+    if pd.api.types.is_float_dtype(column):
+        numbers = column.astype("float64")
+        return numbers.map(lambda number: str(int(number)) if number % 1 == 0 else repr(number)).astype("str")
+    return column.astype("str").str.strip()
+
+
+def _native(value):
+    """A value as Python shows it: 7, not np.int64(7)."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _kind(column: pd.Series) -> tuple[str, str | None]:
@@ -274,7 +281,7 @@ def _kind(column: pd.Series) -> tuple[str, str | None]:
     if texts.str.lower().isin(["true", "false"]).all():
         return "boolean", None
     # A leading zero, or more digits than a float64 holds, is the mark of a code: 01067 is no quantity.
-    coded = texts.str.match(r"[+-]?0\d|\d{16}").any()
+    coded = texts.str.match(r"[+-]?(0\d|\d{16})").any()
     if not coded and pd.to_numeric(texts, errors="coerce").notna().all():
         return "number", None
     return next(
@@ -283,13 +290,17 @@ def _kind(column: pd.Series) -> tuple[str, str | None]:
 
 
 def _date_formats(texts: pd.Series) -> list[str]:
+    if texts.str.fullmatch(r"\d?\d:\d\d(:\d\d)?").all():  # 2:1 is a score
+        return ["%H:%M", "%H:%M:%S"]
     if not texts.str.contains(r"\d.*[-/.:, ].*\d", regex=True).all():
         return []
-    longest = texts.loc[texts.str.len().idxmax()]
+    longest = texts.iloc[texts.str.len().argmax()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # which of day and month comes first is tried both ways
         guesses = [guess_datetime_format(longest, dayfirst=dayfirst) for dayfirst in (False, True)]
-    return [ISO, "%H:%M", "%H:%M:%S"] + [guess for guess in dict.fromkeys(guesses) if guess]
+    if re.match(r"\d+\.\d+\.", longest):  # 1.2.2020 is in February, wherever dates are written so
+        guesses.reverse()
+    return [ISO] + [guess for guess in dict.fromkeys(guesses) if guess]
 
 
 def _dates(texts: pd.Series, written: str) -> pd.Series:
@@ -309,15 +320,12 @@ def _booleans(column: pd.Series) -> pd.Series:
 
 def _as_kind(column: pd.Series, kind: str, written: str | None, source: str) -> pd.Series:
     values = column
-    if pd.api.types.is_string_dtype(column):
-        texts = column.astype("str").str.strip()
+    if _is_text(column):
+        texts = _texts(column)
         values = texts.where(column.notna() & ~texts.str.lower().isin(MISSING_FEATURE), None)
     if kind == "text":
-        # Text that is all digits is read as floats where one is missing: 10.0 is the 10 of the other rows.
-        numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-        whole = numeric and bool((values.dropna() % 1 == 0).all())
-        plain = values.astype("Int64") if whole else values
-        return plain.astype("str").where(values.notna(), None).astype("object").where(values.notna(), None)
+        # A code that is all digits is read as a float where one is missing: 10.0 is the 10 of the other rows.
+        return _texts(values).astype("object").where(values.notna(), None)
     if kind == "date":
         converted = _as_dates(values, written)
     elif kind == "boolean":
@@ -326,7 +334,7 @@ def _as_kind(column: pd.Series, kind: str, written: str | None, source: str) -> 
         converted = _numbers(values)
     lost = values.notna() & converted.isna()
     if lost.any():
-        first = column[lost].iloc[0]
+        first = _native(column[lost].iloc[0])
         raise BatonError(
             f"{source}, column {column.name!r}: {int(lost.sum())} of {len(column)} values are not a {kind}, the first"
             f" of them {first!r} in row {lost.to_numpy().argmax() + 1}. The model was trained on {kind}s there."
@@ -336,7 +344,7 @@ def _as_kind(column: pd.Series, kind: str, written: str | None, source: str) -> 
 
 def _as_dates(values: pd.Series, written: str | None) -> pd.Series:
     if pd.api.types.is_datetime64_any_dtype(values):
-        return values.astype("datetime64[us]")
+        return pd.to_datetime(values, utc=True).dt.tz_localize(None).astype("datetime64[us]")
     if pd.api.types.is_numeric_dtype(values):
         return pd.Series(pd.NaT, values.index, dtype="datetime64[us]")
     texts = values.astype("str").where(values.notna(), None)

@@ -6,14 +6,21 @@ Everything here is plain scikit-learn, so a registered model needs nothing of Ba
 import traceback
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from sklearn.base import TransformerMixin
-from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer, StandardScaler, TargetEncoder
 
 from baton import BatonError, config
+
+FEW = 30  # values of a text that are one-hot encoded each
+OFTEN = 25  # rows a value of more needs on average, for its mean target to say something
+DAY, WEEK, YEAR = 86_400, 604_800, 31_556_952  # seconds
+NOT_A_TIME = float(np.iinfo("int64").min)
 
 
 def clean_and_derive(rows: pd.DataFrame, features) -> pd.DataFrame:
@@ -37,17 +44,48 @@ def stateless_steps(features) -> list[tuple[str, FunctionTransformer]]:
     ]
 
 
-def prepare(features) -> TransformerMixin:
+def prepare(features, rows: pd.DataFrame, task: str) -> TransformerMixin:
     """Make the unfitted step that every fold fits anew: the feature file's own `prepare()`, or the usual one.
 
-    The usual one fills a number's holes with its median and marks them, scales, and one-hot encodes all else, with
-    values seen fewer than ten times, or never, together.
+    `rows` are looked at for the kinds of their columns, and for how many values a text has. Numbers are filled with
+    their median, holes marked, and scaled. A text of few values is one-hot encoded, rare ones together; one of many,
+    each often repeated, becomes the mean target of its value, cross-fitted; one that hardly repeats is left out. A
+    date becomes a point in time and its place in the day, the week and the year.
     """
     if hasattr(features, "prepare"):
         return features.prepare()
     numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
-    others = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=10, sparse_output=False)
-    return make_column_transformer(
-        (numbers, make_column_selector(dtype_include="number")),
-        (others, make_column_selector(dtype_exclude="number")),
+    names = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=10, max_categories=FEW + 1, sparse_output=False
+    )
+    folds = (KFold if task == "regression" else StratifiedKFold)(5, shuffle=True, random_state=0)
+    kind = "continuous" if task == "regression" else task
+    means = make_pipeline(TargetEncoder(target_type=kind, cv=folds), StandardScaler())
+
+    text = rows.select_dtypes(exclude=["number", "datetime"])
+    values = text.nunique()
+    many = (values > FEW) & (values <= len(rows) / OFTEN)
+    hardly = values > len(rows) / 2
+    steps = [
+        (numbers, rows.select_dtypes("number").columns),
+        (names, text.columns[~many & ~hardly]),
+        (means, text.columns[many]),
+        *((_calendar(), [column]) for column in rows.select_dtypes("datetime")),
+    ]
+    return make_column_transformer(*((step, list(columns)) for step, columns in steps if len(columns)))
+
+
+def _calendar():
+    """A date as a point in time, and where in the day, the week and the year it lies."""
+    unchanged = {"feature_names_out": "one-to-one"}
+    cycles = [
+        SplineTransformer(knots=np.linspace(0, period, parts + 1)[:, None], extrapolation="periodic")
+        for period, parts in ((DAY, 8), (WEEK, 7), (YEAR, 12))
+    ]
+    return make_pipeline(
+        # Seconds, whatever unit the column counts in; a missing date becomes the least number of all.
+        FunctionTransformer(np.asarray, kw_args={"dtype": "datetime64[s]"}, **unchanged),
+        FunctionTransformer(np.asarray, kw_args={"dtype": "float64"}, **unchanged),
+        SimpleImputer(strategy="median", missing_values=NOT_A_TIME, keep_empty_features=True),
+        make_union(StandardScaler(), *cycles),
     )

@@ -11,6 +11,7 @@ import hashlib
 import io
 import itertools
 import re
+import zipfile
 from pathlib import Path
 
 import fsspec
@@ -24,6 +25,9 @@ CSV = (".csv", ".tsv", ".txt", ".data")
 PARQUET = (".parquet", ".pq")
 COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
 DELIMITERS = ",;\t|:^~ "
+USUAL = ",;\t|"  # the others stand in names and times as well
+
+csv.field_size_limit(2**31 - 1)  # a value may be a whole document
 
 
 def read_table(source: str) -> pd.DataFrame:
@@ -57,7 +61,10 @@ def files(source: str) -> list[Path]:
     if path.is_file():
         return [path]
     found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
-    data = sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_")))
+    named = path if path.is_dir() else Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+    # What the source names itself may be called anything; below it, .ipynb_checkpoints and _delta_log hold no rows.
+    aside = re.compile(r"(^|/)[._]")
+    data = sorted(file for file in found if file.is_file() and not aside.search(file.relative_to(named).as_posix()))
     if path.is_dir():
         data = [file for file in data if _kind_of(file)]
     if not data:
@@ -139,6 +146,8 @@ def _read_file(file: Path) -> pd.DataFrame:
             f"{name}: can't read a {file.suffix or 'nameless'} file; give one of: {', '.join(CSV + PARQUET)}"
         )
     try:
+        if file.suffix.lower() == ".zip" and (packed := len(zipfile.ZipFile(file).namelist())) != 1:
+            raise BatonError(f"{name}: there are {packed} files in it, and one is expected: zip each table by itself")
         with fsspec.open(str(file), "rb", compression="infer") as opened:
             content = opened.read()
         rows = pd.read_parquet(io.BytesIO(content)) if kind == "parquet" else _read_csv(content, name)
@@ -147,14 +156,16 @@ def _read_file(file: Path) -> pd.DataFrame:
     except Exception as error:  # each library and compression has errors of its own
         raise BatonError(f"{name}: this can't be read as {kind}: {_first_line(error)}") from None
     if rows.index.names != [None]:  # a Parquet file's index is data as well
-        rows = rows.reset_index()
+        rows = rows.reset_index(allow_duplicates=True)
     rows.columns = [str(column).strip() for column in rows.columns]
+    _require_different_names(rows, name)
+    return rows
+
+
+def _require_different_names(rows: pd.DataFrame, source: str | Path) -> None:
     twice = rows.columns[rows.columns.duplicated()].unique()
     if len(twice):
-        raise BatonError(
-            f"{name}: {len(twice)} columns have a name that another has too: {', '.join(map(repr, twice))}"
-        )
-    return rows
+        raise BatonError(f"{source}: more than one column has the name {', '.join(map(repr, twice))}")
 
 
 def _read_csv(content: bytes, name: Path) -> pd.DataFrame:
@@ -162,7 +173,7 @@ def _read_csv(content: bytes, name: Path) -> pd.DataFrame:
     if not text.strip():
         raise BatonError(f"{name}: the file is empty; expected a header line and rows.")
     delimiter = _delimiter(text)
-    header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    header = next(row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row)
     as_it_stands = pyarrow.csv.ConvertOptions(
         column_types={column: pyarrow.string() for column in header}, null_values=[], strings_can_be_null=False
     )
@@ -181,42 +192,48 @@ def _read_csv(content: bytes, name: Path) -> pd.DataFrame:
             f"{name}: row {int(ragged[1]) - 1} has {ragged[3]} values where the header names {ragged[2]} columns. Mend"
             " it there; if values hold the delimiter or a quote, put them in double quotes."
         ) from None
+    # A quote that is never closed makes one value of all that follows; in any column but the last, the row is ragged.
+    if len(rows) and re.search(r"[\r\n]", rows.iat[-1, -1]) and not text.rstrip().endswith('"'):
+        raise BatonError(f"{name}: row {len(rows)} opens a double quote that is never closed. Mend it there.")
     if delimiter == ";":  # written where the comma is the decimal point
-        rows = rows.apply(lambda column: column.str.replace(r"^\s*([+-]?\d+),(\d+)\s*$", r"\1.\2", regex=True))
+        comma = re.compile(r"^\s*([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)\s*$")
+        rows = rows.apply(lambda column: column.str.replace(comma, r"\1.\2", regex=True))
     return rows
 
 
 def _decode(content: bytes, name: Path) -> str:
     """Read bytes as UTF-8 (or what a byte order mark says), else as Latin-1, which has a letter for every byte."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16")
-    if b"\x00" in content:
+    control = "\x00"
+    try:
+        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        text, control = content.decode("latin-1"), "[\x00-\x08\x0e-\x1f]"
+    if re.search(control, text):
         raise BatonError(
             f"{name}: this is no text but binary data. Is it a spreadsheet, or compressed? Save it as CSV."
         )
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+    return text
 
 
 def _delimiter(text: str) -> str:
-    """The delimiter that divides the first lines into equally many columns; of several, into the most."""
+    """The delimiter that divides the first lines into equally many columns; of several, a usual one, into the most."""
     lines = [*itertools.islice(io.StringIO(text, newline=""), 200)]
     found = {}
     for delimiter in DELIMITERS:
-        widths = [len(row) for row in csv.reader(lines[:-1] or lines, delimiter=delimiter) if row]
-        if widths and widths[0] > 1:
-            found[delimiter] = (widths.count(widths[0]) / len(widths), widths[0])
-    # A comma in one of many rows is no delimiter, and a row that lacks one does not end it being one.
-    likely = {delimiter: width for delimiter, (share, width) in found.items() if share > 0.8}
-    return max(likely, key=likely.get) if likely else max(found, key=found.get) if found else ","
+        widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
+        # A row that lacks one does not end it being a delimiter.
+        even, usual = widths.count(widths[0]) > 0.8 * len(widths), delimiter in USUAL
+        if widths[0] > 1 and (even or usual):
+            found[delimiter] = (even, usual, widths[0])
+    return max(found, key=found.get, default=",")
 
 
 def _plain(column: pd.Series) -> pd.Series:
     """Make one of the four kinds of what databases and Parquet files hold besides: decimals, dates without a time, …"""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
+    if isinstance(column.dtype, pd.ArrowDtype | pd.PeriodDtype | pd.IntervalDtype):
+        column = column.astype("object")
     if pd.api.types.is_timedelta64_dtype(column):
         return column.dt.total_seconds()
     if isinstance(column.dtype, pd.DatetimeTZDtype):
@@ -224,6 +241,8 @@ def _plain(column: pd.Series) -> pd.Series:
     if not pd.api.types.is_object_dtype(column):
         return column
     kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind in {"timedelta", "timedelta64"}:
+        return pd.to_timedelta(column).dt.total_seconds()
     if kind == "boolean":
         return column.astype("boolean")
     if kind in {"decimal", "integer", "floating", "mixed-integer-float"}:
@@ -236,24 +255,17 @@ def _plain(column: pd.Series) -> pd.Series:
 def _query(source: str) -> pd.DataFrame:
     import sqlalchemy
 
-    address, _, asked = source.partition("#")
-    if address.startswith("sqlite:///") and not config.resolve(address.removeprefix("sqlite:///")).is_file():
-        raise BatonError(f"{source}: there is no such file, and reading would make an empty one")
+    asked = source.partition("#")[2]
     if re.search(r"\s", asked.strip()):
-        statement = sqlalchemy.text(
-            asked.replace(":", r"\:")
-        )  # a colon is a cast, or a time; there is nothing to fill in
+        # A colon is a cast, or a time; there is nothing to fill in.
+        statement = sqlalchemy.text(asked.replace(":", r"\:"))
     else:
         schema, name = _table_name(source)
         quoted = sqlalchemy.table(name, schema=schema)
         statement = sqlalchemy.select(sqlalchemy.text("*")).select_from(quoted)
-    with _connected(source) as connection:
+    with _connected(source, reading=True) as connection:
         rows = pd.read_sql_query(statement, connection)
-    twice = rows.columns[rows.columns.duplicated()].unique()
-    if len(twice):
-        raise BatonError(
-            f"{source}: {len(twice)} columns have a name that another has too: {', '.join(map(repr, twice))}"
-        )
+    _require_different_names(rows, source)
     return rows
 
 
@@ -265,20 +277,21 @@ def _table_name(source: str) -> tuple[str | None, str]:
 
 
 @contextlib.contextmanager
-def _connected(source: str):
+def _connected(source: str, reading: bool = False):
     """A transaction with the database of a source: kept if all goes well, else as if it had never been."""
     import sqlalchemy
 
-    address = config.fill_in(source.partition("#")[0])
-    if address.startswith("sqlite:///"):
-        file = config.resolve(address.removeprefix("sqlite:///"))
-        address = f"sqlite:///{file}"
     try:
-        # The one driver that comes with Baton; another may be named, as in postgresql+psycopg://
-        engine = sqlalchemy.create_engine(re.sub("^postgres(ql)?://", "postgresql+pg8000://", address))
-        with engine.begin() as connection:
+        url = sqlalchemy.make_url(config.fill_in(source.partition("#")[0]))
+        if url.drivername in {"postgres", "postgresql"}:
+            # The one driver that comes with Baton; another may be named, as in postgresql+psycopg://
+            url = url.set(drivername="postgresql+pg8000")
+        if url.get_backend_name() == "sqlite":
+            url = url.set(database=str(config.resolve(url.database or "")))
+            if reading and not Path(url.database).is_file():
+                raise BatonError(f"{source}: there is no such file, and reading would make an empty one")
+        with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).begin() as connection:
             yield connection
-        engine.dispose()
     except BatonError:
         raise
     except Exception as error:

@@ -1,7 +1,7 @@
 """The tournament: PyCaret fits a candidate fold by fold; what is kept is plain scikit-learn.
 
 The only module that imports PyCaret. PyCaret's own preprocessing stays off: on pandas 2.2 and later it can pair rows
-with other rows' targets. One custom step, ours, prepares all columns within each fold.
+with other rows' targets. It is handed a scikit-learn pipeline, whose first step prepares all columns within each fold.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.ensemble import VotingClassifier, VotingRegressor
 from sklearn.pipeline import Pipeline
 
 from baton import BatonError, evaluation, preparation
@@ -26,10 +27,24 @@ from baton.split import Folds
 os.environ.setdefault("PYCARET_CUSTOM_LOGGING_PATH", os.devnull)  # else it leaves a logs.log wherever it starts
 with matplotlib.rc_context():  # to import PyCaret restyles every plot of the process
     from pycaret.classification import ClassificationExperiment
+    from pycaret.distributions import IntUniformDistribution, UniformDistribution
     from pycaret.regression import RegressionExperiment
 
 # What Optuna improves. Not AUC for several classes: PyCaret scores that 0 wherever a fold lacks a rare class.
 TUNED_FOR = {"binary": "AUC", "multiclass": "MCC", "regression": "R2"}
+
+# Where it looks, of a model whose search PyCaret spreads so wide that a few trials find nothing (learning rates from
+# 0.000001 on). Of all others, PyCaret's own ranges.
+SEARCHED = {
+    "lightgbm": {
+        "learning_rate": UniformDistribution(0.02, 0.2, log=True),
+        "num_leaves": IntUniformDistribution(6, 96, log=True),
+        "min_child_samples": IntUniformDistribution(5, 100, log=True),
+        "colsample_bytree": UniformDistribution(0.3, 1.0),
+        "subsample": UniformDistribution(0.5, 1.0),
+        "reg_lambda": UniformDistribution(0.001, 30.0, log=True),
+    }
+}
 
 
 class Result(NamedTuple):
@@ -51,39 +66,34 @@ def play(
 ) -> Result:  # fmt: skip
     """Cross-validate a candidate with PyCaret over the given folds and return its unfitted estimator and its scores.
 
-    `model` is a PyCaret id, or several joined by "+" for a blend (soft vote or mean). With `tune` > 0, Optuna's TPE
-    tries that many settings, over folds of its own; then the winner is scored over the given folds like all others.
-    `folds` is `split.Division.folds`.
+    `model` is a PyCaret id, or several joined by "+" for a blend (soft vote or mean), whose `model_params` are a
+    mapping for each member. With `tune` > 0, Optuna's TPE tries that many settings, over folds of its own; then the
+    winner is scored over the given folds like all others. `folds` is `split.Division.folds`.
     """
     coded, fold = contract.encode(target), folds["fold"].to_numpy()
     if "n_neighbors" in model_params:  # a small table has fewer
         fewest = min(len(fitted) for fitted, _ in _splitter(fold, contract).split())
         model_params = model_params | {"n_neighbors": min(model_params["n_neighbors"], fewest)}
     with _quiet(), _blamed_on(model, model_params):
-        experiment = _experiment(rows, fold, coded, contract, prepare, seed)
+        experiment = _experiment(rows, fold, coded, contract, seed)
         recorder = _record_predictions(experiment, contract)
-        if "+" in model:
-            members = [
-                experiment.create_model(part, cross_validation=False, verbose=False) for part in model.split("+")
-            ]
+        estimator = _estimator(experiment, model, model_params, contract)
+        # PyCaret calls a step's fit and then its transform, which would show each row its own target through an encoder
+        # that learns from it. Within scikit-learn's own pipeline, the model sees what fit_transform gives.
+        pipeline = Pipeline([("prepare", clone(prepare)), ("model", estimator)])
+        if tune:
+            pipeline = clone(_tune(experiment, pipeline, model, tune, folds["tuning"].to_numpy(), contract))
             recorder.clear()
-            estimator = experiment.blend_models(members, verbose=False)
-        elif tune:
-            tuned = _tune(experiment, model, model_params, tune, folds["tuning"].to_numpy(), contract)
-            recorder.clear()
-            estimator = experiment.create_model(tuned, verbose=False)
-        else:
-            estimator = experiment.create_model(model, verbose=False, **model_params)
+        experiment.create_model(pipeline, refit=False, verbose=False)
         table = experiment.pull()
     predictions = _in_table_order(recorder, fold, coded.to_numpy(), contract)
     scores = evaluation.score_folds(coded.to_numpy(), predictions, fold, contract.task)
-    return Result(clone(estimator), scores, predictions, table.drop(columns="recorded"))
+    return Result(clone(pipeline.named_steps["model"]), scores, predictions, table.drop(columns="recorded"))
 
 
-def assemble(estimator: BaseEstimator, features) -> Pipeline:
+def assemble(prepare: TransformerMixin, estimator: BaseEstimator, features) -> Pipeline:
     """Join the unfitted steps from raw rows to prediction into one scikit-learn pipeline, with no PyCaret in it."""
-    prepare = preparation.prepare(features)
-    return Pipeline([*preparation.stateless_steps(features), ("prepare", prepare), ("model", clone(estimator))])
+    return Pipeline([*preparation.stateless_steps(features), ("prepare", clone(prepare)), ("model", clone(estimator))])
 
 
 def refit(pipeline: Pipeline, rows: pd.DataFrame, target: pd.Series) -> tuple[Pipeline, dict[str, float]]:
@@ -107,30 +117,48 @@ def _fastest(work: Callable, brief: float = 0.1) -> float:
     return max(min(took), 1e-6)  # some clocks tick too slowly to see it
 
 
-def _experiment(rows, fold, coded, contract, prepare, seed):
+def _experiment(rows, fold, coded, contract, seed):
     # PyCaret wants a test split of its own and we have none to give: it is handed two training rows twice, and never
     # asked about them. All rows are its training rows.
     data = rows.assign(**{contract.target: coded}).reset_index(drop=True)
     experiment = RegressionExperiment() if contract.task == "regression" else ClassificationExperiment()
     experiment.setup(
         data, target=contract.target, test_data=data.tail(2).copy(), index=False, preprocess=False,
-        custom_pipeline=[("prepare", clone(prepare))], fold_strategy=_splitter(fold, contract),
-        session_id=seed, n_jobs=1, memory=False, html=False, verbose=False, system_log=False, log_experiment=False,
+        fold_strategy=_splitter(fold, contract), session_id=seed, n_jobs=1, memory=False, html=False, verbose=False,
+        system_log=False, log_experiment=False,
     )  # fmt: skip
     # PyCaret has rounded every number to float32, and made text categories: put the table back as the model will see it.
     experiment.data = pd.concat([data, data.tail(2)]).set_axis(experiment.data.index)
     return experiment
 
 
+def _estimator(experiment, model: str, model_params: dict, contract: Contract) -> BaseEstimator:
+    """Make a model of PyCaret's catalogue, with PyCaret's defaults where `model_params` says nothing; or a blend."""
+    if "+" in model:
+        members = [
+            (part, _estimator(experiment, part, model_params.get(part, {}), contract)) for part in model.split("+")
+        ]
+        return VotingRegressor(members) if contract.task == "regression" else VotingClassifier(members, voting="soft")
+    known = experiment.models(internal=True)
+    if model not in known.index:
+        kind = "numbers" if contract.task == "regression" else "classes"
+        raise BatonError(f"model {model!r} can't predict {kind}; take another for {contract.target!r} in pipeline.yaml")
+    return known.at[model, "Class"](**(known.at[model, "Args"] | model_params))
+
+
 def _splitter(fold: np.ndarray, contract: Contract) -> Folds:
     return Folds(fold, forward=contract.split == "time")
 
 
-def _tune(experiment, model: str, model_params: dict, trials: int, fold: np.ndarray, contract: Contract):
+def _tune(experiment, pipeline: Pipeline, model: str, trials: int, fold: np.ndarray, contract: Contract) -> Pipeline:
     """Search for better settings over folds of their own, so that the folds that judge did not choose them."""
-    start = experiment.create_model(model, cross_validation=False, verbose=False, **model_params)
+    space = SEARCHED.get(model) or experiment.models(internal=True).at[model, "Tune Distributions"]
+    if not space:
+        raise BatonError(f"model {model!r} has no settings to search; set tune to 0 in pipeline.yaml")
+    start = experiment.create_model(pipeline, cross_validation=False, verbose=False)
     return experiment.tune_model(
         start, fold=_splitter(fold, contract), n_iter=trials, optimize=TUNED_FOR[contract.task],
+        custom_grid={f"model__{setting}": values for setting, values in space.items()},
         search_library="optuna", search_algorithm="tpe", choose_better=True, verbose=False, tuner_verbose=False,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Time `ploomber build` on the sample table against the hand-written script: same candidates, table and machine.
 
     nox -s bench            # three rounds of each, in turn
-    nox -s bench -- 5
+    nox -s bench -- train 5
 
 Prints the medians and the ratio, round by round, so that a machine that slows down slows both.
 """

