@@ -15,7 +15,7 @@ from sklearn.preprocessing import OrdinalEncoder, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from baton import evaluation
-from baton.contract import Contract
+from baton.contract import MISSING_FEATURE, Contract
 from baton.split import fingerprint
 
 LOOKED_AT = 10_000  # rows, where each column is tried by itself
@@ -34,7 +34,7 @@ def check(table: pd.DataFrame, contract: Contract, folds: int) -> list[str]:
         *_classes(target, contract, folds),
         *_target(table, answers, contract),
         *_duplicates(rows, answered, target, contract),
-        *_identifiers(rows, target),
+        *_identifiers(rows, contract),
         *_dates(rows, contract),
         *_groups(answered, contract),
         *_columns(rows, answered, contract),
@@ -65,31 +65,26 @@ def _giveaways(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> lis
 
 def _alone(column: pd.DataFrame, kind: str, coded: np.ndarray, contract: Contract) -> float:
     """How well a small tree predicts the target out of fold, from one column."""
-    model, folds, method = (
-        (
-            DecisionTreeClassifier(max_leaf_nodes=64, min_samples_leaf=3, random_state=0),
-            StratifiedKFold,
-            "predict_proba",
-        )
-        if contract.labels
-        else (DecisionTreeRegressor(max_leaf_nodes=256, random_state=0), KFold, "predict")
-    )
-    if kind == "text" and contract.task == "multiclass":
-        model = make_pipeline(OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), model)
-    elif kind == "text":
-        means = {"binary": "binary", "regression": "continuous"}[contract.task]
-        model = make_pipeline(TargetEncoder(target_type=means, cv=3, random_state=0), model)
+    if contract.labels:
+        model = DecisionTreeClassifier(max_leaf_nodes=64, min_samples_leaf=3, random_state=0)
+        folds, method, metric = StratifiedKFold, "predict_proba", "AUC"
+    else:
+        model = DecisionTreeRegressor(max_leaf_nodes=256, random_state=0)
+        folds, method, metric = KFold, "predict", "R2"
     if kind == "date":
         column = column.astype("datetime64[us]").astype("int64")
-    elif kind == "text":
+    elif kind == "text" and contract.task == "multiclass":
         column = column.fillna("")
+        model = make_pipeline(OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), model)
+    elif kind == "text":
+        column, means = column.fillna(""), {"binary": "binary", "regression": "continuous"}[contract.task]
+        model = make_pipeline(TargetEncoder(target_type=means, cv=3, random_state=0), model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         told = cross_val_predict(
             model, column.to_numpy(), coded, cv=folds(3, shuffle=True, random_state=0), method=method
         )
     codes = np.unique(coded, return_inverse=True)[1] if contract.labels else coded
-    metric = "AUC" if contract.labels else "R2"
     task = contract.task if not contract.labels or told.shape[1] > 2 else "binary"
     return evaluation.score(codes, told, task, metric)[metric]
 
@@ -154,10 +149,10 @@ def _duplicates(rows: pd.DataFrame, answered: pd.DataFrame, target: pd.Series, c
     return said
 
 
-def _identifiers(rows: pd.DataFrame, target: pd.Series) -> list[str]:
+def _identifiers(rows: pd.DataFrame, contract: Contract) -> list[str]:
     said = []
-    for column, values in rows.items():
-        present = values.dropna()
+    for column in [column for column in contract.columns if column != contract.split_by]:
+        present = rows[column].dropna()
         if len(present) < 20 or present.nunique() < 0.99 * len(present) or len(present) < 0.9 * len(rows):
             continue
         numbered = pd.api.types.is_float_dtype(present) and bool((present % 1 == 0).all())
@@ -191,9 +186,8 @@ def _dates(rows: pd.DataFrame, contract: Contract) -> list[str]:
 def _groups(answered: pd.DataFrame, contract: Contract) -> list[str]:
     if contract.split == "hash":
         return []
-    missing = int(
-        answered[contract.split_by].isna().sum() + (answered[contract.split_by].astype("str").str.strip() == "").sum()
-    )
+    values = answered[contract.split_by]
+    missing = int((values.isna() | values.astype("str").str.strip().str.lower().isin(MISSING_FEATURE)).sum())
     as_what = "one group" if contract.split == "group" else "the oldest rows"
     return (
         [f"column {contract.split_by!r}, which rows are split by, has no value in {missing} rows: they are {as_what}"]
