@@ -2,6 +2,7 @@
 
 baton check --env--train_data data/customers.csv --env--target left
 ploomber build $(baton options examples/wine.yaml)
+baton options examples/parcels.yaml | xargs ploomber build    (where a value has a space or a star in it)
 baton results
 """
 
@@ -32,10 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
     chosen, rest = parser.parse_known_args(arguments)
     try:
         chosen.changed = _changed(rest) if chosen.run is check else parser.parse_args(arguments) and {}
-        print(chosen.run(chosen))
+        print(chosen.run(chosen), flush=True)
     except BatonError as mistake:
         print(mistake, file=sys.stderr)
         return 1
+    except BrokenPipeError:  # nobody reads on, as in `baton results | head -1`; nor is Python to try when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -69,7 +72,12 @@ def as_options(asked) -> str:
     """Write the keys of an env file as `--env--key value`, quoted for a shell."""
     if not asked.file.is_file():
         raise BatonError(f"{asked.file}: there is no such file")
-    keys = yaml.safe_load(asked.file.read_text()) or {}
+    try:
+        keys = yaml.safe_load(asked.file.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BatonError(f"{asked.file}: this is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(keys, dict):
+        raise BatonError(f"{asked.file}: write one key a line, as `target: left`")
     unknown = [key for key in keys if key not in config.Settings.model_fields]
     if unknown:
         guess = config.did_you_mean(unknown[0], [*config.Settings.model_fields])
@@ -109,20 +117,23 @@ def results(root: Path = config.ROOT) -> str:
 
 
 def _changed(options: list[str]) -> dict:
-    """Read `--env--key value` as Ploomber does."""
+    """Read `--env--key value`, or `--env--key=value`, as Ploomber does."""
     known = config.Settings.model_fields
+    words = [word for option in options for word in (option.split("=", 1) if option.startswith("--") else [option])]
     changed = {}
-    for name, value in zip(options[::2], [*options[1::2], None], strict=False):
+    for name, value in zip(words[::2], [*words[1::2], None], strict=False):
         key = name.removeprefix("--env--")
-        if key == name or key not in known or value is None:
-            guess = config.did_you_mean(key, [*known])
-            raise BatonError(f"{name}: there is no such option{guess}, or no value behind it; give --env--KEY VALUE")
-        changed[key] = yaml.safe_load(value)
+        if key == name or key not in known:
+            guess = config.did_you_mean(key.lstrip("-"), [*known])
+            raise BatonError(f"{name}: there is no such option{guess}; give --env--KEY VALUE")
+        if value is None or value.startswith("--env--"):
+            raise BatonError(f"{name}: there is no value behind it; give --env--KEY VALUE")
+        changed[key] = None if value.lower() in {"none", "null"} else value
     return changed
 
 
 def _written(value) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
+    return "none" if value in (None, []) else ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 if __name__ == "__main__":

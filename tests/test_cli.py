@@ -1,0 +1,178 @@
+"""The command `baton`: what it prints, and what it says of a mistake."""
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from baton import cli, config
+
+BATON = Path(sys.executable).with_name("baton")
+SAMPLE = "data/diabetes_train.csv: 576 rows; 465 to train, 111 to judge the winner."
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = cli.main([*arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_check_says_what_is_asked_of_which_rows_and_columns(capsys):
+    code, said, _ = run(capsys, "check")
+    assert (code, said.splitlines()) == (
+        0,
+        [
+            SAMPLE,
+            "The question is binary, because Outcome has two values; candidates are chosen by AUC.",
+            "8 columns to learn from: Pregnancies (number), Glucose (number), BloodPressure (number), SkinThickness (number),"
+            " Insulin (number), BMI (number), DiabetesPedigreeFunction (number), Age (number).",
+            "",
+            "No warnings. Training can start: ploomber build",
+        ],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def visits(tmp_path) -> str:
+    """A table with a column to warn of, and one that holds groups."""
+    rows = [f"{number},{number % 7 * 1.5 + number % 3},c{number % 40},{number // 3 % 2}" for number in range(200)]
+    (tmp_path / "visits.csv").write_text("\n".join(["visit,length,yes,[x", *rows]))
+    return str(tmp_path / "visits.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], ["3 columns to learn from: visit (number), length (number), yes (text).", "  Look at this: column 'visit' looks like an id: ", "1 warning. "]),
+        (["--env--id_columns", "visit"], ["2 columns to learn from: length (number), yes (text).", "No warnings. "]),
+        (["--env--ignore_columns=visit, length"], ["1 columns to learn from: yes (text).", "rows hold only 40 different ones", "1 warning. "]),
+        (["--env--split", "group", "--env--split_by", "yes"], ["2 columns to learn from: visit (number), length (number).", "1 warning. "]),
+        (["--env--id_columns", "visit", "--env--metric", "Log Loss", "--env--split_by", "None"], ["candidates are chosen by Log Loss.", "No warnings. "]),
+        (["--env--id_columns", "visit", "--env--task", "regression"], ["The question is regression, because env.yaml says so", "No warnings. "]),
+    ],
+)  # fmt: skip
+def test_check_takes_ploombers_options(capsys, visits, options, said):
+    code, printed, _ = run(capsys, "check", "--env--train_data", visits, "--env--target", "[x", *options)
+    assert code == 0
+    places = [printed.find(part) for part in said]
+    assert min(places) >= 0, printed
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", "--env--target", "Outcom"], "the table of 'diabetes' lacks 1 of the columns it needs: 'Outcom' (did you mean 'Outcome'?); mend target in env.yaml."),
+        (["check", "--env--train_data", "nowhere.csv"], "nowhere.csv: there is no such file."),
+        (["check", "--env--folds", "many"], "env.yaml, or an --env-- option, needs mending:\n  folds: input should be a valid integer"),
+        (["check", "--env--split", "time"], "env.yaml, or an --env-- option, needs mending:\n  split: time goes by a column: name it in split_by"),
+        (["check", "--env--target", "Age", "--env--task", "binary"], "column 'Age' has "),
+        (["check", "--env--fold", "3"], "--env--fold: there is no such option (did you mean 'folds'?); give --env--KEY VALUE\n"),
+        (["check", "--folds", "3"], "--folds: there is no such option (did you mean 'folds'?); give --env--KEY VALUE\n"),
+        (["check", "data.csv"], "data.csv: there is no such option"),
+        (["check", "--env--folds"], "--env--folds: there is no value behind it; give --env--KEY VALUE\n"),
+        (["check", "--env--target", "--env--folds", "3"], "--env--target: there is no value behind it"),
+        (["options", "nowhere.yaml"], "nowhere.yaml: there is no such file\n"),
+        (["options", "{folder}/typo.yaml"], "{folder}/typo.yaml: there is no key 'fold' (did you mean 'folds'?)\n"),
+        (["options", "{folder}/list.yaml"], "{folder}/list.yaml: write one key a line, as `target: left`\n"),
+        (["options", "{folder}/broken.yaml"], "{folder}/broken.yaml: this is no YAML: "),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_in_one_message(capsys, tmp_path, arguments, said):
+    for name, text in {"typo": "fold: 3", "list": "- a\n- b", "broken": "target: [a"}.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    code, printed, told = run(capsys, *(argument.format(folder=tmp_path) for argument in arguments))
+    assert (code, printed) == (1, "")
+    assert told.startswith(said.format(folder=tmp_path)), told
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["bogus"], ["options"], ["options", "a.yaml", "--b"], ["results", "now"], ["check", "-x"]]
+)
+def test_a_command_that_does_not_exist_is_refused(arguments):
+    if arguments[:1] == ["check"]:
+        assert cli.main(arguments) == 1
+    else:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+        assert ended.value.code == 2
+
+
+def test_options_are_quoted_for_a_shell(capsys, tmp_path):
+    given = {
+        "target": "it's a $HOME; x", "id_columns": ["a", "b c"], "ignore_columns": [], "split_by": None, "track": True,
+        "holdout": 0.1, "train_data": "data/*.csv", "predictions_table": "postgresql://me:${PASSWORD}@host/db#t",
+    }  # fmt: skip
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(given))
+    code, printed, _ = run(capsys, "options", str(tmp_path / "own.yaml"))
+    words = shlex.split(printed)
+    assert (code, len(printed.splitlines())) == (0, 1)
+    assert dict(zip(words[::2], words[1::2], strict=True)) == {
+        "--env--target": "it's a $HOME; x",
+        "--env--id_columns": "a,b c",
+        "--env--ignore_columns": "none",
+        "--env--split_by": "none",
+        "--env--track": "True",
+        "--env--holdout": "0.1",
+        "--env--train_data": "data/*.csv",
+        "--env--predictions_table": "postgresql://me:${PASSWORD}@host/db#t",
+    }
+    told = subprocess.run(["xargs", "printf", "%s\n"], input=printed, text=True, capture_output=True, check=True)
+    assert told.stdout.splitlines() == words
+
+
+def test_options_of_the_examples_are_what_check_reads(capsys):
+    """And need no quotes, so `$(baton options …)` will do."""
+    for file in sorted((config.ROOT / "examples").glob("*.yaml")):
+        _, printed, _ = run(capsys, "options", str(file))
+        assert printed.split() == shlex.split(printed)
+        assert run(capsys, "check", *printed.split())[0] == 0
+
+
+def test_no_key_is_no_option(capsys, tmp_path):
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    assert run(capsys, "options", str(tmp_path / "empty.yaml")) == (0, "\n", "")
+
+
+def filed(root: Path, batch: str, version: str, verdict: dict | None = None) -> None:
+    folder = root / "predictions" / "demo" / f"batch={batch}"
+    folder.mkdir(parents=True)
+    (folder / "_manifest.json").write_text(json.dumps({"rows_scored": 12, "model_version": version}))
+    if verdict:
+        (root / "products" / "compare").mkdir(parents=True)
+        (root / "products" / "compare" / "verdict.json").write_text(json.dumps(verdict))
+
+
+def test_results_tell_the_outcome_and_where_things_are(tmp_path):
+    filed(tmp_path, "2026-01-01", "3", {"choice": "lr has the best mean", "reason": "AUC on 80 holdout rows: …"})
+    filed(tmp_path, "2025-12-31", "4")  # scored later, of rows from before
+    filed(tmp_path, "x", "5")
+    (tmp_path / "predictions/demo/batch=x").rename(tmp_path / "predictions/demo/.batch=x.draft")
+    lines = cli.results(tmp_path).splitlines()
+    assert lines[:4] == ["", "lr has the best mean", "AUC on 80 holdout rows: …", ""]
+    assert [line[:37].split("  ")[0] for line in lines[4:]] == ["predictions", "report", "leaderboard", "experiments"]
+    assert lines[4][13:37] == "12 rows by version 4    "
+    assert "pandas.read_parquet('predictions/demo/batch=2025-12-31')" in lines[4]
+    assert lines[5].endswith("-m webbrowser -t predictions/demo/batch=2025-12-31/_report.html")
+
+
+def test_without_predictions_results_say_how_to_get_some(tmp_path):
+    expected = "There are no predictions yet: run `ploomber build`, then `ploomber build -e pipeline.serve.yaml`."
+    assert cli.results(tmp_path) == expected
+
+
+@pytest.mark.parametrize("command", ["check", "results"])
+def test_a_reader_that_stops_early_ends_it_quietly(command):
+    """As in `baton results | head -1`."""
+    started = subprocess.Popen([BATON, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    started.stdout.close()
+    assert (started.stderr.read(), started.wait()) == (b"", 0)
+
+
+def test_a_mistake_ends_with_a_message_and_the_status_of_one():
+    done = subprocess.run([BATON, "options", "nowhere.yaml"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "nowhere.yaml: there is no such file\n")
