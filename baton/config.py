@@ -97,7 +97,9 @@ class Settings(pydantic.BaseModel):
         if self.split != "hash" and not self.split_by:
             raise ValueError(f"{self.split} goes by a column: name it in split_by")
         if self.split == "hash" and self.split_by:
-            raise ValueError(f"hash goes by no column, and split_by names {self.split_by!r}: set split to group or time")
+            raise ValueError(
+                f"hash goes by no column, and split_by names {self.split_by!r}: set split to group or time"
+            )
         return self
 
     @pydantic.field_validator("metric")

@@ -190,14 +190,15 @@ def _question(given: pd.Series, task: str) -> tuple[str, str, list]:
         raise BatonError(
             f"column {column!r}: no row has a value. Set target in env.yaml to the column to be predicted."
         )
+    first = _native(answers.iloc[0])
     if classes < 2:
         raise BatonError(
-            f"column {column!r}: every one of its {len(answers)} values is {_native(answers.iloc[0])!r}, so there is nothing to learn"
+            f"column {column!r}: every one of its {len(answers)} values is {first!r}, so there is nothing to learn"
         )
     numeric = kind == "number"
     whole = numeric and bool((answers % 1 == 0).all())
     if task == "regression" and not numeric:
-        raise BatonError(f"column {column!r} holds {kind} such as {answers.iloc[0]!r}; task: regression needs numbers")
+        raise BatonError(f"column {column!r} holds {kind} such as {first!r}; task: regression needs numbers")
     if task == "binary" and classes != 2:
         raise BatonError(f"column {column!r} has {classes} different values; task: binary needs two")
     if task == "multiclass" and classes == 2:

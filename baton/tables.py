@@ -196,7 +196,7 @@ def _read_csv(content: bytes, name: Path) -> pd.DataFrame:
     if len(rows) and re.search(r"[\r\n]", rows.iat[-1, -1]) and not text.rstrip().endswith('"'):
         raise BatonError(f"{name}: row {len(rows)} opens a double quote that is never closed. Mend it there.")
     if delimiter == ";":  # written where the comma is the decimal point
-        comma = re.compile(r"^\s*([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)\s*$")
+        comma = r"^\s*([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)\s*$"
         rows = rows.apply(lambda column: column.str.replace(comma, r"\1.\2", regex=True))
     return rows
 

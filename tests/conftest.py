@@ -135,7 +135,13 @@ def postgres():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     data = ["-D", str(folder / "data")]
-    first = ["--username=me", f"--pwfile={folder / 'password'}", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"]
+    first = [
+        "--username=me",
+        f"--pwfile={folder / 'password'}",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--no-locale",
+    ]
     serve = ["-h", "127.0.0.1", "-p", str(port), "-c", "unix_socket_directories=", "-c", "fsync=off"]
     try:
         subprocess.run([programs / "initdb", *data, *first, "--no-sync"], check=True, **how)

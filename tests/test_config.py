@@ -46,10 +46,13 @@ def test_every_candidate_of_the_shipped_grid_is_valid(candidate):
         ("name", "../a", "string should match pattern"),
         ("name", True, "input should be a valid string"),
         ("train_data", 3, "input should be a valid string"),
+        ("train_data", "", "string should have at least 1 character"),
+        ("score_data", "", "string should have at least 1 character"),
+        ("predictions_table", 3, "input should be a valid string"),
+        ("split", "random", "input should be 'hash', 'group' or 'time'"),
+        ("split_by", ["a"], "input should be a valid string"),
         ("score_data", None, "input should be a valid string"),
         ("target", None, "input should be a valid string"),
-        ("id_columns", 3, "input should be a valid list"),
-        ("id_columns", {"a": 1}, "input should be a valid list"),
         ("features", 3, "input should be a valid string"),
         ("task", "clasification", "input should be 'auto', 'binary', 'multiclass' or 'regression'"),
         ("metric", "Acuracy", "there is no such metric (did you mean 'Accuracy'?). Choose one of: auto, AUC, "),
@@ -89,6 +92,12 @@ def test_a_wrong_setting_is_named_with_its_value(key, value, said):
         ("id_columns", None),
         ("id_columns", "a, b"),
         ("id_columns", ["a", "b"]),
+        ("id_columns", 2024),
+        ("predictions_table", "none"),
+        ("predictions_table", None),
+        ("predictions_table", "sqlite:///scores.db#scores"),
+        ("split_by", "none"),
+        ("split_by", ""),
         ("holdout", 0.05),
         ("holdout", 0.5),
         ("folds", 20),
@@ -143,11 +152,132 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         ("a, b", ["a", "b"]),
         ("a,b", ["a", "b"]),
         (["a", "b"], ["a", "b"]),
+        (("a", "b"), ["a", "b"]),
+        ([" a", 2024, ""], ["a", "2024"]),
+        ("a, b, a,", ["a", "b"]),
+        ("first name", ["first name"]),
+        (2024, ["2024"]),
+        ("", []),
     ],
 )
 def test_columns_are_read_as_yaml_or_a_command_line_says_them(written, columns):
     assert config.column_names(written) == columns
     assert config.Settings(**settings(id_columns=written)).id_columns == columns
+
+
+@pytest.mark.parametrize(
+    ("split", "split_by", "said"),
+    [
+        ("hash", None, None),
+        ("hash", "none", None),
+        ("group", "patient", None),
+        ("time", 2024, None),
+        ("group", None, "split: group goes by a column: name it in split_by"),
+        ("time", "none", "split: time goes by a column: name it in split_by"),
+        ("hash", "day", "split: hash goes by no column, and split_by names 'day': set split to group or time"),
+    ],
+)
+def test_split_and_split_by_go_together(split, split_by, said):
+    if said is None:
+        config.check_settings(settings(split=split, split_by=split_by))
+    else:
+        with pytest.raises(BatonError, match=rf"\n  {re.escape(said)}$"):
+            config.check_settings(settings(split=split, split_by=split_by))
+
+
+ADDRESSES = ["train_data", "score_data", "predictions_table", "mlflow_tracking_uri"]
+
+
+@pytest.mark.parametrize("key", ADDRESSES)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgresql://me:Geheim7@host/db#table",
+        "POSTGRESQL+pg8000://me:Geheim7@[::1]:5432/db#table",
+        "postgresql://:Geheim7@host/db",
+        "postgresql://me:Geheim7@host:${PORT}/db",
+        "postgresql://${ME}:Geheim7@host/db",
+        "postgresql://me:Geheim7${PW}@host/db",
+        "postgresql://me:a#Geheim7/b @x@host/db#table",
+        "postgresql://me@host/db?sslmode=on&password=Geheim7#table",
+        "https://me:Geheim7@host:5000",
+    ],
+)
+def test_a_password_is_refused_and_not_repeated(key, value):
+    with pytest.raises(BatonError) as raised:
+        config.check_settings(settings(**{key: value}))
+    first, *said = str(raised.value).splitlines()
+    assert said == [
+        f"  {key}: it holds a password, which would end up in every notebook and run. Write ${{NAME}} in its place, and"
+        " give the password in the environment variable NAME"
+    ]
+
+
+@pytest.mark.parametrize("key", ADDRESSES)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgresql://me:${PW}@host/db#table",
+        "postgresql://${ME}:${PW}@${HOST}:${PORT}/${DB}#SELECT 'a:b@c' AS x",
+        "postgresql://me@host:5432/db?password=${PW}#SELECT '%@%:@'",
+        "postgresql://host:5432/db#SELECT '@'",
+        "${URL}#table",
+        "${URL}",
+        "sqlite:///mlflow.db",
+        "data/me:you@home/2026-*.csv",
+        "https://host:5000/a@b",
+    ],
+)
+def test_what_holds_no_password_is_allowed(key, value):
+    config.check_settings(settings(**{key: value}))
+
+
+def test_a_password_is_not_repeated_when_another_thing_is_wrong():
+    with pytest.raises(BatonError) as raised:
+        config.check_settings(settings(train_data={"url": "postgresql://me:Geheim7@host/db"}))
+    assert str(raised.value).splitlines()[1:] == ["  train_data: input should be a valid string"]
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("sqlite:///a.db", "sqlite:///a.db"),
+        ("${ODD_ONE}", "a/b @%#"),
+        ("${ODD_ONE}#t", "a/b @%##t"),
+        ("postgresql://me:${ODD_ONE}@h/${PLAIN_ONE}", "postgresql://me:a%2Fb%20%40%25%23@h/db"),
+        ("$PLAIN_ONE {PLAIN_ONE} ${}", "$PLAIN_ONE {PLAIN_ONE} ${}"),
+    ],
+)
+def test_the_environment_is_filled_in_as_a_url_needs_it(monkeypatch, text, filled):
+    monkeypatch.setenv("ODD_ONE", "a/b @%#")
+    monkeypatch.setenv("PLAIN_ONE", "db")
+    assert config.fill_in(text) == filled
+
+
+def test_a_variable_that_is_not_there_is_named_and_no_other_is_told(monkeypatch):
+    monkeypatch.setenv("ODD_ONE", "Geheim7")
+    monkeypatch.delenv("NO_SUCH", raising=False)
+    with pytest.raises(BatonError) as raised:
+        config.fill_in("postgresql://${ODD_ONE}:${NO_SUCH}@h/db")
+    assert str(raised.value) == (
+        "postgresql://${ODD_ONE}:${NO_SUCH}@h/db: the environment has no variable NO_SUCH."
+        " Set it where this runs: export NO_SUCH=…"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "message", "hidden"),
+    [
+        ("a/b @", "no a/b @ or a%2Fb%20%40 here", "no ${S} or ${S} here"),
+        ("", "nothing to hide", "nothing to hide"),
+        # A whole URL hides the password in it as well, as it is and as it is written.
+        ("postgresql://me:a%2Fb@h/db", "postgresql://me:a%2Fb@h/db: a/b a%2Fb me", "${S}: ${S} ${S} me"),
+    ],
+)
+def test_what_was_filled_in_is_taken_out_of_messages(monkeypatch, value, message, hidden):
+    monkeypatch.setenv("S", value)
+    assert config.hide(message, "${S}#t") == hidden
+    assert config.hide(message, "another#t") == message
 
 
 @pytest.mark.parametrize(
@@ -165,8 +295,11 @@ def test_columns_are_read_as_yaml_or_a_command_line_says_them(written, columns):
         ({"tune": 2.5}, "tune must be a number of trials, 0 for none (it is 2.5)"),
         ({"tune": True}, "tune must be a number of trials, 0 for none (it is True)"),
         ({"tune": None}, "tune must be a number of trials, 0 for none (it is None)"),
-        ({"model": "lr+rf", "model_params": {"C": 1}}, "a blend takes no model_params and no tune"),
-        ({"model": "lr+rf", "tune": 5}, "a blend takes no model_params and no tune"),
+        (
+            {"model": "lr+rf", "model_params": {"C": 1}},
+            "model_params of a blend are a mapping for each member, such as {lr: {…}}; 'C' is no member",
+        ),
+        ({"model": "lr+rf", "tune": 5}, "a blend can't be tuned; set tune to 0"),
     ],
 )
 def test_a_wrong_candidate_is_named_with_what_is_wrong(changed, said):
