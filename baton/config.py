@@ -226,5 +226,6 @@ def resolve(path: str) -> Path:
 
 def did_you_mean(word: str, known: list[str]) -> str:
     """Suggest the known word nearest to one that is not known, to go behind it in a message; "" if none is near."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    named = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), named, n=1)
+    return f" (did you mean {named[close[0]]!r}?)" if close else ""

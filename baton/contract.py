@@ -24,7 +24,7 @@ MISSING_FEATURE = MISSING | {"-", "--", ".", "none"}
 BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 
 # The names of the columns that scoring writes, which an id column can't have.
-WRITTEN = ("row", "prediction", "probability", "model_version", "scored_at", "name", "batch")
+WRITTEN = ("row", "prediction", "probability", "model_version", "scored_at", "model_name", "batch")
 
 
 @dataclasses.dataclass(frozen=True)

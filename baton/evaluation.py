@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn import metrics as sk
 from sklearn.exceptions import UndefinedMetricWarning
 
-from baton import config
+from baton import BatonError, config
 from baton.contract import Contract
 
 
@@ -52,9 +52,10 @@ def _average_precision(truth, probabilities, classes):
 
 
 def _log_loss(truth, probabilities, classes):
-    # A mean of several models' probabilities sums to 1 only up to rounding.
-    sums = probabilities.sum(axis=1, keepdims=True)
-    return sk.log_loss(truth, probabilities / np.where(sums > 0, sums, 1), labels=range(classes))
+    # A mean of several models' probabilities sums to 1 only up to rounding; a model that gives none of these classes
+    # any was as wrong as one can be.
+    given = probabilities[np.arange(len(truth)), truth.astype(int)] / np.maximum(probabilities.sum(axis=1), 1e-300)
+    return -np.log(np.clip(given, np.finfo(float).eps, 1)).mean()
 
 
 METRICS = {
@@ -95,6 +96,7 @@ def score(truth: np.ndarray, predictions: np.ndarray, task: str, only: str | Non
         read["label"] = predictions.argmax(axis=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing is no score
         return {
             name: float(METRICS[name].function(truth, read[METRICS[name].of], classes))
             for name in ([only] if only else config.METRICS[task])
@@ -117,12 +119,15 @@ def summary(folds: pd.DataFrame) -> dict[str, float]:
 def compare_to_best(folds: dict[str, pd.Series], metric: str) -> pd.DataFrame:
     """Rank candidates by their mean over the folds, with how far each is behind the best and how sure that is.
 
-    `folds` maps each candidate to its scores by `metric`, one a fold, all over the same folds. `behind` is the mean
-    of the paired differences to the best, at least 0; `error` its standard error, corrected for training sets that
-    overlap (Nadeau and Bengio, 2003); `low` and `high` bound its 95% interval by Student's t. `level` marks those
-    that the rule of one standard error (Breiman et al., 1984) can't tell from the best.
+    `folds` maps each candidate to its scores by `metric`, one a fold, all over the same folds; a fold without a score
+    (one class only has no AUC) is left out. `behind` is the mean of the paired differences to the best, at least 0;
+    `error` its standard error, corrected for training sets that overlap (Nadeau and Bengio, 2003); `low` and `high`
+    bound its 95% interval by Student's t. `level` marks those that the rule of one standard error (Breiman et al.,
+    1984) can't tell from the best; one fold alone tells no error, so nobody is level with the best by it.
     """
-    table = pd.DataFrame(folds)
+    table = pd.DataFrame(folds).dropna()
+    if table.empty:
+        raise BatonError(f"no fold has a score by {metric}: choose by another metric, or give more rows")
     sign = 1 if METRICS[metric].higher_is_better else -1
     means = table.mean()
     best = (sign * means).idxmax()

@@ -18,28 +18,31 @@ from baton.contract import Contract
 BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
 COLOURS = [BLUE, ORANGE, "#38a169", "#805ad5", "#d53f8c", "#718096", "#d69e2e", "#319795"]
 matplotlib.rcParams["text.parse_math"] = False  # a column may be called $a_b
-SHOWN = 24  # columns in a grid of small pictures; a table may have hundreds
+SHOWN = 24  # columns in a grid of small pictures, or classes in one; a table may have hundreds
 
 
 def target_balance(target: pd.Series, contract: Contract) -> Figure:
     """Rows of each class, or the distribution of a number."""
-    figure, axes = _figure(6, 2.6)
     if contract.task == "regression":
+        figure, axes = _figure(6, 2.6)
         axes.hist(target, bins=40, color=BLUE)
         axes.set(xlabel=contract.target, ylabel="rows", title=f"{contract.target}: {len(target)} training rows")
         return figure
-    counts = target.value_counts().reindex(contract.labels)
-    bars = axes.barh([str(label) for label in counts.index], counts, color=_colours(len(counts)))
+    labels = _frequent(target, contract.labels, SHOWN)
+    figure, axes = _figure(6, max(2.6, 0.8 + 0.2 * len(labels)))
+    counts = target.value_counts().reindex(labels)
+    bars = _barh(axes, labels, counts, color=_colours(len(counts)))
     axes.bar_label(bars, [f" {count}  ({count / len(target):.1%})" for count in counts])
-    axes.set(xlabel="rows", title=f"{contract.target}: {len(target)} training rows", xlim=(0, counts.max() * 1.25))
+    title = f"{contract.target}: {len(target)} training rows{_of_many(labels, contract)}"
+    axes.set(xlabel="rows", title=title, xlim=(0, counts.max() * 1.25))
     return figure
 
 
 def missing_values(rows: pd.DataFrame) -> Figure:
-    """The share of each column's values that are missing."""
-    shares = rows.isna().mean().sort_values()
+    """The share of each column's values that are missing; of many columns, of those that lack most."""
+    shares = rows.isna().mean().sort_values().iloc[-SHOWN:]
     figure, axes = _figure(6, 0.8 + 0.25 * len(shares))
-    axes.barh(shares.index, 100 * shares, color=BLUE)
+    _barh(axes, shares.index, 100 * shares, most=40, color=BLUE)
     axes.set(xlabel="% of training rows missing", xlim=(0, 100), title="Missing values")
     return figure
 
@@ -47,6 +50,7 @@ def missing_values(rows: pd.DataFrame) -> Figure:
 def distributions(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> Figure:
     """Each column by itself, one colour a class; or against the target, for a regression."""
     figure, grid = _grid(rows.columns)
+    labels = _frequent(target, contract.labels, len(COLOURS))
     for column, axes in grid.items():
         values = rows[column]
         if contract.task == "regression" and (_is_numeric(values) or _is_date(values)):
@@ -56,7 +60,7 @@ def distributions(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> 
         elif contract.task == "regression":
             _bars(axes, values)
         else:
-            for label, colour in zip(contract.labels, _colours(len(contract.labels)), strict=True):
+            for label, colour in zip(labels, COLOURS, strict=False):
                 own = values[target == label]
                 _histogram(axes, own, values, colour, f"{contract.target} = {label}")
         axes.set_title(column)
@@ -130,9 +134,8 @@ def importance(pipeline, rows: pd.DataFrame, target: pd.Series, contract: Contra
     )
     order = np.argsort(found.importances_mean)[-SHOWN:]
     figure, axes = _figure(6, 0.8 + 0.25 * len(order))
-    axes.barh(
-        rows.columns[order], found.importances_mean[order], xerr=found.importances_std[order], color=BLUE, ecolor=GREY
-    )
+    spread = {"xerr": found.importances_std[order], "ecolor": GREY}
+    _barh(axes, rows.columns[order], found.importances_mean[order], most=40, color=BLUE, **spread)
     lost = "R2 lost" if contract.task == "regression" else "log loss gained"
     axes.set(xlabel=f"{lost} when the column is shuffled (training rows)", title="Importance of each raw column")
     return figure
@@ -192,22 +195,26 @@ def save(figures: dict[str, Figure], folder: str | Path) -> None:
 
 
 def _confusion(truth, predictions, contract):
-    size = 2.2 + 0.5 * len(contract.labels)
+    codes = _frequent(pd.Series(truth), range(len(contract.labels)), SHOWN)
+    labels = [_clipped(contract.labels[code]) for code in codes]
+    size = 2.2 + 0.5 * len(labels)
     figure, axes = _figure(size + 1, size)
-    counted = sk.confusion_matrix(truth, predictions.argmax(axis=1), labels=range(len(contract.labels)))
-    sk.ConfusionMatrixDisplay(counted, display_labels=contract.labels).plot(ax=axes, cmap="Blues", colorbar=False)
-    axes.set_title("Confusion, out of fold")
+    counted = sk.confusion_matrix(truth, predictions.argmax(axis=1), labels=codes)
+    sk.ConfusionMatrixDisplay(counted, display_labels=labels).plot(
+        ax=axes, cmap="Blues", colorbar=False, xticks_rotation=90 if max(map(len, labels)) > 6 else 0
+    )
+    axes.set_title(f"Confusion, out of fold{_of_many(labels, contract)}")
     return figure
 
 
 def _curves(truth, predictions, contract, display, title):
     figure, axes = _figure(4.6, 4)
-    for code, colour in _judged_classes(contract):
+    for code, colour in _judged_classes(truth, contract):
         display.from_predictions(
             truth == code,
             predictions[:, code],
             ax=axes,
-            name=f"{contract.labels[code]}",
+            name=_clipped(contract.labels[code]),
             curve_kwargs={"color": colour},
         )
     axes.set_title(f"{title}, out of fold")
@@ -217,14 +224,14 @@ def _curves(truth, predictions, contract, display, title):
 
 def _calibration(truth, predictions, contract):
     figure, axes = _figure(4.6, 4)
-    for code, colour in _judged_classes(contract):
+    for code, colour in _judged_classes(truth, contract):
         CalibrationDisplay.from_predictions(
             truth == code,
             predictions[:, code],
             n_bins=8,
             strategy="quantile",
             ax=axes,
-            name=str(contract.labels[code]),
+            name=_clipped(contract.labels[code]),
             color=colour,
         )
     axes.set_title("Calibration, out of fold")
@@ -240,10 +247,40 @@ def _errors(truth, predictions, contract, kind, title):
     return figure
 
 
-def _judged_classes(contract):
-    """Of two classes the positive one is drawn; of more, each against the rest, as many as there are colours."""
-    codes = [1] if contract.task == "binary" else range(min(len(contract.labels), len(COLOURS)))
-    return [(code, COLOURS[0 if contract.task == "binary" else code]) for code in codes]
+def _judged_classes(truth, contract):
+    """Of two classes the positive one is drawn; of more, each that there is, or as many as there are colours."""
+    if contract.task == "binary":
+        return [(1, BLUE)]
+    codes = _frequent(pd.Series(truth), range(len(contract.labels)), len(COLOURS))
+    return [(code, colour) for code, colour in zip(codes, COLOURS, strict=False) if np.any(truth == code)]
+
+
+def _frequent(target, classes, most):
+    """The classes, in their order; of many, those that the target has most often."""
+    often = set(target.value_counts().index[:most])
+    return [label for label in classes if len(classes) <= most or label in often]
+
+
+def _of_many(shown, contract):
+    """What to put behind a title if not all classes are shown."""
+    return (
+        f"\nthe {len(shown)} most frequent of {len(contract.labels)} classes"
+        if len(shown) < len(contract.labels)
+        else ""
+    )
+
+
+def _clipped(text, most=18):
+    text = str(text)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _barh(axes, names, lengths, most=18, **how):
+    # By its place, since two names may begin alike.
+    places = range(len(names))
+    bars = axes.barh(places, lengths, **how)
+    axes.set_yticks(places, [_clipped(name, most) for name in names])
+    return bars
 
 
 def _histogram(axes, values, of_all, colour, label, density=True):
@@ -257,7 +294,7 @@ def _histogram(axes, values, of_all, colour, label, density=True):
         axes.hist(values.dropna().astype(float), bins=bins, color=colour, alpha=0.55, density=density, label=label)
     else:
         shares = values.value_counts(normalize=density).reindex(of_all.value_counts().index[:8], fill_value=0)
-        axes.barh(shares.index.astype(str).str.slice(0, 18), shares, color=colour, alpha=0.55, label=label)
+        _barh(axes, shares.index, shares, color=colour, alpha=0.55, label=label)
 
 
 def _bars(axes, values):
@@ -265,7 +302,7 @@ def _bars(axes, values):
     if counts.empty:
         axes.text(0.5, 0.5, "no value", ha="center", transform=axes.transAxes)
         return
-    bars = axes.barh([str(value) for value in counts.index], counts, color=_colours(len(counts)))
+    bars = _barh(axes, counts.index, counts, color=_colours(len(counts)))
     axes.bar_label(bars, [f" {count}  ({count / len(values):.1%})" for count in counts])
     axes.set(xlabel="rows", xlim=(0, counts.max() * 1.3))
 

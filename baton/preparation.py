@@ -31,9 +31,13 @@ def clean_and_derive(rows: pd.DataFrame, features) -> pd.DataFrame:
         except Exception as error:
             frames = traceback.extract_tb(error.__traceback__)
             where = next((frame for frame in frames if frame.name == name), frames[-1])
-            raise BatonError(
-                f"{Path(where.filename).name}, line {where.lineno}, {name}: {type(error).__name__}: {error}"
-            ) from error
+            said = f"{type(error).__name__}: {error}"
+            if isinstance(error, KeyError):
+                said = (
+                    f"the rows have no column {error}. If this file was written for another table, set features in"
+                    " env.yaml to none, or to a file for this one"
+                )
+            raise BatonError(f"{Path(where.filename).name}, line {where.lineno}, {name}: {said}") from error
     return rows
 
 

@@ -79,6 +79,9 @@ def require_comparable(contract: Contract, table: pd.DataFrame, track: bool, tra
     mend = "Give this training a name of its own in env.yaml"
     if (champion.contract.task, champion.contract.target) != (contract.task, contract.target):
         raise BatonError(f"{other}: it answers {champion.contract.task} {champion.contract.target!r}. {mend}")
+    if contract.labels and len({*champion.contract.labels} & {*contract.labels}) < 2:
+        known, asked = (", ".join(map(repr, labels[:5])) for labels in (champion.contract.labels, contract.labels))
+        raise BatonError(f"{other}: it tells apart the classes {known}, and this table has {asked}. {mend}")
     try:
         champion.contract.rows(table)
     except BatonError as error:

@@ -116,7 +116,7 @@ def publish(predictions: pd.DataFrame, batch: Batch, contract: Contract) -> Path
     }
     (draft / "_manifest.json").write_text(json.dumps(manifest, indent=2, default=str))
     if batch.predictions_table:
-        named = {"name": batch.name, "batch": batch.batch}
+        named = {"model_name": batch.name, "batch": batch.batch}
         tables.append(predictions.assign(**named), batch.predictions_table, replacing=named)
     replaced = draft.with_name(draft.name + ".replaced")
     if batch.folder.exists():

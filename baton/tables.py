@@ -38,7 +38,9 @@ def read_table(source: str) -> pd.DataFrame:
     that is missing, empty, or not a table.
     """
     source = str(source)
-    parts = {source: _query(source)} if is_database(source) else {path: _read_file(path) for path in files(source)}
+    parts = (
+        {source: _query(source)} if is_database(source) else {_said(path): _read_file(path) for path in files(source)}
+    )
     first, rows = next(iter(parts.items()))
     for path, part in parts.items():
         if set(part.columns) != set(rows.columns):
@@ -138,9 +140,13 @@ def _kind_of(file: Path) -> str | None:
     return "csv" if own in CSV else "parquet" if own in PARQUET else None
 
 
+def _said(file: Path) -> Path:
+    """A file as messages name it: within the project, from there."""
+    return file.relative_to(config.ROOT) if file.is_relative_to(config.ROOT) else file
+
+
 def _read_file(file: Path) -> pd.DataFrame:
-    name = file.relative_to(config.ROOT) if file.is_relative_to(config.ROOT) else file
-    kind = _kind_of(file)
+    name, kind = _said(file), _kind_of(file)
     if kind is None:
         raise BatonError(
             f"{name}: can't read a {file.suffix or 'nameless'} file; give one of: {', '.join(CSV + PARQUET)}"
@@ -179,7 +185,7 @@ def _read_csv(content: bytes, name: Path) -> pd.DataFrame:
     )
     try:
         rows = pyarrow.csv.read_csv(
-            io.BytesIO(text.encode()),
+            io.BytesIO(f"{text}\n".encode()),  # a header alone is none to Arrow without its line end
             pyarrow.csv.ReadOptions(use_threads=False, block_size=min(len(content) * 2 + 1024, 2**31 - 1)),
             pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             as_it_stands,
@@ -291,6 +297,8 @@ def _connected(source: str, reading: bool = False):
             if reading and not Path(url.database).is_file():
                 raise BatonError(f"{source}: there is no such file, and reading would make an empty one")
         with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).begin() as connection:
+            if url.get_backend_name() == "sqlite":
+                connection.exec_driver_sql("BEGIN")  # by itself, its driver would make a table before it begins
             yield connection
     except BatonError:
         raise

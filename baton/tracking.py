@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from baton import BatonError, config
+from baton import BatonError, config, tables
 
 
 def resolve_uri(uri: str) -> str:
-    """Anchor a relative SQLite file at the project, so that every task means the same store wherever it was started."""
+    """Anchor a relative SQLite file at the project, so that every task means the same store wherever it was started.
+
+    `${NAME}` is filled in from the environment.
+    """
     prefix = "sqlite:///"
     if uri.startswith("file:") or "://" not in uri and not uri.startswith("databricks"):
         raise BatonError(f"mlflow_tracking_uri {uri!r}: MLflow keeps no runs in plain folders; use sqlite:///mlflow.db")
-    return prefix + str(config.resolve(uri.removeprefix(prefix))) if uri.startswith(prefix) else uri
+    return prefix + str(config.resolve(uri.removeprefix(prefix))) if uri.startswith(prefix) else config.fill_in(uri)
 
 
 def connect(uri: str):
@@ -40,7 +43,8 @@ def connect(uri: str):
     try:
         return mlflow.MlflowClient(resolved)
     except Exception as error:
-        raise BatonError(f"mlflow_tracking_uri {uri!r}: the store can't be opened: {error}") from error
+        said = config.hide(str(error), uri)
+        raise BatonError(f"mlflow_tracking_uri {uri!r}: the store can't be opened: {said}") from None
 
 
 def start_training(track: bool, uri: str, name: str, tags: dict, rows: pd.DataFrame, source: str) -> str | None:
@@ -157,6 +161,8 @@ def _tags(tags: dict) -> dict:
 def _dataset(rows: pd.DataFrame, source: str):
     import mlflow
 
+    if tables.is_database(source):  # MLflow knows no such source; the name says what was asked of it
+        return mlflow.data.from_pandas(rows, name=source.partition("#")[2][:200])
     return mlflow.data.from_pandas(rows, source=source, name=Path(source).stem)
 
 

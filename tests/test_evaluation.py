@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from baton import config, contract, evaluation
+from baton import BatonError, config, contract, evaluation
 
 BINARY = np.array([0, 0, 1, 1, 0, 1, 1, 0])
 SURE = np.array([0.1, 0.6, 0.7, 0.4, 0.2, 0.9, 0.8, 0.55])
@@ -120,6 +120,29 @@ def test_relative_errors_stand_zeros_and_negative_numbers(truth, predicted, metr
     assert evaluation.score(truth, predicted, "regression", metric)[metric] == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("error")
+def test_probabilities_that_do_not_sum_to_one_have_a_log_loss():
+    """A model that knows none of these classes gives each of them nothing: it is as wrong as can be, and no more."""
+    given = np.array([[0.2, 0.2, 0.1], [0, 0, 0], [0, 0, 0.5]])
+    found = evaluation.score([0, 1, 2], given, "multiclass", "Log Loss")["Log Loss"]
+    assert found == pytest.approx((-np.log(0.4) - np.log(np.finfo(float).eps) - 0) / 3)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("truth", "metric"), [([0.0, 0.0], "MAPE"), ([1.0], "R2")], ids=["nothing to divide by", "one row has no spread"]
+)
+def test_what_has_no_score_is_not_a_number(truth, metric):
+    assert np.isnan(evaluation.score(truth, np.ones(len(truth)), "regression", metric)[metric])
+
+
+def test_rows_that_no_fold_validates_have_no_score():
+    fold = np.array([0, -1, 0, 1, 1, 0, 1, -1])
+    table = evaluation.score_folds(BINARY, np.where(fold[:, None] < 0, np.nan, TWO), fold, "binary")
+    assert table.index.tolist() == [0, 1]
+    assert table.loc[0].to_dict() == pytest.approx(evaluation.score(BINARY[fold == 0], TWO[fold == 0], "binary"))
+
+
 def test_out_of_fold_predictions_are_scored_fold_by_fold():
     fold = np.array([0, 1, 0, 1, 1, 0, 1, 0])
     table = evaluation.score_folds(BINARY, TWO, fold, "binary")
@@ -178,6 +201,28 @@ def test_equal_candidates_are_level():
     scores = pd.Series([0.7, 0.8, 0.9])
     ranking = evaluation.compare_to_best({"a": scores, "b": scores, "c": scores - 0.1}, "AUC")
     assert ranking["level"].to_dict() == {"a": True, "b": True, "c": False}
+
+
+@pytest.mark.parametrize("lacking", [[], [1], [0, 3]], ids=str)
+def test_a_fold_without_a_score_counts_for_nothing(lacking):
+    """Not in the mean, and not among the folds that make one sure."""
+    folds = {name: pd.Series([*values]) for name, values in SCORES.items()}
+    gaps = {name: scores.where(~scores.index.isin(lacking)) for name, scores in folds.items()}
+    gaps["far"] = folds["far"]  # one candidate may have a score where others have none
+    expected = evaluation.compare_to_best({name: scores.drop(lacking) for name, scores in folds.items()}, "AUC")
+    pd.testing.assert_frame_equal(evaluation.compare_to_best(gaps, "AUC"), expected)
+
+
+def test_one_fold_ranks_and_tells_no_error():
+    ranking = evaluation.compare_to_best({"a": pd.Series([0.7]), "b": pd.Series([0.8]), "c": pd.Series([0.8])}, "AUC")
+    assert ranking["level"].to_dict() == {"b": True, "c": True, "a": False}
+    assert ranking["behind"].tolist() == pytest.approx([0, 0, 0.1])
+    assert ranking[["low", "high", "std"]].isna().all(axis=None)
+
+
+def test_no_score_at_all_is_explained():
+    with pytest.raises(BatonError, match="no fold has a score by AUC: choose by another metric, or give more rows"):
+        evaluation.compare_to_best({"a": pd.Series([np.nan, np.nan])}, "AUC")
 
 
 def costs(**candidates) -> pd.DataFrame:
@@ -265,7 +310,7 @@ def test_the_interval_holds_95_of_100_draws_and_leaves_out_those_without_a_score
         ([0, 0, 0, 1], [[0.75, 0.25], [0.75, 0.25]]),
         (["yes", "no", "yes", "yes"], [[0.25, 0.75], [0.25, 0.75]]),
         (["stays", "leaves", "stays", "stays"], [[0.75, 0.25], [0.75, 0.25]]),
-        (["c", "a", "b", "c"], [[0.25, 0.25, 0.5], [0.25, 0.25, 0.5]]),
+        (["c", "a", "b", "c"] * 2, [[0.25, 0.25, 0.5], [0.25, 0.25, 0.5]]),
         ([0.5, 1.5, 4.0], [2.0, 2.0]),
     ],
 )

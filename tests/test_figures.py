@@ -1,5 +1,7 @@
 """What is drawn, read back from the pictures: bars, lines and labels, for every question and every kind of column."""
 
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -54,8 +56,9 @@ def table(kind: str = "binary"):
     raw.loc[generator.random(ROWS) < 0.25, "number"] = np.nan
     raw.loc[generator.random(ROWS) < 0.25, "text"] = None
     target = pd.Series(ANSWERS[kind], index=raw.index, name="y")
-    asked = ask(raw, target)
-    return asked.rows(raw), target, asked
+    # When the contract was learned, the dull columns had something to tell.
+    asked = ask(raw.assign(constant=range(ROWS), empty=range(ROWS), blank=[*"uvw"] * 20), target)
+    return asked.rows(raw), asked.answers(raw.assign(y=target)), asked
 
 
 def answers(asked: contract.Contract) -> np.ndarray:
@@ -120,7 +123,7 @@ def test_a_class_that_has_no_value_in_a_column_has_no_bars_there():
     ("kind", "bars", "said"),
     [
         ("binary", {"0": 40, "1": 20}, [" 40  (66.7%)", " 20  (33.3%)"]),
-        ("floats", {"0.0": 40, "1.0": 20}, [" 40  (66.7%)", " 20  (33.3%)"]),
+        ("floats", {"0": 40, "1": 20}, [" 40  (66.7%)", " 20  (33.3%)"]),
         ("booleans", {"False": 40, "True": 20}, [" 40  (66.7%)", " 20  (33.3%)"]),
         ("yes/no", {"no": 40, "yes": 20}, [" 40  (66.7%)", " 20  (33.3%)"]),
         ("leaves/stays", {"stays": 40, "leaves": 20}, [" 40  (66.7%)", " 20  (33.3%)"]),
@@ -230,6 +233,79 @@ def test_of_many_values_of_a_text_the_most_frequent_are_shown():
     )
     [axes] = figures.columns(rows).axes
     assert widths(axes) == [29, 28, 27, 26, 25, 24, 23, 22]
+    assert [bar.get_y() + bar.get_height() / 2 for bar in axes.patches] == pytest.approx([*range(8)])
+    assert set(names(axes)) == {"a town with quite…"}
+
+
+def classes(count: int):
+    """So many classes, the later ones the more frequent, with a column that tells nothing of them."""
+    target = pd.Series([f"c{number:02d}" for number in range(count) for _ in range(number + 3)], name="y")
+    rows = pd.DataFrame({"a": np.arange(len(target)) % 7 / 3})
+    return rows, target, ask(rows, target)
+
+
+def test_of_many_classes_the_most_frequent_are_shown():
+    rows, target, asked = classes(40)
+    often = [f"c{number:02d}" for number in range(16, 40)]
+    [axes] = figures.target_balance(target, asked).axes
+    assert dict(zip(names(axes), widths(axes), strict=True)) == {label: int(label[1:]) + 3 for label in often}
+    assert axes.get_title() == "y: 900 training rows\nthe 24 most frequent of 40 classes"
+    [legend] = figures.distributions(rows, target, asked).legends
+    assert texts(legend.get_texts()) == [f"y = {label}" for label in often[-8:]]
+    codes = asked.encode(target)
+    drawn = figures.judge(codes, np.eye(40)[codes], asked)
+    axes = drawn["confusion"].axes[0]
+    assert names(axes) == often
+    assert axes.images[0].get_array().diagonal().tolist() == [int(label[1:]) + 3 for label in often]
+    assert [text[:3] for text in texts(drawn["roc"].axes[0].get_legend().get_texts())] == often[-8:]
+
+
+def test_of_many_columns_those_that_lack_most_are_shown():
+    rows = pd.DataFrame({f"c{number}": [None] * number + [1] * (1000 - number) for number in range(1000)})
+    [axes] = figures.missing_values(rows).axes
+    assert names(axes) == [f"c{number}" for number in range(976, 1000)]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_rows_that_lack_a_class_are_judged_by_the_others(count):
+    """As a fold, or rows of one year, may."""
+    _, target, asked = classes(count)
+    codes = asked.encode(target)[target != "c01"]
+    drawn = figures.judge(codes, np.eye(count)[codes] * 0.8 + 0.2 / count, asked)
+    assert names(drawn["confusion"].axes[0]) == asked.labels
+    judged = [text[:3] for text in texts(drawn["precision_recall"].axes[0].get_legend().get_texts())]
+    assert judged == {2: ["c01"], 3: ["c00", "c02"]}[count]
+
+
+ODD = ["a b", "[x]", "a<b", 'q"r', "{z}", "ü漢", "$x_1$", "_under", "line\nbreak", "t" * 300, "y (target)"]
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_names_and_values_may_be_odd_or_long(tmp_path):
+    generator = np.random.default_rng(1)
+    rows = pd.DataFrame(
+        {
+            name: generator.normal(size=60) if number % 2 else generator.choice(["$a", "_b", "c" * 300], 60)
+            for number, name in enumerate(ODD)
+        }
+    )
+    target = pd.Series(["$p$", "_q", "r{" * 100] * 20, name="y")
+    asked = ask(rows, target)
+    drawn = {
+        "balance": figures.target_balance(target, asked),
+        "missing": figures.missing_values(rows),
+        "distributions": figures.distributions(rows, target, asked),
+        "columns": figures.columns(rows),
+        "correlations": figures.correlations(rows, target, asked),
+        "predictions": figures.predictions(
+            pd.DataFrame({"prediction": target, "probability_$p$": 0.5, "probability__q": 0.2}), None
+        ),
+        **figures.judge(asked.encode(target), generator.dirichlet(np.ones(3), 60), asked),
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="constrained_layout not applied")
+        figures.save(drawn, tmp_path / "figures")
+    assert len([*(tmp_path / "figures").iterdir()]) == len(drawn)
 
 
 def test_correlations_are_spearmans_and_blank_where_there_is_none():

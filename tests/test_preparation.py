@@ -38,32 +38,38 @@ def test_the_feature_file_comes_first_and_may_have_any_of_its_functions():
 
 def test_an_error_in_the_feature_file_is_told_with_its_place():
     without = RAW.drop(columns="BMI")
-    with pytest.raises(BatonError, match=r"^features\.py, line \d+, clean: KeyError: 'BMI'"):
+    with pytest.raises(BatonError, match=r"^features\.py, line \d+, clean: the rows have no column 'BMI'\. .* to none"):
         preparation.clean_and_derive(without, features)
 
 
 def test_a_feature_file_may_bring_its_own_preparation():
     own = types.SimpleNamespace(prepare=lambda: StandardScaler(with_mean=False))
-    np.testing.assert_allclose(preparation.prepare(own).fit_transform(RAW), RAW / RAW.std(ddof=0))
+    np.testing.assert_allclose(preparation.prepare(own, RAW, "binary").fit_transform(RAW), RAW / RAW.std(ddof=0))
+
+
+def usual(rows: pd.DataFrame, target=None, task: str = "binary"):
+    """The usual step, fitted, and what it makes of the rows it is fitted on."""
+    step = preparation.prepare(None, rows, task)
+    target = np.arange(len(rows)) % 2 if target is None else target
+    return step, step.fit_transform(rows, target)
 
 
 @pytest.mark.parametrize("rows", [READY, mixed()], ids=["sample", "mixed"])
 def test_prepared_rows_are_numbers_without_a_hole(rows):
-    prepared = preparation.prepare(None).fit_transform(rows)
+    _, prepared = usual(rows)
     assert len(prepared) == len(rows)
     assert np.isfinite(np.asarray(prepared, dtype=float)).all()
 
 
 def test_a_prepared_row_alone_equals_the_same_among_others():
-    rows = READY
-    fitted = preparation.prepare(None).fit(rows)
-    alone = np.vstack([fitted.transform(rows.iloc[[number]]) for number in range(30)])
-    np.testing.assert_allclose(alone, fitted.transform(rows)[:30])
+    fitted, _ = usual(READY)
+    alone = np.vstack([fitted.transform(READY.iloc[[number]]) for number in range(30)])
+    np.testing.assert_allclose(alone, fitted.transform(READY)[:30])
 
 
 def test_prepared_numbers_are_filled_with_the_median_and_brought_to_one_scale():
-    rows = pd.DataFrame({"a": [1.0, 2.0, 9.0, np.nan]})
-    values, missing = preparation.prepare(None).fit_transform(rows).T
+    _, prepared = usual(pd.DataFrame({"a": [1.0, 2.0, 9.0, np.nan]}))
+    values, missing = prepared.T
     filled = np.array([1, 2, 9, 2])
     np.testing.assert_allclose(values, (filled - filled.mean()) / filled.std())
     np.testing.assert_allclose(missing, (np.array([0, 0, 0, 1]) - 0.25) / np.sqrt(0.25 * 0.75))
@@ -71,7 +77,7 @@ def test_prepared_numbers_are_filled_with_the_median_and_brought_to_one_scale():
 
 def test_texts_become_one_column_each_and_rare_ones_share_one():
     town = pd.Series(["Bern"] * 12 + ["Oslo"] * 10 + ["Rome"] * 9 + ["Nice", None], dtype=object)
-    prepared = preparation.prepare(None).fit_transform(pd.DataFrame({"town": town}))
+    _, prepared = usual(pd.DataFrame({"town": town}))
     bern, oslo, rare = np.eye(3)
     assert prepared[[0, 12, 22, 31, 32]].tolist() == [[*bern], [*oslo], [*rare], [*rare], [*rare]]
 
@@ -81,21 +87,88 @@ def test_texts_become_one_column_each_and_rare_ones_share_one():
 def test_rows_unlike_any_in_training_are_prepared_all_the_same(town, number):
     rows = mixed()
     unseen = pd.DataFrame({"a": [number], "empty": [3.0], "town": pd.Series([town], dtype=object)})
-    fitted = preparation.prepare(None).fit(rows)
+    fitted, there = usual(rows)
     prepared = fitted.transform(unseen)
-    assert prepared.shape == (1, fitted.transform(rows).shape[1])
+    assert prepared.shape == (1, there.shape[1])
     assert np.isfinite(prepared).all()
 
 
 def test_a_hole_where_training_had_none_is_filled():
-    fitted = preparation.prepare(None).fit(pd.DataFrame({"a": [1.0, 2.0, 9.0]}))
+    fitted, _ = usual(pd.DataFrame({"a": [1.0, 2.0, 9.0, 2.0]}))
     known, unknown = fitted.transform(pd.DataFrame({"a": [2.0, np.nan]}))
     assert known.tolist() == unknown.tolist()
 
 
 def test_each_call_of_prepare_makes_a_step_of_its_own():
     """Else one fold would be prepared with what another learned."""
-    fitted, fresh = preparation.prepare(None).fit(READY), preparation.prepare(None)
+    fitted, fresh = usual(READY)[0], preparation.prepare(None, READY, "binary")
     with pytest.raises(Exception, match="not fitted"):
         fresh.transform(READY)
     assert len(fitted.transform(READY)) == len(RAW)
+
+
+CODES = pd.DataFrame({"code": pd.Series([f"c{number % 40}" for number in range(2000)], dtype=object)})
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "columns"),
+    [
+        ("binary", (np.arange(2000) % 40 < 10).astype(int), 1),
+        ("multiclass", np.arange(2000) % 40 // 14, 3),
+        ("regression", (np.arange(2000) % 40).astype(float), 1),
+    ],
+)
+def test_a_text_of_many_values_becomes_the_mean_target_of_its_value(task, target, columns):
+    fitted, prepared = usual(CODES, target, task)
+    assert prepared.shape == (2000, columns)
+    # The first class against the rest; or the number itself. 50 rows a value leave the mean hardly smoothed.
+    expected = (target == 0) if task == "multiclass" else target
+    assert np.corrcoef(fitted.transform(CODES)[:, 0], expected)[0, 1] > 0.999
+    unseen = fitted.transform(pd.DataFrame({"code": pd.Series(["new", None], dtype=object)}))
+    assert np.abs(unseen).max() < 0.01  # the mean of all, which is 0 once scaled
+
+
+def test_no_row_sees_its_own_target_in_the_mean_of_its_value():
+    """Chance alone: what a row is fitted with must not tell its target."""
+    generator = np.random.default_rng(0)
+    target = generator.integers(0, 2, 1200)
+    rows = pd.DataFrame({"code": pd.Series([f"c{number}" for number in generator.integers(0, 48, 1200)], dtype=object)})
+    fitted, prepared = usual(rows, target)
+    assert np.corrcoef(fitted.transform(rows)[:, 0], target)[0, 1] > 0.15  # what fit and then transform would give
+    assert np.corrcoef(prepared[:, 0], target)[0, 1] < 0.05
+
+
+def test_a_text_that_hardly_repeats_is_left_out():
+    rows = pd.DataFrame(
+        {"a": np.arange(100.0), "note": pd.Series([f"n{number}" for number in range(100)], dtype=object)}
+    )
+    step, _ = usual(rows)
+    assert step.get_feature_names_out().tolist() == ["pipeline__a"]
+
+
+def test_a_date_becomes_a_time_and_a_place_in_the_day_the_week_and_the_year():
+    days = pd.Series(pd.date_range("2023-01-01", periods=800, freq="D")).astype("datetime64[us]")
+    when = pd.DataFrame({"when": pd.concat([days, days + pd.Timedelta(hours=12)], ignore_index=True)})
+    fitted, prepared = usual(when)
+    assert prepared.shape == (1600, 1 + 8 + 7 + 12)
+    seconds = when["when"].astype("int64")
+    assert np.corrcoef(prepared[:, 0], seconds)[0, 1] > 0.999999
+    day, week, year = prepared[:, 1:9], prepared[:, 9:16], prepared[:, 16:]
+    np.testing.assert_allclose(day[0], day[5], atol=1e-9)  # midnight is midnight
+    assert np.abs(day[0] - day[800]).max() > 0.3  # and no noon
+    np.testing.assert_allclose(week[0], week[7], atol=1e-9)
+    assert np.abs(week[0] - week[3]).max() > 0.3
+    assert np.abs(year[0] - year[365]).max() < 0.05
+    assert np.abs(year[0] - year[180]).max() > 0.3
+    # The unit a column counts in makes no difference, and a missing date is the middle one.
+    other = when.astype("datetime64[s]")
+    np.testing.assert_allclose(fitted.transform(other), prepared)
+    missing = fitted.transform(pd.DataFrame({"when": pd.Series([pd.NaT], dtype="datetime64[us]")}))
+    assert np.isfinite(missing).all()
+    assert abs(missing[0, 0]) < 0.05
+
+
+def test_a_date_that_training_never_had_is_no_stumbling_block():
+    when = pd.DataFrame({"a": [1.0, 2.0] * 10, "when": pd.Series([pd.NaT] * 20, dtype="datetime64[us]")})
+    fitted, _ = usual(when)
+    assert np.isfinite(fitted.transform(when.assign(when=pd.Timestamp("2024-05-06")))).all()

@@ -1,0 +1,68 @@
+"""The examples: the same project on other tables, through to predictions; and their tables, as the code makes them."""
+
+import importlib.util
+import json
+
+import pandas as pd
+import pytest
+import yaml
+from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
+
+from baton import config
+
+EXAMPLES = config.ROOT / "examples"
+
+
+@pytest.fixture(scope="module")
+def make_tables():
+    spec = importlib.util.spec_from_file_location("make_tables", EXAMPLES / "make_tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_are_what_the_code_makes(make_tables, tmp_path):
+    make_tables.main(tmp_path)
+    made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert made == {path.name: path.read_bytes() for path in EXAMPLES.glob("*.csv")}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_an_example_is_small_and_without_code(path):
+    assert len(path.read_text().splitlines()) < 15
+    assert yaml.safe_load(path.read_text())["features"] == "none"
+
+
+# What a new row is called, what is predicted for it, and how good that must be of rows no model has seen.
+EXPECTED = {
+    "wine": (["row"], ["probability_barbera", "probability_barolo", "probability_grignolino"], accuracy_score, 0.9),
+    "progression": (["row"], [], r2_score, 0.25),
+    "parcels": (["parcel"], ["probability"], roc_auc_score, 0.7),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_example_runs_through_to_predictions(fresh, make_tables, name):
+    ids, probabilities, score, least = EXPECTED[name]
+    options = fresh.run("baton", "options", f"examples/{name}.yaml").split()
+    fresh.build(*options)
+    fresh.build("-e", "pipeline.serve.yaml", *options, "--env--batch", "new")
+    verdict = json.loads((fresh.folder / "products/compare/verdict.json").read_text())
+    assert verdict["promote"]
+    assert verdict["scores"]["challenger"]["lead"] == 0 < verdict["scores"]["guess"]["lead"]
+    found = pd.read_parquet(fresh.folder / f"predictions/{name}/batch=new")
+    assert [*found.columns] == [*ids, "prediction", *probabilities, "model_version", "scored_at"]
+
+    table = getattr(make_tables, name)()
+    target = table.columns[-1]
+    new = table.tail(640) if name == "parcels" else table.sample(frac=0.2, random_state=0).sort_index()
+    assert len(found) == len(new)
+    if name == "parcels":
+        assert found["parcel"].tolist() == new["parcel"].tolist()
+        assert score(new[target] == "yes", found["probability"]) > least
+        assert (
+            json.loads((fresh.folder / "predictions/parcels/batch=new/_manifest.json").read_text())["positive_class"]
+            == "yes"
+        )
+    else:
+        assert score(new[target], found["prediction"]) > least
