@@ -62,7 +62,7 @@ def distributions(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> 
         else:
             for label, colour in zip(labels, COLOURS, strict=False):
                 own = values[target == label]
-                _histogram(axes, own, values, colour, f"{contract.target} = {label}")
+                _histogram(axes, own, values, colour, f"{contract.target} = {_clipped(label)}")
         axes.set_title(column)
     if contract.labels:
         handles, names = next(iter(grid.values())).get_legend_handles_labels()
@@ -86,8 +86,9 @@ def correlations(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> F
     values = table.corr("spearman")
     figure, axes = _figure(2.4 + 0.42 * len(values), 1.6 + 0.42 * len(values))
     image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
-    axes.set_xticks(range(len(values)), values.columns, rotation=60, ha="right")
-    axes.set_yticks(range(len(values)), values.columns)
+    names = [_clipped(name, 40) for name in values]
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
+    axes.set_yticks(range(len(names)), names)
     for (row, column), value in np.ndenumerate(values.to_numpy()):
         axes.text(
             column,
