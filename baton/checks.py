@@ -52,7 +52,7 @@ def _giveaways(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> lis
         coded = stats.rankdata(coded)  # else a few large values would decide
     reached, said = "AUC" if contract.labels else "R2 (of ranks)", []
     for column, kind in contract.columns.items():
-        if sample[column].nunique() < 2:
+        if sample[column].nunique(dropna=False) < 2:
             continue
         found = _alone(sample[[column]], kind, coded, contract)
         if found >= GIVEN_AWAY:

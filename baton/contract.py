@@ -146,6 +146,8 @@ def learn_contract(
     if metric != "auto" and metric not in known:
         raise BatonError(f"metric {metric!r} can't judge a {asked} question. Choose one of: {', '.join(known)}")
     ignored = dict.fromkeys(ignore_columns, "ignore_columns names it") | _without_information(table)
+    if "" in table.columns:  # mostly the number of the row, as pandas writes it
+        ignored[""] = "it has no name"
     if split == "group":
         ignored[split_by] = "rows are split by it: a model that knew it would fail on new ones"
     aside = {target, *id_columns, *ignored}

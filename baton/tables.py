@@ -164,6 +164,8 @@ def _read_file(file: Path) -> pd.DataFrame:
     if rows.index.names != [None]:  # a Parquet file's index is data as well
         rows = rows.reset_index(allow_duplicates=True)
     rows.columns = [str(column).strip() for column in rows.columns]
+    if kind == "csv":  # delimiters at the end of every line are no columns
+        rows = rows.loc[:, (rows.columns != "") | (rows != "").any().to_numpy()]
     _require_different_names(rows, name)
     return rows
 
@@ -201,7 +203,7 @@ def _read_csv(content: bytes, name: Path) -> pd.DataFrame:
     # A quote that is never closed makes one value of all that follows; in any column but the last, the row is ragged.
     if len(rows) and re.search(r"[\r\n]", rows.iat[-1, -1]) and not text.rstrip().endswith('"'):
         raise BatonError(f"{name}: row {len(rows)} opens a double quote that is never closed. Mend it there.")
-    if delimiter == ";":  # written where the comma is the decimal point
+    if delimiter in ";\t":  # written where the comma is the decimal point, or may be
         comma = r"^\s*([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)\s*$"
         rows = rows.apply(lambda column: column.str.replace(comma, r"\1.\2", regex=True))
     return rows

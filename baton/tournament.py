@@ -127,6 +127,8 @@ def _experiment(rows, fold, coded, contract, seed):
         fold_strategy=_splitter(fold, contract), session_id=seed, n_jobs=1, memory=False, html=False, verbose=False,
         system_log=False, log_experiment=False,
     )  # fmt: skip
+    # PyCaret would take brackets and quotes out of the names by which our pipeline finds its columns.
+    experiment.pipeline.steps = [("placeholder", None)]
     # PyCaret has rounded every number to float32, and made text categories: put the table back as the model will see it.
     experiment.data = pd.concat([data, data.tail(2)]).set_axis(experiment.data.index)
     return experiment
@@ -169,8 +171,9 @@ def _record_predictions(experiment, contract: Contract) -> list[np.ndarray]:
 
     def record(truth, predicted, **_):
         predicted = np.asarray(predicted, dtype=float)
-        # Of two classes PyCaret hands over the positive one's probability alone.
-        recorded.append(np.column_stack([1 - predicted, predicted]) if contract.task == "binary" else predicted)
+        # Of two classes, or where a fold has learned only two, PyCaret hands over the second one's probability alone.
+        alone = contract.labels and predicted.ndim == 1
+        recorded.append(np.column_stack([1 - predicted, predicted]) if alone else predicted)
         return 0.0
 
     # PyCaret's regressions read "pred" by themselves, and refuse to be told so.

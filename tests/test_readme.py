@@ -1,5 +1,6 @@
 """What the README shows is what happens: its commands run, and its output is real."""
 
+import json
 import os
 import re
 import socket
@@ -15,7 +16,7 @@ from conftest import PROGRAMS
 from baton import config
 
 README = (config.ROOT / "README.md").read_text()
-COMMAND = r"^(?:nox|ploomber|pip install nox && nox|MLFLOW\S+ mlflow)\b[^#\n]*"
+COMMAND = r"^ *(?:nox|ploomber|baton (?=check|options|results)|pip install nox && nox|MLFLOW\S+ mlflow)\b[^#\n]*"
 
 # The commands the README shows, and where each is run: here, or by what.
 RUN = {
@@ -24,6 +25,9 @@ RUN = {
     "ploomber build": "test_the_commands_of_the_two_pipelines_run",
     "ploomber build -e pipeline.serve.yaml": "test_the_commands_of_the_two_pipelines_run",
     "ploomber build --env--track false": "test_training",
+    "baton check": "test_make_it_yours_takes_a_table_through_to_predictions_without_any_code",
+    "ploomber build $(baton options examples/parcels.yaml)": "test_examples",
+    "ploomber build -e pipeline.serve.yaml $(baton options examples/parcels.yaml)": "test_examples",
     "ploomber status": "test_the_commands_of_the_two_pipelines_run",
     "ploomber plot --backend mermaid": "test_the_commands_of_the_two_pipelines_run",
     "MLFLOW_TRACKING_URI=sqlite:///mlflow.db mlflow models serve -m models:/diabetes@champion --env-manager local": "test_serving",
@@ -50,7 +54,7 @@ def test_the_first_command_ends_as_shown(first_hour):
         text = re.sub(r"it takes .*", "it takes …", text)
         return [line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith("nox >")]
 
-    tail = plain(printed[printed.rindex("baton.cli") + len("baton.cli") :])
+    tail = plain(printed[printed.rindex("baton results") + len("baton results") :])
     assert tail == plain(shown)
 
 
@@ -78,28 +82,51 @@ def test_the_layout_names_every_module():
         assert re.search(rf"\b{module.stem}\b", layout), module.stem
 
 
-def test_make_it_yours_on_a_table_of_text_and_numbers(fresh):
-    """The README's own env.yaml: another table, named labels, an id column, no feature code."""
-    generator = np.random.default_rng(0)
-    rows = pd.DataFrame(
-        {"customer_id": [f"c{number}" for number in range(400)], "plan": generator.choice(["a", "b", "c"], 400)}
-    )
-    rows["months"] = generator.integers(1, 60, 400)
-    rows["spent"] = np.where(generator.random(400) < 0.1, np.nan, generator.normal(50, 10, 400))
-    rows["left"] = np.where(rows["months"] + 20 * (rows["plan"] == "a") + generator.normal(0, 8, 400) < 25, "yes", "no")
-    rows.head(300).to_csv(fresh.folder / "data/customers.csv", index=False)
-    rows.tail(100).drop(columns="left").to_csv(fresh.folder / "data/customers_tonight.csv", index=False)
+def customers(rows: int, tonight: bool = False) -> pd.DataFrame:
+    """A table as people have them, of no feature code's making: codes, dates, holes, a leak and a running number."""
+    generator = np.random.default_rng(rows)
+    table = pd.DataFrame({"customer_id": [f"c{number}" for number in generator.permutation(90_000)[:rows]]})
+    table["plan"] = generator.choice(["basic", "family", "pro"], rows)
+    table["joined"] = pd.Timestamp("2019-01-01") + pd.to_timedelta(generator.integers(0, 2000, rows), unit="D")
+    table["months"] = generator.integers(1, 60, rows)
+    area = generator.integers(0, 80, rows)
+    table["zip code"] = [f"{1000 + 13 * number:05d}" for number in area]
+    table["spent"] = np.where(generator.random(rows) < 0.1, np.nan, generator.normal(50, 10, rows)).round(2)
+    urge = table["months"] / 10 - 2 * (table["plan"] == "family") + np.sin(area) + generator.logistic(0, 0.7, rows)
+    table["left"] = np.where(urge < 1.5, "yes", "no")
+    table["reason"] = np.where(table["left"] == "yes", "moved", "")
+    table["row id"] = range(1, rows + 1)
+    table["joined"] = table["joined"].dt.strftime("%d.%m.%Y")
+    if tonight:  # as another system exports it
+        table.loc[0, "plan"] = "student"
+        return table.iloc[:, ::-1].drop(columns=["left", "reason", "row id", "spent"]).assign(extra=1)
+    return table
+
+
+def test_make_it_yours_takes_a_table_through_to_predictions_without_any_code(fresh):
+    """The README's own env.yaml and its own words; then what the check advised, from the command line."""
+    customers(5000).to_csv(fresh.folder / "data/customers.csv", index=False)
+    rows = customers(700, tonight=True)
+    rows.to_csv(fresh.folder / "data/customers_tonight.csv", index=False, sep=";")
     own = yaml.safe_load(blocks("yaml")[0])
     env = yaml.safe_load((fresh.folder / "env.yaml").read_text())
     (fresh.folder / "env.yaml").write_text(yaml.safe_dump(env | own))
+    shown = next(block for block in blocks() if "data/customers.csv:" in block)
+    printed = fresh.run("baton", "check")
+    assert printed.startswith("\n".join(line.removeprefix("   ") for line in shown.rstrip().splitlines()))
     fresh.keep_candidates("lr", "lightgbm", "tree")
-    fresh.build()
+    fresh.build("--env--ignore_columns", "reason,row id")
     fresh.build("-e", "pipeline.serve.yaml", "--env--batch", "tonight")
-    found = pd.read_parquet(fresh.folder / "predictions/churn/batch=tonight")
-    assert found["customer_id"].tolist() == rows["customer_id"].tail(100).tolist()
-    truth = rows["left"].tail(100).to_numpy()
-    assert (found["prediction"] == truth).mean() > 0.85
+    verdict = json.loads((fresh.folder / "products/compare/verdict.json").read_text())
+    assert verdict["scores"]["guess"]["lead_low"] > 0.3
+    folder = fresh.folder / "predictions/churn/batch=tonight"
+    found, said = pd.read_parquet(folder), json.loads((folder / "_manifest.json").read_text())
+    assert found["customer_id"].tolist() == rows["customer_id"].tolist()
+    truth = customers(700)["left"].to_numpy()
+    assert (found["prediction"] == truth).mean() > 0.8
     assert (found["probability"] > 0.5).eq(found["prediction"] == "yes").all()
+    assert said["positive_class"] == "yes"
+    assert said["remarks"] == ["column 'spent' is not there; it counts as missing"]
 
 
 def test_the_pages_open(trained):
