@@ -42,7 +42,8 @@ def separate(table: pd.DataFrame, contract: Contract, holdout: float, folds: int
     too rare for chance to divide it keeps a row on each side.
     """
     answers = contract.answers(table)
-    answered = table.assign(**{contract.target: answers})[answers.notna()]
+    there = answers.notna()
+    answered = table[there].assign(**{contract.target: answers[there].infer_objects()})  # no estimator learns objects
     # A column with a single value so far counts too: its second one must not give every row another hash.
     idle = [column for column, why in contract.ignored.items() if why.startswith("it has ")]
     whole = dataclasses.replace(contract, columns=contract.columns | dict.fromkeys(idle, "text"))

@@ -71,13 +71,11 @@ def play(
     winner is scored over the given folds like all others. `folds` is `split.Division.folds`.
     """
     coded, fold = contract.encode(target), folds["fold"].to_numpy()
-    if "n_neighbors" in model_params:  # a small table has fewer
-        fewest = min(len(fitted) for fitted, _ in _splitter(fold, contract).split())
-        model_params = model_params | {"n_neighbors": min(model_params["n_neighbors"], fewest)}
+    fewest = min(len(fitted) for fitted, _ in _splitter(fold, contract).split())
     with _quiet(), _blamed_on(model, model_params):
         experiment = _experiment(rows, fold, coded, contract, seed)
         recorder = _record_predictions(experiment, contract)
-        estimator = _estimator(experiment, model, model_params, contract)
+        estimator = _estimator(experiment, model, model_params, contract, fewest)
         # PyCaret calls a step's fit and then its transform, which would show each row its own target through an encoder
         # that learns from it. Within scikit-learn's own pipeline, the model sees what fit_transform gives.
         pipeline = Pipeline([("prepare", clone(prepare)), ("model", estimator)])
@@ -134,18 +132,25 @@ def _experiment(rows, fold, coded, contract, seed):
     return experiment
 
 
-def _estimator(experiment, model: str, model_params: dict, contract: Contract) -> BaseEstimator:
-    """Make a model of PyCaret's catalogue, with PyCaret's defaults where `model_params` says nothing; or a blend."""
+def _estimator(experiment, model: str, model_params: dict, contract: Contract, fewest: int) -> BaseEstimator:
+    """Make a model of PyCaret's catalogue, with PyCaret's defaults where `model_params` says nothing; or a blend.
+
+    None asks for more neighbours than the `fewest` rows it is fitted on.
+    """
     if "+" in model:
         members = [
-            (part, _estimator(experiment, part, model_params.get(part, {}), contract)) for part in model.split("+")
+            (part, _estimator(experiment, part, model_params.get(part, {}), contract, fewest))
+            for part in model.split("+")
         ]
         return VotingRegressor(members) if contract.task == "regression" else VotingClassifier(members, voting="soft")
     known = experiment.models(internal=True)
     if model not in known.index:
         kind = "numbers" if contract.task == "regression" else "classes"
         raise BatonError(f"model {model!r} can't predict {kind}; take another for {contract.target!r} in pipeline.yaml")
-    return known.at[model, "Class"](**(known.at[model, "Args"] | model_params))
+    estimator = known.at[model, "Class"](**(known.at[model, "Args"] | model_params))
+    if "n_neighbors" in estimator.get_params():
+        estimator.set_params(n_neighbors=min(estimator.n_neighbors, fewest))
+    return estimator
 
 
 def _splitter(fold: np.ndarray, contract: Contract) -> Folds:

@@ -14,7 +14,20 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 import features
-from baton import BatonError, config, contract, promotion, registry, runner, scoring, tournament, tracking
+from baton import (
+    BatonError,
+    config,
+    contract,
+    evaluation,
+    preparation,
+    promotion,
+    registry,
+    runner,
+    scoring,
+    tables,
+    tournament,
+    tracking,
+)
 
 
 class Stranger(BaseEstimator):
@@ -28,11 +41,17 @@ class Stranger(BaseEstimator):
         return np.zeros(len(rows), dtype=int)
 
 
+def forest(rows, target, own=features) -> Pipeline:
+    ready = preparation.clean_and_derive(rows, own)
+    prepare = preparation.prepare(own, ready, "binary")
+    return tournament.assemble(prepare, RandomForestClassifier(20, random_state=1), own).fit(rows, target)
+
+
 @pytest.fixture(scope="session")
 def model(diabetes, tmp_path_factory):
     """A small forest, fitted and saved: (what is saved, the fitted pipeline, its raw rows)."""
     asked, rows, _, target = diabetes
-    pipeline = tournament.assemble(RandomForestClassifier(20, random_state=1), features).fit(rows, target)
+    pipeline = forest(rows, target)
     path = tmp_path_factory.mktemp("registry") / "model"
     registry.save(path, registry.model_arguments(pipeline, asked, rows, target, "features.py"))
     return registry.open_model(path), pipeline, rows
@@ -89,7 +108,7 @@ def test_probabilities_follow_the_contracts_order_of_classes(diabetes, labels):
     asked, rows, _, target = diabetes
     named = target.map({0: labels[0], 1: labels[1]})
     own = contract.learn_contract(rows.assign(y=named), "t", "y", [], "auto", "auto")
-    pipeline = tournament.assemble(RandomForestClassifier(20, random_state=1), features).fit(rows, named)
+    pipeline = forest(rows, named)
     answers = runner.probabilities(pipeline, rows, own)
     assert own.positive == labels[1]  # the rarer, or the one that says yes
     assert ((answers[:, 1] > 0.5) == (named == labels[1])).mean() > 0.95
@@ -185,7 +204,8 @@ def test_a_batch_is_published_whole_or_not_at_all(model, tmp_path, monkeypatch):
     monkeypatch.setattr(config, "ROOT", tmp_path)
     saved, _, rows = model
     numbered = saved._replace(version="1", run_id="r")
-    batch = scoring.receive(rows, numbered, "b1", "rows.csv")
+    batch, received = scoring.receive(rows, numbered, "b1", "rows.csv")
+    pd.testing.assert_frame_equal(received[[*rows]], rows)
     predictions = pd.DataFrame(
         {"row": range(len(rows)), "prediction": 0, "scored_at": pd.Timestamp("2026-01-01", tz="UTC")}
     )
@@ -198,17 +218,155 @@ def test_a_batch_is_published_whole_or_not_at_all(model, tmp_path, monkeypatch):
     assert scoring.is_published(batch) is False  # its report is still to come
     (batch.folder / "_report.html").write_text("report")
     assert scoring.is_published(batch) is True
-    changed = scoring.receive(rows + 1, numbered, "b1", "rows.csv")
+    changed, _ = scoring.receive(rows + 1, numbered, "b1", "rows.csv")
     assert scoring.is_published(changed) is False
-    assert (
-        scoring.is_published(scoring.receive(rows, saved._replace(version="2", run_id="r"), "b1", "rows.csv")) is False
-    )
+    newer, _ = scoring.receive(rows, saved._replace(version="2", run_id="r"), "b1", "rows.csv")
+    assert scoring.is_published(newer) is False
 
     scoring.publish(predictions.assign(prediction=1), batch, saved.contract)
     assert pd.read_parquet(batch.folder)["prediction"].eq(1).all()
     assert [path.name for path in batch.folder.parent.iterdir()] == ["batch=b1"]
     (batch.folder / "part-0.parquet").unlink()
     assert scoring.is_published(batch) is False
+
+
+def asked(labels, task="binary", target="y", columns=("a",), ids=(), optional=()) -> contract.Contract:
+    kinds = dict.fromkeys(columns, "number")
+    return contract.Contract("demo", target, [*ids], kinds, task, "so", "AUC", [*labels], optional=[*optional])
+
+
+@pytest.mark.parametrize(
+    ("champion", "challenger", "expected"),
+    [
+        (["a", "b", "c"], ["a", "b", "c"], [0.5, 0.3, 0.2]),
+        (["c", "b", "a"], ["a", "b", "c"], [0.2, 0.3, 0.5]),
+        (["a", "b", "c"], ["a", "b", "c", "d"], [0.5, 0.3, 0.2, 0.0]),
+        (["a", "b", "c"], ["a", "c"], [0.5, 0.2]),
+        (["b", "c", "d"], ["a", "b", "c", "d"], [0.0, 0.5, 0.3, 0.2]),
+        ([0, 1, 2], [0.0, 1.0, 2.0], [0.5, 0.3, 0.2]),
+    ],
+)
+def test_a_champion_of_other_classes_is_asked_in_the_challengers_order(monkeypatch, champion, challenger, expected):
+    """A class that it never saw can't be, to it; one that is gone can't be right."""
+    told = {
+        "new": np.tile(np.full(len(challenger), 1 / len(challenger)), (6, 1)),
+        "old": np.tile([0.5, 0.3, 0.2], (6, 1)),
+    }
+    models = {
+        who: registry.Model(Path(who), asked(labels, "multiclass"), version=who, run_id=who)
+        for who, labels in (("new", challenger), ("old", champion))
+    }
+    monkeypatch.setattr(registry, "predict_all", lambda models, table: [told[model.version] for model in models])
+    judged = {}
+
+    def score(truth, predictions, task, only):
+        judged[len(judged)] = predictions[0].tolist()
+        return {only: 0.5}
+
+    monkeypatch.setattr(evaluation, "score", score)
+    holdout = pd.DataFrame({"a": range(6), "y": (challenger * 3)[:6]})
+    promotion.judge(models["new"], models["old"], holdout, holdout["y"])
+    assert judged[1] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("champion", "table", "said"),
+    [
+        (asked(["no", "yes"]), {"a": [1]}, None),
+        (asked(["yes", "no"]), {"a": [1]}, None),
+        (asked(["no", "yes"], columns="ab", optional="b"), {"a": [1]}, None),
+        (asked(["no", "yes"], columns="ab"), {"a": [1]}, "the table of this training lacks 1 of the columns it needs: 'b'"),
+        (asked(["no", "yes"]), {"a": ["x"]}, "1 of 1 values are not a number, the first of them 'x'"),
+        (asked(["no", "yes"], target="z"), {"a": [1]}, "it answers binary 'z'"),
+        (asked([], task="regression"), {"a": [1]}, "it answers regression 'y'"),
+        (asked([0, 1]), {"a": [1]}, "it tells apart the classes 0, 1, and this table has 'no', 'yes'"),
+        (asked(["no", "maybe"]), {"a": [1]}, "it tells apart the classes 'no', 'maybe', and this table has 'no', 'yes'"),
+    ],
+    ids=["same", "other order", "optional", "column", "kind", "target", "task", "types", "classes"],
+)  # fmt: skip
+def test_a_champion_that_cannot_be_compared_is_refused_before_training(monkeypatch, champion, table, said):
+    model = registry.Model(Path("."), champion, version="3", run_id="r")
+    monkeypatch.setattr(registry, "champion", lambda name, uri: model)
+    compare = (asked(["no", "yes"]), pd.DataFrame(table))
+    promotion.require_comparable(*compare, track=False, tracking_uri="")
+    if said is None:
+        promotion.require_comparable(*compare, track=True, tracking_uri="")
+    else:
+        said = said.replace("the table of this training", ".*")
+        with pytest.raises(
+            BatonError, match=f"demo version 3 is champion.*{said}.*Give this training a name of its own"
+        ):
+            promotion.require_comparable(*compare, track=True, tracking_uri="")
+
+
+@pytest.fixture
+def arriving(tmp_path, monkeypatch):
+    """A champion that adds two columns, one of them optional, and needs no process of its own to do so."""
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    promised = asked([], "regression", columns=("a", "b"), ids=("id",), optional=("b",))
+    monkeypatch.setattr(
+        registry, "predict", lambda model, rows: rows["a"].to_numpy() + rows["b"].fillna(100).to_numpy()
+    )
+    return registry.Model(tmp_path, promised, version="7", run_id="r")
+
+
+@pytest.mark.parametrize(
+    ("columns", "scored", "remarks"),
+    [
+        ({"b": ["1", "2", "3"]}, [2, 4, 6], []),
+        ({}, [101, 102, 103], ["column 'b' is not there; it counts as missing"]),
+        ({"b": ["1", "inf", "NA"]}, [2, 102, 103], ["column 'b': 1 infinite values count as missing"]),
+        ({"b": ["1", "", "-inf"], "more": ["x", "y", "z"]}, [2, 102, 103], ["column 'b': 1 infinite values count as missing"]),
+    ],
+    ids=["whole", "optional column absent", "infinite", "more columns"],
+)  # fmt: skip
+def test_what_is_odd_in_a_batch_is_remarked_in_its_manifest_and_it_is_scored(arriving, columns, scored, remarks):
+    table = pd.DataFrame({"id": ["7", "8", "9"], "a": ["1", "2", "3"], **columns}, dtype="str")
+    batch, rows = scoring.receive(table, arriving, "b", "rows.csv")
+    predictions = scoring.score(rows, arriving)
+    assert predictions["prediction"].tolist() == scored
+    said = json.loads(scoring.publish(predictions, batch, arriving.contract).read_text())
+    assert (said["remarks"], said["rows_in"], said["rows_scored"]) == (remarks, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (["7", "8", "-90"], [7, 8, -90]),
+        (["07", "8", "9"], ["07", "8", "9"]),  # a code
+        (["7", "8", ""], ["7", "8", ""]),
+        (["7", "8", "9.0"], ["7", "8", "9.0"]),
+        (["7", "8", "12345678901234567890"], ["7", "8", "12345678901234567890"]),
+        ([7, 8, 9], [7, 8, 9]),
+    ],
+)
+def test_ids_that_are_integers_are_so_in_the_output(arriving, ids, expected):
+    _, rows = scoring.receive(pd.DataFrame({"id": ids, "a": [1, 2, 3]}), arriving, "b", "rows.csv")
+    assert scoring.score(rows, arriving)["id"].tolist() == expected
+
+
+def test_a_batch_without_its_ids_is_numbered(arriving):
+    _, rows = scoring.receive(pd.DataFrame({"a": [1, 2, 3]}), arriving, "b", "rows.csv")
+    scored = scoring.score(rows, arriving)
+    assert [*scored] == ["row", "prediction", "model_version", "scored_at"]
+    assert scored["row"].tolist() == [0, 1, 2]
+
+
+def test_a_batch_in_a_database_is_replaced_when_published_again(arriving, tmp_path):
+    place = f"sqlite:///{tmp_path / 'own.db'}#scores"
+    table = pd.DataFrame({"id": [7, 8, 9], "a": [1, 2, 3], "b": [0, 0, 0]})
+    for batch, rows in (("mon", table), ("tue", table.head(2)), ("mon", table.assign(a=table["a"] * 10))):
+        received, rows = scoring.receive(rows, arriving, batch, "rows.csv", place)
+        scoring.publish(scoring.score(rows, arriving), received, arriving.contract)
+    there = tables.read_table(place).sort_values(["batch", "id"])
+    assert there[["model_name", "batch", "id", "prediction"]].to_numpy().tolist() == [
+        ["demo", "mon", 7, 10.0], ["demo", "mon", 8, 20.0], ["demo", "mon", 9, 30.0], ["demo", "tue", 7, 1.0], ["demo", "tue", 8, 2.0],
+    ]  # fmt: skip
+
+
+def test_a_database_that_is_not_there_is_told_before_anything_is_scored(arriving):
+    with pytest.raises(BatonError, match="nowhere"):
+        scoring.receive(pd.DataFrame({"a": [1]}), arriving, "b", "rows.csv", "sqlite:////nowhere/own.db#scores")
 
 
 @pytest.mark.parametrize(
