@@ -49,9 +49,7 @@ pd.Series(promised.columns, name="kind").to_frame().assign(missing=rows.isna().s
 
 # %%
 warnings = checks.check(table, promised, folds)
-pd.Series(warnings, name="warning", dtype="str").to_frame().style.hide(axis="index").set_properties(
-    **{"text-align": "left"}
-)
+pd.Series(warnings or ["nothing"], name="warning").to_frame().style.hide().set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # **The holdout** is chosen by a hash of what identifies a row, so a row stays on its side when the table grows; or

@@ -28,10 +28,11 @@ predictions.describe(include="all").T
 figures.predictions(predictions, manifest["positive_class"])
 
 # %% [markdown]
-# **What came in?** The distribution of each column of this batch.
+# **What came in?** The distribution of each feature of this batch.
 
 # %%
-figures.columns(pd.read_parquet(upstream["receive"]["rows"]))
+rows = pd.read_parquet(upstream["receive"]["rows"])
+figures.columns(rows.drop(columns=rows.columns.intersection(predictions.columns)))
 
 # %% [markdown]
 # **The rows to look at first**: the highest and the lowest.
