@@ -76,7 +76,13 @@ def prepare(features, rows: pd.DataFrame, task: str) -> TransformerMixin:
         (means, text.columns[many]),
         *((_calendar(), [column]) for column in rows.select_dtypes("datetime")),
     ]
-    return make_column_transformer(*((step, list(columns)) for step, columns in steps if len(columns)))
+    used = [(step, list(columns)) for step, columns in steps if len(columns)]
+    if not used:
+        raise BatonError(
+            f"none of the columns can be learned from: {', '.join(map(str, rows.columns))} hardly repeat a value. Derive"
+            " something from them in features.py"
+        )
+    return make_column_transformer(*used)
 
 
 def _calendar():

@@ -84,7 +84,9 @@ def model_arguments(pipeline, contract: Contract, rows: pd.DataFrame, target: pd
         "skops_trusted_types": trusted_types(features),
         "serialization_format": "skops",
         "pip_requirements": REQUIREMENTS,
-        "metadata": {"contract": contract.to_dict()},
+        "metadata": {
+            "contract": json.dumps(contract.to_dict())
+        },  # as text: MLflow sorts the keys, and columns have an order
     }
 
 
@@ -118,7 +120,7 @@ def log(run_id: str | None, arguments: dict, tracking_uri: str) -> str | None:
 def open_model(path: Path, **known) -> Model:
     """Read what a saved model says of itself."""
     described = yaml.safe_load((path / "MLmodel").read_text())
-    return Model(path, Contract(**described["metadata"]["contract"]), **known)
+    return Model(path, Contract(**json.loads(described["metadata"]["contract"])), **known)
 
 
 def champion(name: str, tracking_uri: str) -> Model | None:

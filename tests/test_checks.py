@@ -77,12 +77,14 @@ def leak(answer: str, kind: str) -> pd.Series | np.ndarray | None:
     }[kind]
 
 
-@pytest.mark.parametrize("kind", ["number", "text", "date", "noisy copy", "in per cent off", "with holes"])
-@pytest.mark.parametrize("answer", [*ANSWERS])
+KINDS = ["number", "text", "date", "noisy copy", "in per cent off", "with holes"]
+# A text with a value of its own in every row can't be told from an id.
+LEAKS = [(answer, kind) for answer in ANSWERS for kind in KINDS if leak(answer, kind) is not None]
+
+
+@pytest.mark.parametrize(("answer", "kind"), LEAKS)
 def test_a_column_that_gives_the_target_away_is_named(answer, kind):
     told = leak(answer, kind)
-    if told is None:
-        pytest.skip("a text with a value of its own in every row can't be told from an id")
     first, *others = look(table(answer, leak=told))
     assert first.startswith("column 'leak' gives the target away: alone it reaches ")
     assert ("AUC" in first) == (answer in {"binary", "multiclass"})

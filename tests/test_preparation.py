@@ -146,6 +146,12 @@ def test_a_text_that_hardly_repeats_is_left_out():
     assert step.get_feature_names_out().tolist() == ["pipeline__a"]
 
 
+def test_a_table_of_nothing_but_such_texts_is_refused():
+    rows = pd.DataFrame({"note": pd.Series([f"n{number}" for number in range(100)], dtype=object)})
+    with pytest.raises(BatonError, match="none of the columns can be learned from: note hardly repeat a value"):
+        preparation.prepare(None, rows, "binary")
+
+
 def test_a_date_becomes_a_time_and_a_place_in_the_day_the_week_and_the_year():
     days = pd.Series(pd.date_range("2023-01-01", periods=800, freq="D")).astype("datetime64[us]")
     when = pd.DataFrame({"when": pd.concat([days, days + pd.Timedelta(hours=12)], ignore_index=True)})

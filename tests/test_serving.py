@@ -139,27 +139,6 @@ def test_mlflow_serves_the_champion_as_the_batch_scored_it(trained, endpoint):
         assert answer["predictions"] == expected, kind
 
 
-def test_a_batch_without_a_column_is_refused_with_one_message(trained):
-    table = trained.folder / "data" / "diabetes_test.csv"
-    pd.read_csv(table).rename(columns={"Glucose": "glucose"}).to_csv(table, index=False)
-    printed = trained.build(*BATCH, "a", succeeds=False)
-    assert (
-        "receive: data/diabetes_test.csv lacks 1 of the columns it needs: 'Glucose' (did you mean 'glucose'?)"
-        in printed
-    )
-    assert "Traceback" not in printed
-    assert not (trained.folder / "predictions/diabetes/batch=a").exists()
-
-
-def test_no_champion_yet_is_told_with_what_to_do(fresh):
-    printed = fresh.build(*BATCH, "a", succeeds=False)
-    assert (
-        "receive: there is no champion for 'diabetes' in sqlite:///mlflow.db: train one with `ploomber build`"
-        in printed
-    )
-    assert "Traceback" not in printed
-
-
 def test_a_mistake_is_told_before_any_long_work(fresh):
     printed = fresh.build("--env--target", "Outcom", succeeds=False)
     assert "'Outcom' (did you mean 'Outcome'?); mend target in env.yaml" in printed
