@@ -78,7 +78,8 @@ def fit(spec, parent, experiment_id, uri):
     )  # fmt: skip
     if "+" in spec["model"]:
         parts = [
-            experiment.create_model(part, cross_validation=False, verbose=False) for part in spec["model"].split("+")
+            experiment.create_model(part, cross_validation=False, verbose=False, **spec["model_params"].get(part, {}))
+            for part in spec["model"].split("+")
         ]
         estimator = experiment.blend_models(parts, verbose=False)
     elif spec["tune"]:
