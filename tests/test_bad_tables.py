@@ -115,6 +115,7 @@ def test_a_bad_table_or_knob_stops_training_with_one_message_and_leaves_nothing(
     fresh, monkeypatch, capfd, files, keys, expected
 ):
     fresh.edit("pipeline.yaml", "preload: [baton.tournament, mlflow]", "preload: []")  # nothing gets that far
+    fresh.keep_candidates("lr")
     (fresh.folder / "bad").mkdir()
     for name, content in files.items():
         (fresh.folder / "bad" / name).write_bytes(content if isinstance(content, bytes) else content.encode())
