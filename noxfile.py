@@ -59,7 +59,7 @@ def tests(session: nox.Session) -> None:
     """Run the whole test suite; pytest's options go behind --."""
     make(session, SERVE)
     make(session, WORK)
-    run(session, WORK, "pytest", "-n", "3", "--dist", "worksteal", *session.posargs)
+    run(session, WORK, "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session

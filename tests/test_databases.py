@@ -31,7 +31,7 @@ def test_training_and_scoring_from_a_database_that_gets_the_predictions(fresh, p
         "predictions_table": f"{postgres}#scores", "batch": "one",
     }  # fmt: skip
     fresh.keep_candidates("lr", "tree")
-    printed = fresh.build(*(part for key, value in keys.items() for part in (f"--env--{key}", value)))
+    fresh.build_here(monkeypatch, "pipeline.yaml", **keys)
     fresh.build_here(monkeypatch, "pipeline.serve.yaml", **keys)
     published = pd.read_parquet(fresh.folder / "predictions/db/batch=one")
 
@@ -48,7 +48,7 @@ def test_training_and_scoring_from_a_database_that_gets_the_predictions(fresh, p
     assert len(pd.read_sql("SELECT id FROM scores", engine)) == 107
     engine.dispose()
 
-    printed += "".join(capfd.readouterr())
+    printed = "".join(capfd.readouterr())
     made = [path for path in files(fresh.folder) if "tests" not in path.parts]
     assert len(made) > 100
     for known in (secret, quoted):

@@ -12,6 +12,7 @@ import urllib.request
 import nbformat
 import pandas as pd
 import pytest
+from ploomber.exceptions import DAGBuildError
 
 from baton import config, registry
 
@@ -147,9 +148,10 @@ def test_a_mistake_is_told_before_any_long_work(fresh):
     assert not (fresh.folder / "mlflow.db").exists()
 
 
-def test_a_model_id_or_a_key_that_does_not_exist_is_told_before_anything_runs(fresh):
+def test_a_model_id_or_a_key_that_does_not_exist_is_told_before_anything_runs(fresh, monkeypatch):
     fresh.edit("pipeline.yaml", "model: [knn]", "model: [kn]")
-    assert "candidate 'knn': there is no model 'kn' (did you mean 'knn'?)" in fresh.build(succeeds=False)
+    with pytest.raises(DAGBuildError, match=r"candidate 'knn': there is no model 'kn' \(did you mean 'knn'\?\)"):
+        fresh.build_here(monkeypatch, "pipeline.yaml")
     fresh.edit("pipeline.yaml", "model: [kn]", "model: [knn]")
     fresh.edit("env.yaml", "\nseed: 7", "\nseed: 7\nhold_out: 0.3")
     assert "hold_out: there is no such key (did you mean 'holdout'?)" in fresh.build(succeeds=False)

@@ -170,7 +170,7 @@ def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_wh
     fresh.keep_candidates("lr", "knn")
     fresh.edit("pipeline.yaml", "n_neighbors: 25", "n_neighbors: -3")
     executor = "dotted_path: baton.executor.Parallel"
-    fresh.edit("pipeline.yaml", executor, f"start_method: spawn\n  {executor}")
+    fresh.edit("pipeline.yaml", executor, f"start_method: spawn\n  processes: 1\n  {executor}")
     printed = fresh.build(succeeds=False)
     assert "fit-knn: model 'knn' with {'n_neighbors': -3} can't be fitted: The 'n_neighbors' parameter" in printed
     assert "Not run, because they depend on that: compare." in printed
