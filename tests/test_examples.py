@@ -44,8 +44,7 @@ EXPECTED = {
 @pytest.mark.parametrize("name", EXPECTED)
 def test_an_example_runs_through_to_predictions(fresh, make_tables, monkeypatch, name):
     ids, probabilities, score, least = EXPECTED[name]
-    if name != "wine":  # the others take minutes with all ten
-        fresh.keep_candidates("lr", "knn", "forest", "lightgbm")
+    fresh.keep_candidates("lr", "knn", "forest", "lightgbm")  # all ten take minutes
     options = fresh.run("baton", "options", f"examples/{name}.yaml").split()
     fresh.build(*options)
     keys = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
