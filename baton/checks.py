@@ -15,7 +15,7 @@ from sklearn.preprocessing import OrdinalEncoder, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from baton import evaluation
-from baton.contract import MISSING_FEATURE, Contract
+from baton.contract import Contract, present
 from baton.split import fingerprint
 
 LOOKED_AT = 10_000  # rows, where each column is tried by itself
@@ -152,15 +152,15 @@ def _duplicates(rows: pd.DataFrame, answered: pd.DataFrame, target: pd.Series, c
 def _identifiers(rows: pd.DataFrame, contract: Contract) -> list[str]:
     said = []
     for column in [column for column in contract.columns if column != contract.split_by]:
-        present = rows[column].dropna()
-        if len(present) < 20 or present.nunique() < 0.99 * len(present) or len(present) < 0.9 * len(rows):
+        values = rows[column].dropna()
+        if len(values) < 20 or values.nunique() < 0.99 * len(values) or len(values) < 0.9 * len(rows):
             continue
-        numbered = pd.api.types.is_float_dtype(present) and bool((present % 1 == 0).all())
+        numbered = pd.api.types.is_float_dtype(values) and bool((values % 1 == 0).all())
         # All different is usual for a measurement; one after the other, or as many as there are rows, is a number given.
-        given = numbered and (present.is_monotonic_increasing or present.max() - present.min() < 2 * len(present))
-        if given or (pd.api.types.is_object_dtype(present) and _short(present)):
+        given = numbered and (values.is_monotonic_increasing or values.max() - values.min() < 2 * len(values))
+        if given or (pd.api.types.is_object_dtype(values) and _short(values)):
             said.append(
-                f"column {column!r} looks like an id: {present.nunique()} different values in {len(rows)} rows. Name it in"
+                f"column {column!r} looks like an id: {values.nunique()} different values in {len(rows)} rows. Name it in"
                 " id_columns, or in ignore_columns"
             )
     return said
@@ -186,8 +186,7 @@ def _dates(rows: pd.DataFrame, contract: Contract) -> list[str]:
 def _groups(answered: pd.DataFrame, contract: Contract) -> list[str]:
     if contract.split == "hash":
         return []
-    values = answered[contract.split_by]
-    missing = int((values.isna() | values.astype("str").str.strip().str.lower().isin(MISSING_FEATURE)).sum())
+    missing = len(answered) - len(present(answered[contract.split_by]))
     as_what = "one group" if contract.split == "group" else "the oldest rows"
     return (
         [f"column {contract.split_by!r}, which rows are split by, has no value in {missing} rows: they are {as_what}"]
@@ -197,9 +196,7 @@ def _groups(answered: pd.DataFrame, contract: Contract) -> list[str]:
 
 
 def _columns(rows: pd.DataFrame, answered: pd.DataFrame, contract: Contract) -> list[str]:
-    said = [
-        f"column {column!r} is left out: {why}" for column, why in contract.ignored.items() if why.startswith("it has ")
-    ]
+    said = [f"column {column!r} is left out: {why}" for column, why in contract.idle.items()]
     if len(rows) < 10 * len(contract.columns):
         said.append(
             f"{len(rows)} rows are few for {len(contract.columns)} columns: less than ten a column. Put columns that can't"
@@ -211,7 +208,7 @@ def _columns(rows: pd.DataFrame, answered: pd.DataFrame, contract: Contract) -> 
             said.append(f"column {column!r} has a value in {1 - holes:.1%} of the rows only; consider ignore_columns")
         if kind == "text":
             said += _nearly_numbers(column, rows[column].dropna())
-    return said + [remark for remark in contract.remarks(answered) if "infinite" in remark]
+    return said + contract.remarks(answered)
 
 
 def _nearly_numbers(column: str, texts: pd.Series) -> list[str]:

@@ -31,8 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
     said = "tell the last training's outcome, and where everything is"
     commands.add_parser("results", help=said, allow_abbrev=False).set_defaults(run=lambda _: results())
     chosen, rest = parser.parse_known_args(arguments)
+    if rest and chosen.run is not check:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        chosen.changed = _changed(rest) if chosen.run is check else parser.parse_args(arguments) and {}
+        chosen.changed = _changed(rest)
         print(chosen.run(chosen), flush=True)
     except BatonError as mistake:
         print(mistake, file=sys.stderr)

@@ -57,6 +57,11 @@ class Contract:
         return [*self.columns]
 
     @property
+    def idle(self) -> dict[str, str]:
+        """Of the ignored columns, those left out for what they hold, and not because `env.yaml` says so."""
+        return {column: why for column, why in self.ignored.items() if why.startswith("it has ")}
+
+    @property
     def positive(self):
         """The class whose probability a binary model gives; None for other questions."""
         return self.labels[-1] if self.task == "binary" else None
@@ -237,15 +242,15 @@ def _labels(answers: pd.Series) -> list:
 
 
 def _without_information(table: pd.DataFrame) -> dict[str, str]:
-    counts = {column: _present(table[column]).nunique() for column in table}
+    counts = {column: present(table[column]).nunique() for column in table}
     return {column: "it has no value" for column, count in counts.items() if count == 0} | {
         column: "it has the same value in every row"
         for column, count in counts.items()
-        if count == 1 and _present(table[column]).size == len(table)
+        if count == 1 and present(table[column]).size == len(table)
     }
 
 
-def _present(column: pd.Series) -> pd.Series:
+def present(column: pd.Series) -> pd.Series:
     """The values of a column of features, as text where they are text, without those that say there is none."""
     if not _is_text(column):
         return column.dropna()
@@ -278,7 +283,7 @@ def _kind(column: pd.Series) -> tuple[str, str | None]:
         return "number", None
     if pd.api.types.is_datetime64_any_dtype(column):
         return "date", None
-    texts = _present(column)
+    texts = present(column)
     if texts.empty:
         return "text", None
     if texts.str.lower().isin(["true", "false"]).all():

@@ -119,8 +119,8 @@ def _prepare_worker():
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     # Ploomber logs each error with its traceback as it happens; the build's last message says it once.
     logging.getLogger("ploomber").addHandler(logging.NullHandler())
-    # The options of the HTML export are said not to be the notebook's own; they are not meant to be.
     warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a picture in another alphabet
+    # The options of the HTML export are said not to be the notebook's own; they are not meant to be.
     warnings.filterwarnings("ignore", r"Output .* is a\s+notebook file")
 
 

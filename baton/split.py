@@ -45,8 +45,7 @@ def separate(table: pd.DataFrame, contract: Contract, holdout: float, folds: int
     there = answers.notna()
     answered = table[there].assign(**{contract.target: answers[there].infer_objects()})  # no estimator learns objects
     # A column with a single value so far counts too: its second one must not give every row another hash.
-    idle = [column for column, why in contract.ignored.items() if why.startswith("it has ")]
-    whole = dataclasses.replace(contract, columns=contract.columns | dict.fromkeys(idle, "text"))
+    whole = dataclasses.replace(contract, columns=contract.columns | dict.fromkeys(contract.idle, "text"))
     content = fingerprint(whole.rows(answered), sorted(whole.features))  # whatever order the columns come in
     coarse = len(np.unique(content)) < len(content) / 2
     if coarse:

@@ -13,8 +13,6 @@ The two larger tables come out of packages of the group `bench` in pyproject.tom
 """
 
 import importlib.util
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,11 +23,10 @@ import numpy as np
 import pandas as pd
 import yaml
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from train import PROGRAMS, ROOT, copy_project, seconds
 
 from baton import contract, evaluation, tables
 
-ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = Path(sys.executable).parent
 sys.path.insert(0, str(ROOT / "examples"))
 
 
@@ -75,18 +72,14 @@ def settings(name: str) -> dict:
 
 def baton(asked: dict, train: pd.DataFrame, new: pd.DataFrame, folder: Path) -> tuple[np.ndarray, float, str]:
     """Run both pipelines; return the predictions of the new rows, the seconds of the first, and the champion's name."""
-    project = folder / "project"
-    shutil.copytree(
-        ROOT, project, ignore=shutil.ignore_patterns(".*", "products", "predictions", "mlruns", "mlflow.db")
-    )
+    project = copy_project(folder)
     train.to_csv(folder / "train.csv", index=False)
     new.drop(columns=asked["target"]).to_csv(folder / "new.csv", index=False)
     paths = {"train_data": folder / "train.csv", "score_data": folder / "new.csv", "batch": "bench"}
     options = [part for key, value in (asked | paths).items() for part in (f"--env--{key}", str(value))]
-    started = time.perf_counter()
-    run(["ploomber", "build", *options], project)
-    took = time.perf_counter() - started
-    run(["ploomber", "build", "-e", "pipeline.serve.yaml", *options], project)
+    build = [str(PROGRAMS / "ploomber"), "build"]
+    took = seconds([*build, *options], project)
+    seconds([*build, "-e", "pipeline.serve.yaml", *options], project)
     told = pd.read_parquet(project / "predictions" / asked["name"] / "batch=bench")
     promised = contract.read_contract(str(project / "products/clean/contract.json"))
     winner = pd.read_json(project / "products/compare/verdict.json", typ="series")["winner"]
@@ -95,12 +88,6 @@ def baton(asked: dict, train: pd.DataFrame, new: pd.DataFrame, folder: Path) -> 
     if promised.task == "binary":
         return np.column_stack([1 - told["probability"], told["probability"]]), took, winner
     return told[[f"probability_{label}" for label in promised.labels]].to_numpy(), took, winner
-
-
-def run(command: list[str], folder: Path) -> None:
-    done = subprocess.run([str(PROGRAMS / command[0]), *command[1:]], cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
 
 
 def boosting(promised, rows, target, new) -> np.ndarray:
@@ -143,7 +130,7 @@ def compare(name: str, asked: dict, train: pd.DataFrame, new: pd.DataFrame) -> p
     rows, later = promised.rows(train), promised.rows(new)
     target = promised.encode(promised.answers(train)).astype("float64" if promised.task == "regression" else "int64")
     truth = promised.encode(promised.answers(new)).to_numpy(dtype="float64")
-    answers, seconds = {f"Baton ({winner})": told}, [took]
+    answers, spent = {f"Baton ({winner})": told}, [took]
     for rival, ask in {
         "guess": lambda: evaluation.baseline(truth, promised, promised.answers(train)),
         "HistGradientBoosting": lambda: boosting(promised, rows, target, later),
@@ -151,7 +138,7 @@ def compare(name: str, asked: dict, train: pd.DataFrame, new: pd.DataFrame) -> p
     }.items():
         started = time.perf_counter()
         answers[rival] = ask()
-        seconds.append(time.perf_counter() - started)
+        spent.append(time.perf_counter() - started)
     scores = {
         who: evaluation.score(truth, given, promised.task, promised.metric)[promised.metric]
         for who, given in answers.items()
@@ -166,7 +153,7 @@ def compare(name: str, asked: dict, train: pd.DataFrame, new: pd.DataFrame) -> p
             "Baton leads by": [next(iter(scores.values())) - own for own in scores.values()],
             "low": [low for low, _ in leads],
             "high": [high for _, high in leads],
-            "seconds": seconds,
+            "seconds": spent,
         }
     )
 

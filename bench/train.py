@@ -26,14 +26,17 @@ def seconds(command: list[str], folder: Path) -> float:
     return time.perf_counter() - started
 
 
+def copy_project(folder: Path) -> Path:
+    """Copy the project without what it makes; return the copy."""
+    made = shutil.ignore_patterns(".*", "products", "predictions", "mlruns", "mlflow.db")
+    return shutil.copytree(ROOT, folder / "project", ignore=made)
+
+
 def main(rounds: int = 3) -> None:
     baton, script = [], []
     for number in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
-            project = Path(folder, "project")
-            shutil.copytree(
-                ROOT, project, ignore=shutil.ignore_patterns(".*", "products", "predictions", "mlruns", "mlflow.db")
-            )
+            project = copy_project(Path(folder))
             store = Path(folder, "store")
             store.mkdir()
             baton.append(seconds([str(PROGRAMS / "ploomber"), "build"], project))

@@ -1,5 +1,6 @@
 """A real project to test: a clone of this one, trained once by the README's own command, and copied for each test."""
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -67,6 +68,14 @@ class Project:
             if "grid" in task:
                 task["grid"] = [entry for entry in task["grid"] if entry["candidate"][0] in names]
         (self.folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+
+
+def load_script(path: Path):
+    """Import a file that is no part of any package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def copy_sources(folder: Path) -> Project:

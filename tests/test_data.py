@@ -1,10 +1,10 @@
 """The sample tables are what make_diabetes.py makes of the published table, whole and unchanged."""
 
 import hashlib
-import importlib.util
 
 import pandas as pd
 import pytest
+from conftest import load_script
 
 from baton import config
 
@@ -15,10 +15,7 @@ ROWS = 768
 
 @pytest.fixture(scope="module")
 def make_diabetes():
-    spec = importlib.util.spec_from_file_location("make_diabetes", DATA / "make_diabetes.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(DATA / "make_diabetes.py")
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """The examples: the same project on other tables, through to predictions; and their tables, as the code makes them."""
 
-import importlib.util
 import json
 
 import pandas as pd
 import pytest
 import yaml
+from conftest import load_script
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 
 from baton import config
@@ -15,10 +15,7 @@ EXAMPLES = config.ROOT / "examples"
 
 @pytest.fixture(scope="module")
 def make_tables():
-    spec = importlib.util.spec_from_file_location("make_tables", EXAMPLES / "make_tables.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(EXAMPLES / "make_tables.py")
 
 
 def test_the_tables_are_what_the_code_makes(make_tables, tmp_path):

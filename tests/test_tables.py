@@ -93,8 +93,8 @@ def test_a_csv_is_read_as_text_however_it_is_written(tmp_path, content, expected
         ("a.tsv", b"a\tb\n1\t2\n"),
         ("a.2026.txt", b"a b\n1 2\n"),
         ("a*[1]#%20.data", b"a,b\n1,2\n"),
-        ("a.csv.gz", gzip.compress(b"a,b\n1,2\n")),
-        ("A.CSV.GZ", gzip.compress(b"a,b\n1,2\n")),
+        ("a.csv.gz", gzip.compress(b"a,b\n1,2\n", mtime=0)),
+        ("A.CSV.GZ", gzip.compress(b"a,b\n1,2\n", mtime=0)),
         ("a.csv.bz2", bz2.compress(b"a,b\n1,2\n")),
         ("a.txt.xz", lzma.compress(b"a,b\n1,2\n")),
         ("a.csv.zip", zipped(anything="a,b\n1,2\n")),
@@ -137,7 +137,7 @@ BINARY = "this is no text but binary data. Is it a spreadsheet, or compressed? S
         ("a.csv", "a,b\n1,2\n".encode("utf-16-le"), BINARY),
         ("a.csv", "a,b\n1,2\n".encode("utf-32"), BINARY),
         ("a.csv", zipped(**{"xl/workbook.xml": "<a/>"}), BINARY),
-        ("a.csv", gzip.compress(b"a,b\n1,2\n"), BINARY),
+        ("a.csv", gzip.compress(b"a,b\n1,2\n", mtime=0), BINARY),
         ("a.csv", bz2.compress(b"a,b\n1,2\n"), BINARY),
         ("a.csv.zip", zipped(a="a\n1\n", b="a\n2\n"), "there are 2 files in it, and one is expected: zip each table by itself"),
         ("a.csv.zip", "a,b\n1,2\n", "this can't be read as csv: File is not a zip file"),
@@ -158,7 +158,7 @@ def test_what_is_not_a_table_is_refused_by_name(tmp_path, name, content, said):
 
 def test_a_folder_is_one_table_without_what_is_hidden_or_set_aside(tmp_path):
     days = tmp_path / "_days"  # a name the source itself gives may be any
-    write(days / "b" / "2.tsv.gz", gzip.compress(b"y\tx\n4\t3\n"))
+    write(days / "b" / "2.tsv.gz", gzip.compress(b"y\tx\n4\t3\n", mtime=0))
     write(days / "a.csv", "x,y\n1,2\n")
     write(days / "header.csv", "x;y\n")
     for other in ["README.md", ".a.csv", "_SUCCESS.csv", ".ipynb_checkpoints/a.csv", "b/_delta_log/1.csv"]:
