@@ -14,6 +14,7 @@ import warnings
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
+import threadpoolctl
 from ploomber.constants import TaskStatus
 from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
 from ploomber.executors import _format
@@ -114,7 +115,10 @@ def _ended_at_once():
 
 
 def _prepare_worker():
-    # One worker a core already: threads within a worker would only fight over it.
+    # One worker a core already: threads within a worker would only fight over it. Worse, one forked from a process that
+    # has computed in threads (a notebook's kernel, say) waits for ever for those it has not. So both the libraries that
+    # are loaded are told, and those to come.
+    threadpoolctl.threadpool_limits(1)
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     # Ploomber logs each error with its traceback as it happens; the build's last message says it once.

@@ -1,6 +1,8 @@
 """A real project to test: a clone of this one, trained once by the README's own command, and copied for each test."""
 
+import functools
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -15,7 +17,6 @@ from pathlib import Path
 import pytest
 import yaml
 from filelock import FileLock
-from ploomber.spec import DAGSpec
 
 from baton import config, contract, split, tables
 
@@ -31,30 +32,38 @@ class Project:
         self.folder = folder
         self.uri = f"sqlite:///{folder / 'mlflow.db'}"
 
-    def run(self, program: str, *arguments: str, succeeds: bool = True, programs: Path = PROGRAMS) -> str:
-        """Run a program in the folder and return all it printed; its success must be as told."""
+    def environment(self) -> dict[str, str]:
         # The suite may itself be run by nox, which tells the programs it starts not to do their own set-up.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("NOX_")}
-        done = subprocess.run(
-            [str(programs / program), *arguments],
-            cwd=self.folder,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=inherited | {"PYTHONPATH": str(self.folder), "COLUMNS": "200"},
-        )
-        assert (done.returncode == 0) == succeeds, done.stdout
+        return inherited | {"PYTHONPATH": str(self.folder), "COLUMNS": "200"}
+
+    def run(self, program: str, *arguments: str, programs: Path = PROGRAMS) -> str:
+        """Run a program in the folder, which must succeed, and return all it printed."""
+        command, how = [str(programs / program), *arguments], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        done = subprocess.run(command, cwd=self.folder, text=True, env=self.environment(), **how)
+        assert done.returncode == 0, done.stdout
         return done.stdout
 
-    def build(self, *arguments: str, **how) -> str:
-        return self.run("ploomber", "build", *arguments, **how)
+    def build(self, *arguments: str, succeeds: bool = True) -> str:
+        """Run `ploomber build` in a process that has the libraries loaded; its success must be as told."""
+        printed = self.folder / ".printed"
+        order = {
+            "folder": str(self.folder),
+            "arguments": ["build", *arguments],
+            "environment": self.environment(),
+            "printed": str(printed),
+        }
+        warm = start_warm()
+        warm.stdin.write(json.dumps(order) + "\n")
+        warm.stdin.flush()
+        status = int(warm.stdout.readline())
+        assert (status == 0) == succeeds, printed.read_text()
+        return printed.read_text()
 
-    def build_here(self, monkeypatch, pipeline: str, **keys) -> None:
-        """Build in this process what `ploomber build` would, without its start-up of nine seconds."""
-        monkeypatch.chdir(self.folder)
-        monkeypatch.setattr(config, "ROOT", self.folder)
-        env = yaml.safe_load((self.folder / "env.yaml").read_text()) | {"batch": "today"} | keys
-        DAGSpec(pipeline, env=env).to_dag().render(show_progress=False).build(show_progress=False)
+    def set(self, **keys) -> None:
+        """Set keys of env.yaml."""
+        env = yaml.safe_load((self.folder / "env.yaml").read_text())
+        (self.folder / "env.yaml").write_text(yaml.safe_dump(env | keys, sort_keys=False))
 
     def edit(self, name: str, old: str, new: str) -> None:
         text = (self.folder / name).read_text()
@@ -68,6 +77,14 @@ class Project:
             if "grid" in task:
                 task["grid"] = [entry for entry in task["grid"] if entry["candidate"][0] in names]
         (self.folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+
+
+@functools.cache
+def start_warm() -> subprocess.Popen:
+    """Start what runs Ploomber's commands for this process's tests; it ends when its standard input does, with this process."""
+    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, Path(__file__).parent / "warm.py"], env=os.environ | one, **pipes)
 
 
 def load_script(path: Path):

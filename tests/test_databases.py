@@ -11,7 +11,7 @@ import sqlalchemy
 from baton import config
 
 
-def test_training_and_scoring_from_a_database_that_gets_the_predictions(fresh, postgres, monkeypatch, capfd):
+def test_training_and_scoring_from_a_database_that_gets_the_predictions(fresh, postgres):
     secret = os.environ["ODD"]
     quoted = urllib.parse.quote(secret, safe="")
     assert quoted != secret
@@ -31,8 +31,8 @@ def test_training_and_scoring_from_a_database_that_gets_the_predictions(fresh, p
         "predictions_table": f"{postgres}#scores", "batch": "one",
     }  # fmt: skip
     fresh.keep_candidates("lr", "tree")
-    fresh.build_here(monkeypatch, "pipeline.yaml", **keys)
-    fresh.build_here(monkeypatch, "pipeline.serve.yaml", **keys)
+    fresh.set(**keys)
+    printed = fresh.build() + fresh.build("-e", "pipeline.serve.yaml")
     published = pd.read_parquet(fresh.folder / "predictions/db/batch=one")
 
     written = pd.read_sql("SELECT * FROM scores ORDER BY id", engine)
@@ -44,11 +44,10 @@ def test_training_and_scoring_from_a_database_that_gets_the_predictions(fresh, p
 
     # New rows in the table: the batch is scored again, and takes the place of the one before.
     customers.head(7).drop(columns="left").to_sql("tonight", engine, index=False, if_exists="append")
-    fresh.build_here(monkeypatch, "pipeline.serve.yaml", **keys)
+    printed += fresh.build("-e", "pipeline.serve.yaml")
     assert len(pd.read_sql("SELECT id FROM scores", engine)) == 107
     engine.dispose()
 
-    printed = "".join(capfd.readouterr())
     made = [path for path in files(fresh.folder) if "tests" not in path.parts]
     assert len(made) > 100
     for known in (secret, quoted):

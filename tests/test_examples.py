@@ -39,13 +39,12 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_an_example_runs_through_to_predictions(fresh, make_tables, monkeypatch, name):
+def test_an_example_runs_through_to_predictions(fresh, make_tables, name):
     ids, probabilities, score, least = EXPECTED[name]
     fresh.keep_candidates("lr", "knn", "forest", "lightgbm")  # all ten take minutes
     options = fresh.run("baton", "options", f"examples/{name}.yaml").split()
     fresh.build(*options)
-    keys = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
-    fresh.build_here(monkeypatch, "pipeline.serve.yaml", **keys, batch="new")
+    fresh.build("-e", "pipeline.serve.yaml", *options, "--env--batch", "new")
     verdict = json.loads((fresh.folder / "products/compare/verdict.json").read_text())
     assert verdict["promote"]
     assert verdict["scores"]["challenger"]["lead"] == 0 < verdict["scores"]["guess"]["lead"]

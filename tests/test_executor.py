@@ -4,11 +4,13 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ploomber import DAG
 from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
 from ploomber.products import File
 from ploomber.tasks import PythonCallable
+from sklearn.neighbors import KNeighborsClassifier
 
 from baton import BatonError
 from baton.executor import Parallel
@@ -45,6 +47,12 @@ def enough(product):
     raise DAGBuildEarlyStop("nothing to do")
 
 
+def compute_in_threads(product):
+    rows = np.random.default_rng(0).normal(size=(2000, 5))
+    KNeighborsClassifier(algorithm="brute").fit(rows, rows[:, 0] > 0).predict(rows)
+    write(product)
+
+
 def pipeline(folder: Path, first=write, **executor) -> DAG:
     """first → second, and other beside them."""
     dag = DAG(executor=Parallel(**({"settings": SETTINGS, "processes": 2} | executor)))
@@ -63,6 +71,12 @@ def test_everything_runs_and_each_task_is_announced_with_what_is_left(tmp_path, 
     printed = capsys.readouterr().out.splitlines()
     assert [line.split("]")[0] + "]" for line in printed] == ["[1/3]", "[2/3]", "[3/3]"]
     assert [line.rsplit(";")[1] for line in printed] == [" 2 left", " 1 left", " 0 left"]
+
+
+def test_a_worker_does_not_wait_for_threads_of_the_process_that_was_forked(tmp_path):
+    compute_in_threads(tmp_path / "here")
+    pipeline(tmp_path, compute_in_threads, start_method="fork").build()
+    assert (tmp_path / "second").exists()
 
 
 def test_a_second_build_runs_nothing_and_says_so(tmp_path, capsys):

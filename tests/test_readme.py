@@ -103,7 +103,7 @@ def customers(rows: int, tonight: bool = False) -> pd.DataFrame:
     return table
 
 
-def test_make_it_yours_takes_a_table_through_to_predictions_without_any_code(fresh, monkeypatch):
+def test_make_it_yours_takes_a_table_through_to_predictions_without_any_code(fresh):
     """The README's own env.yaml and its own words; then what the check advised, from the command line."""
     customers(5000).to_csv(fresh.folder / "data/customers.csv", index=False)
     rows = customers(700, tonight=True)
@@ -116,7 +116,7 @@ def test_make_it_yours_takes_a_table_through_to_predictions_without_any_code(fre
     assert printed.startswith("\n".join(line.removeprefix("   ") for line in shown.rstrip().splitlines()))
     fresh.keep_candidates("lr", "lightgbm", "tree")
     fresh.build("--env--ignore_columns", "reason,row id")
-    fresh.build_here(monkeypatch, "pipeline.serve.yaml", batch="tonight")
+    fresh.build("-e", "pipeline.serve.yaml", "--env--batch", "tonight")
     verdict = json.loads((fresh.folder / "products/compare/verdict.json").read_text())
     assert verdict["scores"]["guess"]["lead_low"] > 0.3
     folder = fresh.folder / "predictions/churn/batch=tonight"

@@ -165,9 +165,7 @@ def test_every_baton_module_a_notebook_uses_is_among_its_resources():
         assert missing == set(), task["source"]
 
 
-def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_what_is_missing(
-    fresh, monkeypatch, capfd
-):
+def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_what_is_missing(fresh):
     """The first build spawns its processes, as on macOS and Windows, which have no safe fork."""
     fresh.keep_candidates("lr", "knn")
     fresh.edit("pipeline.yaml", "n_neighbors: 25", "n_neighbors: -3")
@@ -185,9 +183,7 @@ def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_wh
 
     fresh.edit("pipeline.yaml", "n_neighbors: -3", "n_neighbors: 25")
     fresh.edit("pipeline.yaml", "start_method: spawn", "start_method: fork")
-    capfd.readouterr()
-    fresh.build_here(monkeypatch, "pipeline.yaml", batch="{{now[:10]}}")
-    printed = capfd.readouterr().out
+    printed = fresh.build()
     assert [line.split()[1] for line in printed.splitlines() if line.startswith("[")] == ["fit-knn", "compare"]
     # The old failure stays on record, and is no candidate.
     leaderboard = pd.read_csv(fresh.folder / "products/compare/leaderboard.csv", index_col="candidate")
