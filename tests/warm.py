@@ -1,4 +1,4 @@
-"""Run commands of Ploomber, each in a fork of this process, which has loaded the libraries: that takes a command 15 seconds.
+"""Run commands of Ploomber, each in a fork of this process, which has loaded the libraries: 15 seconds saved each time.
 
 One JSON object a line comes in: the folder to run in, the arguments, the environment, the file for what is printed. The
 exit code goes out. The project's own modules are not loaded here: each command takes those of its folder.
