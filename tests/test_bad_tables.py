@@ -40,7 +40,7 @@ FILES = {
     "half a gzip": ({"t.csv.gz": gzip.compress(GOOD.encode())[:-20]}, {"train_data": "bad/t.csv.gz"}, "bad/t.csv.gz: this can't be read as csv: Compressed file ended"),
     "half a Parquet": ({"t.parquet": PARQUET.getvalue()[:-9]}, {"train_data": "bad/t.parquet"}, "bad/t.parquet: this can't be read as parquet: "),
     "a CSV called Parquet": ({"t.parquet": GOOD}, {"train_data": "bad/t.parquet"}, "bad/t.parquet: this can't be read as parquet: "),
-    "no file": ({}, {}, "bad/t.csv: there is no such file. Set train_data and score_data in env.yaml"),
+    "no file": ({"u.csv": GOOD}, {}, "bad/t.csv: there is no such file. Set train_data and score_data in env.yaml"),
     "no file of the pattern": ({"t.csv": GOOD}, {"train_data": "bad/2026-*.csv"}, "bad/2026-*.csv: there is no such file"),
     "a folder of something else": ({"notes.md": "hm"}, {"train_data": "bad"}, "bad: there is no CSV or Parquet file in this folder"),
     "parts that differ": ({"1.csv": GOOD, "2.csv": GOOD.replace("b", "B", 1)}, {"train_data": "bad"}, "bad/2.csv and bad/1.csv have not the same columns: only one of them has 'B', 'b'"),
@@ -99,9 +99,29 @@ KNOBS = {
     "a task that isn't": ({}, {"task": "clustering"}, "task: input should be 'auto', 'binary', 'multiclass' or 'regression'"),
     "a split that isn't": ({}, {"split": "random"}, "split: input should be 'hash', 'group' or 'time' (it is 'random')"),
     "runs in a plain folder": ({}, {"mlflow_tracking_uri": "mlruns"}, "mlflow_tracking_uri 'mlruns': MLflow keeps no runs in plain folders; use sqlite:///mlflow.db"),
-    "no feature file": ({}, {"features": "feature.py"}, "feature.py: there is no such file. Set features in env.yaml"),
-    "features of another table": ({}, {"features": "features.py"}, "features.py, line 20, clean: the rows have no column 'Glucose'. If this file was written for another table, set features in env.yaml to none"),
 }  # fmt: skip
+
+FEATURES = {
+    "no feature file": ({"features": "feature.py"}, "feature.py: there is no such file. Set features in env.yaml"),
+    "features of another table": ({"features": "features.py"}, "features.py, line 20, clean: the rows have no column 'Glucose'. If this file was written for another table, set features in env.yaml to none"),
+}  # fmt: skip
+
+
+def fail_to_train(project, files: dict, keys: dict) -> str:
+    """Train on what is in the folder bad/, in vain; return what was said."""
+    project.edit("pipeline.yaml", "preload: [baton.tournament, mlflow]", "preload: []")  # nothing gets that far
+    project.keep_candidates("lr")
+    (project.folder / "bad").mkdir()
+    for name, content in (files or {"t.csv": GOOD}).items():
+        (project.folder / "bad" / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with sqlite3.connect(project.folder / "bad" / "there.db") as store:
+        store.execute("CREATE TABLE bare (a, y)")
+    store.close()
+    project.set(**{"name": "bad", "target": "y", "features": None, "train_data": "bad/t.csv"} | keys)
+    said = project.build(succeeds=False)
+    assert "Traceback" not in said
+    assert not (project.folder / "predictions").exists()
+    return said
 
 
 @pytest.mark.parametrize(
@@ -111,31 +131,22 @@ KNOBS = {
 def test_a_bad_table_or_knob_stops_training_with_one_message_and_leaves_nothing(
     fresh, monkeypatch, files, keys, expected
 ):
-    fresh.edit("pipeline.yaml", "preload: [baton.tournament, mlflow]", "preload: []")  # nothing gets that far
-    fresh.keep_candidates("lr")
-    (fresh.folder / "bad").mkdir()
-    for name, content in files.items():
-        (fresh.folder / "bad" / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    if not files and "train_data" not in keys and expected != FILES["no file"][2]:
-        (fresh.folder / "bad" / "t.csv").write_text(GOOD)
-    with sqlite3.connect(fresh.folder / "bad" / "there.db") as store:
-        store.execute("CREATE TABLE bare (a, y)")
-    store.close()
     monkeypatch.setenv("BAD_PASSWORD", "correct horse")
-    keys = {"name": "bad", "target": "y", "features": None, "train_data": "bad/t.csv"} | keys
-    fresh.set(**keys)
-    said = fresh.build(succeeds=False)
+    said = fail_to_train(fresh, files, keys)
     assert expected in said
-    assert "Traceback" not in said
-    kept = [path.read_text() for path in (fresh.folder / "products").rglob("*.*") if path.suffix in {".ipynb", ".json"}]
+    made = [path for path in (fresh.folder / "products").rglob("*") if path.is_file()]
+    assert {path.name for path in made} <= {"clean.ipynb"}  # as far as it got, to be looked at
+    assert not (fresh.folder / "mlflow.db").exists()
+    assert not (fresh.folder / "mlruns").exists()
     for secret in ("correct horse", "correct%20horse", "hunter2"):
-        assert not [text for text in (said, *kept) if secret in text]
-    made = {path.name for path in (fresh.folder / "products").rglob("*") if path.is_file()}
-    if "line 20" not in expected and "feature.py" not in expected:  # these come after `clean`, whose products are whole
-        assert made <= {"clean.ipynb"}  # as far as it got, to be looked at
-        assert not (fresh.folder / "mlflow.db").exists()
-        assert not (fresh.folder / "mlruns").exists()
-    assert not (fresh.folder / "predictions").exists()
+        assert not [text for text in (said, *(path.read_text() for path in made)) if secret in text]
+
+
+@pytest.mark.parametrize(("keys", "expected"), FEATURES.values(), ids=FEATURES)
+def test_feature_code_that_does_not_fit_is_named_once_the_table_is_read(fresh, keys, expected):
+    assert expected in fail_to_train(fresh, {}, keys)
+    assert (fresh.folder / "products/clean/train.parquet").exists()
+    assert not (fresh.folder / "products/features/rows.parquet").exists()
 
 
 HEADER = "Pregnancies,Glucose,BloodPressure,SkinThickness,Insulin,BMI,DiabetesPedigreeFunction,Age"
