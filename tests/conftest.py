@@ -45,11 +45,14 @@ class Project:
         return done.stdout
 
     def build(self, *arguments: str, succeeds: bool = True) -> str:
-        """Run `ploomber build` in a process that has the libraries loaded; its success must be as told."""
+        return self.ploomber("build", *arguments, succeeds=succeeds)
+
+    def ploomber(self, *arguments: str, succeeds: bool = True) -> str:
+        """Run a command of Ploomber in a process that has the libraries loaded; its success must be as told."""
         printed = self.folder / ".printed"
         order = {
             "folder": str(self.folder),
-            "arguments": ["build", *arguments],
+            "arguments": arguments,
             "environment": self.environment(),
             "printed": str(printed),
         }

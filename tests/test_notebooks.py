@@ -31,8 +31,8 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch):
     """In the order of the pipelines, each on what those before it left; none of it is run by Ploomber."""
     monkeypatch.setenv("PYTHONPATH", str(trained.folder))
     trained.keep_candidates("lr")  # the winner, and the quickest
-    trained.run("ploomber", "nb", "--inject")
-    trained.run("ploomber", "nb", "--inject", "-e", "pipeline.serve.yaml")
+    trained.ploomber("nb", "--inject")
+    trained.ploomber("nb", "--inject", "-e", "pipeline.serve.yaml")
     verdict = trained.folder / "products/compare/verdict.json"
     before = json.loads(verdict.read_text())
     verdict.unlink()
