@@ -9,6 +9,8 @@ import importlib
 import logging
 import multiprocessing
 import os
+import signal
+import threading
 import time
 import warnings
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -101,6 +103,7 @@ class Parallel(Executor):
 
 
 STOPPED = "needs no more"
+KEPT = "What was done is kept: the next build runs only what is missing."
 
 
 @contextlib.contextmanager
@@ -109,12 +112,18 @@ def _ended_at_once():
     others = set(multiprocessing.active_children())
     try:
         yield
+    except KeyboardInterrupt:
+        raise DAGBuildError(f"\nInterrupted. {KEPT}") from None
     finally:
         for worker in set(multiprocessing.active_children()) - others:
             worker.terminate()
 
 
 def _prepare_worker():
+    # A terminal's Ctrl-C reaches all processes, and the build's own ends its workers. One that is killed can't: without
+    # being told, they would wait for ever for their next task.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
     # One worker a core already: threads within a worker would only fight over it. Worse, one forked from a process that
     # has computed in threads (a notebook's kernel, say) waits for ever for those it has not. So both the libraries that
     # are loaded are told, and those to come.
@@ -128,6 +137,11 @@ def _prepare_worker():
     warnings.filterwarnings("ignore", r"Output .* is a\s+notebook file")
 
 
+def _end_with(parent):
+    parent.join()
+    os._exit(1)
+
+
 def _import(modules):
     for module in modules:
         importlib.import_module(module)
@@ -137,6 +151,8 @@ def _build(task):
     """Build one task in a worker; return (report, metadata, seconds, failure message or None)."""
     started = time.perf_counter()
     try:
+        # If this ends half way, what it has overwritten by then is not to pass for what was made before.
+        task.product.metadata.delete()
         report, metadata = task._build(catch_exceptions=True)
     except Exception as error:  # all of it: what isn't returned from a worker as text is lost
         return None, None, 0, _message(error)
@@ -162,5 +178,5 @@ def _explain(failures: dict[str, str], reports: list, dag) -> str:
     if stopped:
         lines.append(f"Not run, because they depend on that: {', '.join(stopped)}.")
     if reports:
-        lines.append("What was done is kept: the next build runs only what is missing.")
+        lines.append(KEPT)
     return "\n".join(lines)

@@ -1,7 +1,10 @@
 """The executor over small pipelines of functions: what runs, what is said, and how it ends."""
 
+import multiprocessing
 import os
+import select
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +48,21 @@ def die(product):
 def enough(product):
     write(product)
     raise DAGBuildEarlyStop("nothing to do")
+
+
+def break_off(product):
+    Path(str(product)).write_text("half")
+    raise BatonError("enough of it")
+
+
+def interrupt(product):
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(600)
+
+
+def kill_the_build(product):
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
 
 
 def compute_in_threads(product):
@@ -106,6 +124,35 @@ def test_a_bug_is_told_with_its_traceback(tmp_path):
 def test_a_killed_worker_ends_the_build_with_a_message(tmp_path):
     with pytest.raises(DAGBuildError, match="its process was killed, most often for want of memory"):
         pipeline(tmp_path, die).build()
+
+
+def test_the_workers_of_a_killed_build_end_too(tmp_path):
+    ended, alive = os.pipe()
+    building = multiprocessing.get_context("fork").Process(target=pipeline(tmp_path, kill_the_build).build)
+    building.start()
+    os.close(alive)  # held by the build and its workers alone now
+    assert select.select([ended], [], [], 30)[0]
+    os.close(ended)
+    building.join()
+    assert building.exitcode == -signal.SIGKILL
+
+
+def test_an_interrupted_build_ends_at_once_with_a_message(tmp_path):
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(DAGBuildError, match="Interrupted. What was done is kept"):
+            pipeline(tmp_path, interrupt).build()
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert not multiprocessing.active_children()
+
+
+def test_what_a_task_left_half_done_does_not_pass_for_what_it_made_before(tmp_path):
+    pipeline(tmp_path).build()
+    with pytest.raises(DAGBuildError, match="enough of it"):
+        pipeline(tmp_path, break_off).build()
+    pipeline(tmp_path).build()
+    assert (tmp_path / "first").read_text() == "done"
 
 
 def test_an_early_stop_ends_the_build_well_and_leaves_the_rest_undone(tmp_path):
