@@ -5,11 +5,13 @@ clears the terminal, and prints a traceback for every mistake.
 """
 
 import contextlib
+import errno
 import importlib
 import logging
 import multiprocessing
 import os
 import signal
+import sqlite3
 import threading
 import time
 import warnings
@@ -103,6 +105,7 @@ class Parallel(Executor):
 
 
 STOPPED = "needs no more"
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}  # no right, or no room
 KEPT = "What was done is kept: the next build runs only what is missing."
 
 
@@ -155,18 +158,24 @@ def _build(task):
         task.product.metadata.delete()
         report, metadata = task._build(catch_exceptions=True)
     except Exception as error:  # all of it: what isn't returned from a worker as text is lost
+        with contextlib.suppress(OSError):
+            task.product.metadata.delete()  # on a full disk it is there, and empty, which would stop every build
         return None, None, 0, _message(error)
     return report, metadata, time.perf_counter() - started, None
 
 
 def _message(error: Exception) -> str:
-    """A mistake of the user's in its own words; anything else with its traceback."""
+    """A mistake of the user's, or what the machine refuses, in its own words; anything else with its traceback."""
     cause = error
     while cause is not None:
         if isinstance(cause, BatonError):
             return str(cause)
         if isinstance(cause, DAGBuildEarlyStop):
             return STOPPED
+        if isinstance(cause, OSError) and cause.errno in REFUSED:
+            return f"the machine says: {cause}. Make room, or give whoever runs this the right to it"
+        if isinstance(cause, sqlite3.DatabaseError):
+            return f"the MLflow store says: {cause}. See to the file that mlflow_tracking_uri in env.yaml names"
         cause = cause.__cause__
     return _format.exception(error)
 

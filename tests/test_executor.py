@@ -1,9 +1,11 @@
 """The executor over small pipelines of functions: what runs, what is said, and how it ends."""
 
+import errno
 import multiprocessing
 import os
 import select
 import signal
+import sqlite3
 import time
 from pathlib import Path
 
@@ -53,6 +55,19 @@ def enough(product):
 def break_off(product):
     Path(str(product)).write_text("half")
     raise BatonError("enough of it")
+
+
+def write_on_a_full_disk(product):
+    write(product)
+    Path(product.metadata._product._path_to_metadata).write_text("")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def keep_in_a_broken_store(product):
+    try:
+        sqlite3.connect(":memory:").execute("SELECT * FROM runs")
+    except sqlite3.OperationalError as error:
+        raise RuntimeError("what a library makes of it") from error
 
 
 def interrupt(product):
@@ -114,6 +129,21 @@ def test_a_mistake_of_the_users_is_told_without_a_traceback_and_others_are_kept(
     assert "Traceback" not in said
     assert (tmp_path / "other").read_text() == "done"
     assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        (write_on_a_full_disk, "first: the machine says: .*No space left on device. Make room"),
+        (keep_in_a_broken_store, "first: the MLflow store says: no such table: runs. See to the file"),
+    ],
+)
+def test_what_the_machine_refuses_is_told_without_a_traceback_and_stops_no_later_build(tmp_path, first, said):
+    with pytest.raises(DAGBuildError, match=said) as caught:
+        pipeline(tmp_path, first).build()
+    assert "Traceback" not in str(caught.value)
+    pipeline(tmp_path).build()
+    assert (tmp_path / "second").read_text() == "done"
 
 
 def test_a_bug_is_told_with_its_traceback(tmp_path):
