@@ -59,12 +59,21 @@ def prepare(features, rows: pd.DataFrame, task: str) -> TransformerMixin:
     if hasattr(features, "prepare"):
         return features.prepare()
     numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
-    names = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", min_frequency=10, max_categories=FEW + 1, sparse_output=False
+    # A hole is None in a table read here, and NaN or None in JSON: two values to an encoder, until both are NaN.
+    unchanged = {"feature_names_out": "one-to-one"}
+    texts = make_pipeline(
+        FunctionTransformer(np.asarray, kw_args={"dtype": "object"}, **unchanged),
+        FunctionTransformer(pd.DataFrame, kw_args={"dtype": "str"}, **unchanged),
+    )
+    names = make_pipeline(
+        texts,
+        OneHotEncoder(
+            handle_unknown="infrequent_if_exist", min_frequency=10, max_categories=FEW + 1, sparse_output=False
+        ),
     )
     folds = (KFold if task == "regression" else StratifiedKFold)(5, shuffle=True, random_state=0)
     kind = "continuous" if task == "regression" else task
-    means = make_pipeline(TargetEncoder(target_type=kind, cv=folds), StandardScaler())
+    means = make_pipeline(texts, TargetEncoder(target_type=kind, cv=folds), StandardScaler())
 
     text = rows.select_dtypes(exclude=["number", "datetime"])
     values = text.nunique()

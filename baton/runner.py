@@ -41,7 +41,8 @@ def main(model: str, rows: str, predictions: str) -> None:
     warnings.simplefilter("ignore")
     pipeline = load(Path(model))
     contract = registry.open_model(Path(model)).contract
-    np.save(predictions, probabilities(pipeline, pd.read_parquet(rows), contract))
+    # As in training, by the contract: a missing text is None there, and NaN in what Parquet gives.
+    np.save(predictions, probabilities(pipeline, contract.rows(pd.read_parquet(rows)), contract))
 
 
 if __name__ == "__main__":

@@ -99,6 +99,20 @@ def test_a_hole_where_training_had_none_is_filled():
     assert known.tolist() == unknown.tolist()
 
 
+@pytest.mark.parametrize("town", [["Bern", "Oslo"], [f"t{number}" for number in range(40)]], ids=["few", "many"])
+def test_a_missing_text_is_the_same_however_it_is_written(town):
+    """None in a table, NaN in Parquet, either in JSON: what the model learned of holes must not hang on that."""
+    rows = pd.DataFrame({"town": pd.Series([*town * 40, *[None] * 400], dtype=object)})
+    fitted, prepared = usual(rows, np.r_[np.zeros(len(rows) - 400), np.ones(400)].astype(int))
+    assert prepared[-1].tolist() != prepared[0].tolist()
+    for kind in ("object", "str", "string", "category"):
+        again = rows["town"].astype(kind).to_frame()
+        assert fitted.transform(again).tolist() == fitted.transform(rows).tolist()
+    for hole in (None, np.nan, pd.NA):
+        alone = fitted.transform(pd.DataFrame({"town": pd.Series([hole], dtype=object)}))
+        assert alone.tolist() == fitted.transform(rows)[[-1]].tolist()
+
+
 def test_each_call_of_prepare_makes_a_step_of_its_own():
     """Else one fold would be prepared with what another learned."""
     fitted, fresh = usual(READY)[0], preparation.prepare(None, READY, "binary")
