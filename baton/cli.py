@@ -92,10 +92,10 @@ def results(root: Path = config.ROOT) -> str:
     manifests = sorted(root.glob("predictions/*/batch=*/_manifest.json"), key=lambda path: path.stat().st_mtime)
     if not manifests:
         return "There are no predictions yet: run `ploomber build`, then `ploomber build -e pipeline.serve.yaml`."
-    said = json.loads(manifests[-1].read_text())
+    said = _read(manifests[-1])
     folder = manifests[-1].parent.relative_to(root)
     verdict = root / "products" / "compare" / "verdict.json"
-    outcome = json.loads(verdict.read_text()) if verdict.is_file() else {"choice": "", "reason": ""}
+    outcome = _read(verdict) if verdict.is_file() else {"choice": "", "reason": ""}
     python = os.path.relpath(sys.executable, root)  # one that has pandas, whatever is active in the shell
     rows = [
         (
@@ -116,6 +116,13 @@ def results(root: Path = config.ROOT) -> str:
             *(f"{name:<12} {what:<24} {command}" for name, what, command in rows),
         ]
     )
+
+
+def _read(file: Path) -> dict:
+    try:
+        return json.loads(file.read_text())
+    except ValueError:
+        raise BatonError(f"{file}: the file was cut off. Delete it and build again") from None
 
 
 def _changed(options: list[str]) -> dict:

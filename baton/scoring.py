@@ -35,10 +35,19 @@ class Batch:
         return dataclasses.asdict(self)
 
 
-def read_batch(path: str) -> Batch:
-    """Read the batch that `receive` wrote."""
-    said = json.loads(Path(path).read_text())
-    return Batch(**{field.name: said[field.name] for field in dataclasses.fields(Batch)})
+def read_batch(path: str, name: str, batch: str) -> tuple[Batch, pd.DataFrame]:
+    """Read the rows that `receive` left for a batch, and what makes it that batch, which is written into their file.
+
+    Raises `BatonError` if it is another batch: two that are built at once in one folder leave them in the same place.
+    """
+    rows = pd.read_parquet(path)
+    received = Batch(**rows.attrs)
+    if (received.name, received.batch) != (str(name), str(batch)):
+        raise BatonError(
+            f"batch {batch} of {name}: meanwhile batch {received.batch} of {received.name} was received in this folder."
+            " Build one batch after the other, this one again"
+        )
+    return received, rows
 
 
 def receive(
@@ -57,7 +66,9 @@ def receive(
         contract.name, batch, model.version, model.run_id, tables.digest(table), len(table), predictions_table,
         contract.remarks(table),
     )  # fmt: skip
-    return received, pd.concat([ids, rows], axis=1)
+    rows = pd.concat([ids, rows], axis=1)
+    rows.attrs = received.to_dict()
+    return received, rows
 
 
 def is_published(batch: Batch) -> bool:
@@ -65,7 +76,10 @@ def is_published(batch: Batch) -> bool:
     manifest = batch.folder / "_manifest.json"
     if not manifest.is_file():
         return False
-    said = json.loads(manifest.read_text())
+    try:
+        said = json.loads(manifest.read_text())
+    except ValueError:  # it was cut off
+        return False
     whole = all((batch.folder / part).is_file() for part in [*said["parts"], "_report.html"])
     return whole and all(said.get(key) == value for key, value in batch.to_dict().items())
 

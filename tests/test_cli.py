@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from baton import cli, config
+from baton import BatonError, cli, config
 
 BATON = Path(sys.executable).with_name("baton")
 SAMPLE = "data/diabetes_train.csv: 576 rows; 465 to train, 111 to judge the winner."
@@ -158,6 +158,13 @@ def test_results_tell_the_outcome_and_where_things_are(tmp_path):
     assert lines[4][13:37] == "12 rows by version 4    "
     assert "pandas.read_parquet('predictions/demo/batch=2025-12-31')" in lines[4]
     assert lines[5].endswith("-m webbrowser -t predictions/demo/batch=2025-12-31/_report.html")
+
+
+def test_a_broken_manifest_is_named(tmp_path):
+    filed(tmp_path, "x", "5")
+    (tmp_path / "predictions/demo/batch=x/_manifest.json").write_text("")
+    with pytest.raises(BatonError, match="batch=x/_manifest.json: the file was cut off. Delete it and build again"):
+        cli.results(tmp_path)
 
 
 def test_without_predictions_results_say_how_to_get_some(tmp_path):
