@@ -59,23 +59,24 @@ def prepare(features, rows: pd.DataFrame, task: str) -> TransformerMixin:
     if hasattr(features, "prepare"):
         return features.prepare()
     numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
-    # A hole is None in a table read here, and NaN or None in JSON: two values to an encoder, until both are NaN.
-    unchanged = {"feature_names_out": "one-to-one"}
-    texts = make_pipeline(
-        FunctionTransformer(np.asarray, kw_args={"dtype": "object"}, **unchanged),
-        FunctionTransformer(pd.DataFrame, kw_args={"dtype": "str"}, **unchanged),
+    encoder = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=10, max_categories=FEW + 1, sparse_output=False
     )
-    names = make_pipeline(
-        texts,
-        OneHotEncoder(
-            handle_unknown="infrequent_if_exist", min_frequency=10, max_categories=FEW + 1, sparse_output=False
-        ),
+    # A hole is None in a table read here, and NaN or None in JSON: different values to an encoder, so both are filled.
+    filled = make_pipeline(
+        FunctionTransformer(np.asarray, kw_args={"dtype": "object"}, feature_names_out="one-to-one"),
+        SimpleImputer(missing_values=np.nan, strategy="constant", fill_value=""),
+        SimpleImputer(missing_values=None, strategy="constant", fill_value=""),
     )
+    names = make_pipeline(filled, encoder)
     folds = (KFold if task == "regression" else StratifiedKFold)(5, shuffle=True, random_state=0)
     kind = "continuous" if task == "regression" else task
-    means = make_pipeline(texts, TargetEncoder(target_type=kind, cv=folds), StandardScaler())
+    means = make_pipeline(filled, TargetEncoder(target_type=kind, cv=folds), StandardScaler())
 
     text = rows.select_dtypes(exclude=["number", "datetime"])
+    # True and false of a feature file, maybe with holes: no order holds them and "".
+    flags = [column for column in text if pd.api.types.infer_dtype(text[column]) == "boolean"]
+    text = text.drop(columns=flags)
     values = text.nunique()
     many = (values > FEW) & (values <= len(rows) / OFTEN)
     hardly = values > len(rows) / 2
@@ -83,6 +84,7 @@ def prepare(features, rows: pd.DataFrame, task: str) -> TransformerMixin:
         (numbers, rows.select_dtypes("number").columns),
         (names, text.columns[~many & ~hardly]),
         (means, text.columns[many]),
+        (encoder, flags),
         *((_calendar(), [column]) for column in rows.select_dtypes("datetime")),
     ]
     used = [(step, list(columns)) for step, columns in steps if len(columns)]

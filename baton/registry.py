@@ -38,7 +38,6 @@ TRUSTED_TYPES = [
     "lightgbm.sklearn.LGBMRegressor",
     "numpy.asarray",
     "numpy.dtype",
-    "pandas.DataFrame",
     "scipy.interpolate._bsplines.BSpline",
     "scipy.interpolate._bsplines._BSpline",
     "sklearn.compose._column_transformer.make_column_selector",

@@ -105,12 +105,19 @@ def test_a_missing_text_is_the_same_however_it_is_written(town):
     rows = pd.DataFrame({"town": pd.Series([*town * 40, *[None] * 400], dtype=object)})
     fitted, prepared = usual(rows, np.r_[np.zeros(len(rows) - 400), np.ones(400)].astype(int))
     assert prepared[-1].tolist() != prepared[0].tolist()
-    for kind in ("object", "str", "string", "category"):
+    assert all("town" in name for name in fitted.get_feature_names_out())  # by which `features` shows them
+    for kind in ("object", "str", "category"):
         again = rows["town"].astype(kind).to_frame()
         assert fitted.transform(again).tolist() == fitted.transform(rows).tolist()
-    for hole in (None, np.nan, pd.NA):
+    for hole in (None, np.nan):
         alone = fitted.transform(pd.DataFrame({"town": pd.Series([hole], dtype=object)}))
         assert alone.tolist() == fitted.transform(rows)[[-1]].tolist()
+
+
+def test_true_and_false_of_a_feature_file_may_have_holes():
+    holes = pd.Series([True, False, None] * 12, dtype=object)
+    _, prepared = usual(pd.DataFrame({"known": [True, False] * 18, "maybe": holes, "town": ["Bern", None] * 18}))
+    assert prepared.sum(axis=1).tolist() == [3] * 36
 
 
 def test_each_call_of_prepare_makes_a_step_of_its_own():
