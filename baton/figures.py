@@ -54,6 +54,7 @@ def distributions(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> 
     for column, axes in grid.items():
         values = rows[column]
         if contract.task == "regression" and (_is_numeric(values) or _is_date(values)):
+            values = _drawable(values)
             axes.plot(values, target, ".", color=BLUE, alpha=0.3, markersize=3)
             _few_dates(axes, values)
             axes.set_ylabel(contract.target)
@@ -287,7 +288,7 @@ def _barh(axes, names, lengths, most=18, **how):
 def _histogram(axes, values, of_all, colour, label, density=True):
     if _is_date(of_all):
         _few_dates(axes, of_all)
-        of_all, values = (pd.Series(matplotlib.dates.date2num(part.dropna())) for part in (of_all, values))
+        of_all, values = (pd.Series(matplotlib.dates.date2num(_drawable(part).dropna())) for part in (of_all, values))
     if _is_numeric(of_all) and of_all.notna().any():
         if values.notna().sum() == 0:
             return
@@ -314,6 +315,11 @@ def _is_numeric(values):
 
 def _is_date(values):
     return pd.api.types.is_datetime64_any_dtype(values)
+
+
+def _drawable(values):
+    """Dates that Matplotlib can draw: it knows the years 1 to 9999, the margins of an axis included."""
+    return values.clip(pd.Timestamp("1000-01-01"), pd.Timestamp("9000-01-01")) if _is_date(values) else values
 
 
 def _few_dates(axes, values):

@@ -164,8 +164,10 @@ def _read_file(file: Path) -> pd.DataFrame:
     if rows.index.names != [None]:  # a Parquet file's index is data as well
         rows = rows.reset_index(allow_duplicates=True)
     rows.columns = [str(column).strip() for column in rows.columns]
-    if kind == "csv":  # delimiters at the end of every line are no columns
-        rows = rows.loc[:, (rows.columns != "") | (rows != "").any().to_numpy()]
+    if kind == "csv":  # delimiters at the end of every line are no columns, and lines of them at the end no rows
+        filled = (rows != "").to_numpy()
+        last = max(filled.any(axis=1).nonzero()[0], default=-1)
+        rows = rows.loc[:last, (rows.columns != "") | filled.any(axis=0)]
     _require_different_names(rows, name)
     return rows
 

@@ -308,6 +308,21 @@ def test_names_and_values_may_be_odd_or_long(tmp_path):
     assert len([*(tmp_path / "figures").iterdir()]) == len(drawn)
 
 
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+@pytest.mark.parametrize("ends", [["2020-01-01", "9999-12-31"], ["0001-01-01", "2020-01-01"], ["9999-12-31"]])
+def test_a_date_that_means_for_ever_is_drawn(tmp_path, kind, ends):
+    rows = pd.DataFrame({"until": pd.Series(ends * ROWS)[:ROWS].astype("datetime64[us]")})
+    target = pd.Series(ANSWERS[kind], name="y")
+    drawn = {
+        "distributions": figures.distributions(rows, target, ask(rows.assign(a=range(ROWS)), target)),
+        "columns": figures.columns(rows),
+    }
+    figures.save(drawn, tmp_path / "figures")
+    for figure in drawn.values():
+        first, last = figure.axes[0].get_xlim()
+        assert first < last
+
+
 def test_correlations_are_spearmans_and_blank_where_there_is_none():
     rows, target, asked = table("binary")
     axes, _ = figures.correlations(rows, target, asked).axes

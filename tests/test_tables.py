@@ -66,6 +66,8 @@ def test_a_parquet_table_comes_back_as_it_was_written(tmp_path, name):
         (" a ,b \n1,2\n", {"a": ["1"], "b": ["2"]}),
         ('"a, b",c\n"x, ""y""","1\n2"\n', {"a, b": ['x, "y"'], "c": ["1\n2"]}),
         ('a,b\n5" pipe,"x\ny"\n', {"a": ['5" pipe'], "b": ["x\ny"]}),
+        # As a spreadsheet exports cells that were used once; a blank row among others stays, for the others' numbers.
+        ("a,b,,\n1,2,,\n,,,\n3,4,,\n,,,\n,,,\n", {"a": ["1", "", "3"], "b": ["2", "", "4"]}),
         ("a,b\r\n1,2\r\n", {"a": ["1"], "b": ["2"]}),
         ("a,b\r1,2\r", {"a": ["1"], "b": ["2"]}),
         # Only where ; divides is the comma a decimal point.
