@@ -145,9 +145,9 @@ def version_of(name: str, number: str, tracking_uri: str) -> Model:
     found = client.get_model_version(name, number)
     try:
         path = mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", tracking_uri=client.tracking_uri)
+        return open_model(Path(path), version=str(found.version), run_id=found.run_id)
     except Exception as error:
-        raise BatonError(f"{name} version {number} is registered, but its files can't be fetched: {error}") from error
-    return open_model(Path(path), version=str(found.version), run_id=found.run_id)
+        raise BatonError(f"{name} version {number} is registered, but its files can't be read: {error}") from error
 
 
 def require_champion(name: str, tracking_uri: str) -> Model:

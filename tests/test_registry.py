@@ -195,10 +195,13 @@ def test_a_run_that_left_the_store_is_explained(store, model, diabetes):
         registry.enter(made, model[0].path, "because", {"run_id": store[1], "data_digest": "abc"}, store[0])
 
 
-def test_a_version_whose_files_are_gone_is_named(store, model, diabetes):
+def test_a_version_whose_files_are_cut_off_or_gone_is_named(store, model, diabetes):
     first = entered(store, model, diabetes)
+    (first.path / "MLmodel").write_text("")
+    with pytest.raises(BatonError, match="diabetes version 1 is registered, but its files can't be read"):
+        registry.version_of("diabetes", "1", store[0])
     shutil.rmtree(first.path)
-    with pytest.raises(BatonError, match="diabetes version 1 is registered, but its files can't be fetched"):
+    with pytest.raises(BatonError, match="diabetes version 1 is registered, but its files can't be read"):
         registry.version_of("diabetes", "1", store[0])
 
 
