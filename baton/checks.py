@@ -158,7 +158,7 @@ def _identifiers(rows: pd.DataFrame, contract: Contract) -> list[str]:
         numbered = pd.api.types.is_float_dtype(values) and bool((values % 1 == 0).all())
         # All different is usual for a measurement; one after the other, or as many as there are rows, is a number given.
         given = numbered and (values.is_monotonic_increasing or values.max() - values.min() < 2 * len(values))
-        if given or (pd.api.types.is_object_dtype(values) and _short(values)):
+        if given or (pd.api.types.is_object_dtype(values) and _short(values) and not _written_numbers(values)):
             said.append(
                 f"column {column!r} looks like an id: {values.nunique()} different values in {len(rows)} rows. Name it in"
                 " id_columns, or in ignore_columns"
@@ -220,13 +220,18 @@ def _nearly_numbers(column: str, texts: pd.Series) -> list[str]:
             f"column {column!r} counts as text because {len(odd)} of {len(texts)} values are no number: {shown}. If those"
             " mean that there is none, empty them; else write clean() in features.py"
         ]
-    written = pd.to_numeric(texts.str.replace(r"[\s,%$€£]", "", regex=True), errors="coerce")
-    if texts.nunique() > 10 and plain.isna().any() and written.notna().all():
+    if texts.nunique() > 10 and plain.isna().any() and _written_numbers(texts):
         return [
             f"column {column!r} counts as text, but its {len(texts)} values look like numbers, such as"
             f" {texts.iloc[0]!r}: turn them into numbers in the table, or in clean() of features.py"
         ]
     return []
+
+
+def _written_numbers(texts: pd.Series) -> bool:
+    """Tell numbers with signs of money, per cent or thousands; plain digits in text are codes."""
+    written = pd.to_numeric(texts.str.replace(r"[\s,%$€£]", "", regex=True), errors="coerce")
+    return bool(written.notna().all() and texts.str.contains(r"[\s,%$€£]", regex=True).any())
 
 
 def _rare(target: pd.Series, fewer_than: int, contract: Contract) -> list:

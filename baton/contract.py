@@ -303,11 +303,15 @@ def _date_formats(texts: pd.Series) -> list[str]:
     if not texts.str.contains(r"\d.*[-/.:, ].*\d", regex=True).all():
         return []
     longest = texts.iloc[texts.str.len().argmax()]
+    # pandas tells the format of few times with AM, and of none with PM: it is asked without them.
+    longest, half, _ = re.split(r"(\s*[AP]M$|$)", longest, maxsplit=1, flags=re.IGNORECASE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # which of day and month comes first is tried both ways
         guesses = [guess_datetime_format(longest, dayfirst=dayfirst) for dayfirst in (False, True)]
     if re.match(r"\d+\.\d+\.", longest):  # 1.2.2020 is in February, wherever dates are written so
         guesses.reverse()
+    if half:
+        guesses = [f"{guess.replace('%H', '%I')}{half[:-2]}%p" for guess in guesses if guess]
     return [ISO] + [guess for guess in dict.fromkeys(guesses) if guess]
 
 

@@ -225,7 +225,7 @@ def test_rows_that_lack_what_they_are_split_by_are_counted(how, column, said):
         ([np.inf, -np.inf] + [1.5] * 398, ["column 'd': 2 infinite values count as missing"]),
         ([f"{number}" for number in range(397)] + ["low", "low", "high"], ["column 'd' looks like an id", "column 'd' counts as text because 3 of 400 values are no number: 'low', 'high'. "]),
         ([f"{number % 90}" for number in range(395)] + ["?"] * 4 + ["many"], ["column 'd' counts as text because 1 of 396 values are no number: 'many'. "]),
-        ([f"{number % 90},{number:03d}" for number in range(400)], ["column 'd' looks like an id", "column 'd' counts as text, but its 400 values look like numbers, such as '0,000': "]),
+        ([f"{number % 90},{number:03d}" for number in range(400)], ["column 'd' counts as text, but its 400 values look like numbers, such as '0,000': "]),
         ([f"$ {number % 90 / 4}" for number in range(400)], ["column 'd' counts as text, but its 400 values look like numbers, such as '$ 0.0': "]),
         ([f"{number % 90}%" for number in range(400)], ["column 'd' counts as text, but its 400 values look like numbers, such as '0%': "]),
         ([f"0{number % 90}" for number in range(400)], []),  # codes
