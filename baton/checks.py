@@ -115,12 +115,18 @@ def _classes(target: pd.Series, contract: Contract, folds: int) -> list[str]:
 
 
 def _target(table: pd.DataFrame, answers: pd.Series, contract: Contract) -> list[str]:
-    missing = int(answers.isna().sum())
-    return (
-        [f"column {contract.target!r} has no value in {missing} of {len(table)} rows, which are left out"]
-        if missing
-        else []
-    )
+    missing, said = int(answers.isna().sum()), []
+    if contract.task == "multiclass" and isinstance(contract.labels[0], str):
+        classes = pd.Series(contract.labels)
+        words = pd.to_numeric(_without_signs(classes), errors="coerce").isna().mean()
+        if len(classes) > 10 and words < 0.1 and (words or _written_numbers(classes)):
+            said.append(
+                f"column {contract.target!r} counts as {len(classes)} classes, but nearly all look like numbers, such as"
+                f" {classes.iloc[0]!r}. If it is a quantity, turn it into plain numbers in the table, and empty what is none"
+            )
+    if missing:
+        said.append(f"column {contract.target!r} has no value in {missing} of {len(table)} rows, which are left out")
+    return said
 
 
 def _duplicates(rows: pd.DataFrame, answered: pd.DataFrame, target: pd.Series, contract: Contract) -> list[str]:
@@ -230,8 +236,12 @@ def _nearly_numbers(column: str, texts: pd.Series) -> list[str]:
 
 def _written_numbers(texts: pd.Series) -> bool:
     """Tell numbers with signs of money, per cent or thousands; plain digits in text are codes."""
-    written = pd.to_numeric(texts.str.replace(r"[\s,%$€£]", "", regex=True), errors="coerce")
-    return bool(written.notna().all() and texts.str.contains(r"[\s,%$€£]", regex=True).any())
+    plain = _without_signs(texts)
+    return bool(pd.to_numeric(plain, errors="coerce").notna().all() and (plain != texts).any())
+
+
+def _without_signs(texts: pd.Series) -> pd.Series:
+    return texts.str.replace(r"[\s,%$€£]", "", regex=True)
 
 
 def _rare(target: pd.Series, fewer_than: int, contract: Contract) -> list:

@@ -1,5 +1,6 @@
 """What is said of a table before training: each warning where it belongs, and none where all is well."""
 
+import re
 import time
 import uuid
 
@@ -129,6 +130,24 @@ def test_a_metric_that_a_rare_class_flatters_is_named():
 def test_rows_without_a_target_are_counted():
     answer = table()["y"].where(np.arange(ROWS) % 100 > 0)
     assert look(table(answer)) == ["column 'y' has no value in 4 of 400 rows, which are left out"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        ([f"${number % 40 + 1000:,}" for number in range(ROWS)], True),
+        ([f"{number % 40}" for number in range(ROWS - 8)] + ["sold"] * 8, True),
+        ([f"k{number % 40}" for number in range(ROWS)], False),
+        ([f"0{number % 40}" for number in range(ROWS)], False),  # codes
+        (["1", "2", "3", "none given"] * 100, False),
+    ],
+    ids=["money", "a word among numbers", "names", "codes", "few"],
+)
+def test_a_quantity_that_counts_as_classes_is_named(answer, named):
+    expected = (
+        "column 'y' counts as 4[01] classes, but nearly all look like numbers, such as '.*'. If it is a quantity, "
+    )
+    assert any(re.match(expected, said) for said in look(table(answer))) == named
 
 
 def doubled(rows: pd.DataFrame, again: int, **changed) -> pd.DataFrame:
