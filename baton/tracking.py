@@ -43,7 +43,7 @@ def connect(uri: str):
     try:
         return mlflow.MlflowClient(resolved)
     except Exception as error:
-        said = config.hide(str(error), uri)
+        said = config.hide(str(error).splitlines()[0], uri)  # below it, the SQL
         raise BatonError(f"mlflow_tracking_uri {uri!r}: the store can't be opened: {said}") from None
 
 

@@ -399,3 +399,9 @@ def test_a_database_that_is_not_there_is_told_before_anything_is_scored(arriving
 def test_a_store_that_cannot_be_used_is_explained(uri, said):
     with pytest.raises(BatonError, match=said):
         tracking.connect(uri)
+
+
+def test_a_broken_store_is_explained_in_one_line(tmp_path):
+    (tmp_path / "broken.db").write_text("no database")
+    with pytest.raises(BatonError, match=r"can't be opened: .*file is not a database\Z"):
+        tracking.connect(f"sqlite:///{tmp_path / 'broken.db'}")

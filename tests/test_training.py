@@ -7,6 +7,7 @@ import mlflow
 import pandas as pd
 import pytest
 import yaml
+from ploomber.products._resources import process_resources
 from ploomber.spec import DAGSpec
 
 from baton import config, contract, registry, split
@@ -156,13 +157,19 @@ def test_every_baton_module_a_notebook_uses_is_among_its_resources():
     exempt = {"tasks/clean.py": {"config", "promotion"}}
     for task in tasks:
         imported = re.search(r"^from baton import (.+)$", (config.ROOT / task["source"]).read_text(), re.MULTILINE)
-        resources = set(task["params"].get("resources_", {}).values())
+        resources = {file.removeprefix("{{root}}/") for file in task["params"].get("resources_", {}).values()}
         missing = {
             name
             for name in imported[1].split(", ")
             if name not in exempt.get(task["source"], {"config"}) and f"baton/{name}.py" not in resources
         }
         assert missing == set(), task["source"]
+
+
+def test_what_makes_a_task_rerun_is_found_wherever_the_build_was_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for task in DAGSpec(config.ROOT / "pipeline.yaml").to_dag().values():
+        assert process_resources(task.params.to_dict())
 
 
 def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_what_is_missing(fresh):
