@@ -59,7 +59,12 @@ class Project:
         warm = start_warm()
         warm.stdin.write(json.dumps(order) + "\n")
         warm.stdin.flush()
-        status = int(warm.stdout.readline())
+        try:
+            status = int(warm.stdout.readline())
+        except BaseException:  # given up, as after a test's timeout: else the next test would read this one's status
+            start_warm.cache_clear()
+            os.killpg(warm.pid, signal.SIGKILL)
+            raise
         assert (status == 0) == succeeds, printed.read_text()
         return printed.read_text()
 
@@ -86,8 +91,8 @@ class Project:
 def start_warm() -> subprocess.Popen:
     """Start what runs Ploomber's commands for this process's tests; it ends when its standard input does, with this process."""
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, Path(__file__).parent / "warm.py"], env=os.environ | one, **pipes)
+    how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+    return subprocess.Popen([sys.executable, Path(__file__).parent / "warm.py"], env=os.environ | one, **how)
 
 
 def load_script(path: Path):
