@@ -21,6 +21,8 @@ ISO = "ISO8601"  # what pandas calls the standard way to write a date
 # How tables say that there is no value, in any case of letters. In a target of names, `-` or `none` may be a class.
 MISSING = {"", "?", "na", "n/a", "#n/a", "nan", "null", "nil", "<na>", "nat"}
 MISSING_FEATURE = MISSING | {"-", "--", ".", "none"}
+AFFIRMATIVE = {"1", "yes", "y", "true", "t", "positive", "+", "ja", "oui", "sí", "si", "sim"}
+SIGNS = "$€£¥%"
 BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 
 # The names of the columns that scoring writes, which an id column can't have.
@@ -33,7 +35,7 @@ class Contract:
 
     `columns` maps each raw feature to its kind: number, boolean, date or text. `labels` are the classes, the
     positive one last; empty for a regression. `why` says how the question was told from the table. `formats` tells
-    how dates are written, where that isn't ISO 8601. `optional` features had holes in training, so new rows may lack
+    how dates are written, where that isn't ISO 8601, and the sign beside numbers: $ or %. `optional` features had holes in training, so new rows may lack
     the column. `ignored` maps columns that are no features to the reason. `split` and `split_by` say how the holdout
     was chosen.
     """
@@ -89,8 +91,11 @@ class Contract:
         """The target: one of `labels`, or a float64 number; None or NaN where a row has none."""
         given = table[self.target]
         if self.task == "regression":
-            return _as_kind(given, "number", None, "the table")
-        read = {bool: _booleans, str: _texts}.get(type(self.labels[0]), _numbers)(given)
+            return _as_kind(given, "number", self.formats.get(self.target), "the table")
+        if isinstance(self.labels[0], bool):
+            read = _booleans(given)
+        else:
+            read = _texts(given) if isinstance(self.labels[0], str) else _numbers(given, self.formats.get(self.target))
         known = {label: label for label in self.labels}  # where 1.0 finds 1, or True
         return pd.Series([known.get(value) for value in read], given.index, "object", self.target)
 
@@ -157,10 +162,12 @@ def learn_contract(
         ignored[split_by] = "rows are split by it: a model that knew it would fail on new ones"
     aside = {target, *id_columns, *ignored}
     kinds = {column: _kind(table[column]) for column in table.columns if column not in aside}
+    answer, sign = _kind(table[target])
     columns = {column: kind for column, (kind, _) in kinds.items()}
     if not columns:
         raise BatonError(f"the table of {name!r} has no column to learn from besides {target!r}, ids and ignored ones")
     formats = {column: written for column, (_, written) in kinds.items() if written}
+    formats |= {target: sign} if answer == "number" and sign else {}
     ignored = {column: why for column, why in ignored.items() if column not in {target, *id_columns}}
     promised = Contract(
         name, target, id_columns, columns, asked, why, known[0] if metric == "auto" else metric, labels, formats,
@@ -184,9 +191,9 @@ def require_columns(table: pd.DataFrame, needed: list[str], source: str, key: st
 
 def _question(given: pd.Series, task: str) -> tuple[str, str, list]:
     """Tell what is asked, why, and the labels in their order."""
-    kind, _ = _kind(given)
+    kind, written = _kind(given)
     if kind == "number":
-        answers = _numbers(given).replace([np.inf, -np.inf], np.nan).dropna()
+        answers = _numbers(given, written).replace([np.inf, -np.inf], np.nan).dropna()
     elif kind == "boolean":
         answers = _booleans(given).dropna().astype(bool)
     else:
@@ -232,10 +239,10 @@ def _question(given: pd.Series, task: str) -> tuple[str, str, list]:
 
 
 def _labels(answers: pd.Series) -> list:
-    """Order the classes; of two, the positive one comes last: true, 1, yes, else the rarer."""
+    """Order the classes; of two, the positive one comes last: the larger number, or true, or yes, else the rarer."""
     labels = sorted(map(_native, answers.unique()))
     if len(labels) == 2 and all(isinstance(label, str) for label in labels):
-        affirmative = [label for label in labels if label.lower() in {"1", "yes", "y", "true", "t", "positive", "+"}]
+        affirmative = [label for label in labels if label.lower() in AFFIRMATIVE]
         positive = affirmative[0] if len(affirmative) == 1 else answers.value_counts().sort_index().idxmin()
         labels.sort(key=lambda label: label == positive)
     return labels
@@ -276,7 +283,7 @@ def _native(value):
 
 
 def _kind(column: pd.Series) -> tuple[str, str | None]:
-    """Tell a column's kind and, of dates written as text, their format."""
+    """Tell a column's kind and, of what is written as text, the format of dates or the sign beside numbers."""
     if pd.api.types.is_bool_dtype(column):
         return "boolean", None
     if pd.api.types.is_numeric_dtype(column):
@@ -290,8 +297,9 @@ def _kind(column: pd.Series) -> tuple[str, str | None]:
         return "boolean", None
     # A leading zero, or more digits than a float64 holds, is the mark of a code: 01067 is no quantity.
     coded = texts.str.match(r"[+-]?(0\d|\d{16})").any()
-    if not coded and pd.to_numeric(texts, errors="coerce").notna().all():
-        return "number", None
+    sign = _sign(texts)
+    if not coded and _numbers(texts, sign).notna().all():
+        return "number", sign
     return next(
         (("date", written) for written in _date_formats(texts) if _dates(texts, written).notna().all()), ("text", None)
     )
@@ -319,10 +327,25 @@ def _dates(texts: pd.Series, written: str) -> pd.Series:
     return pd.to_datetime(texts, format=written, errors="coerce", utc=True).dt.tz_localize(None)
 
 
-def _numbers(column: pd.Series) -> pd.Series:
+def _sign(texts: pd.Series) -> str | None:
+    """The currency or percent sign beside numbers; None if there is none, or several, which can't be compared."""
+    first_or_last = texts.str.extract(rf"^[+-]?\s*([{SIGNS}])|([{SIGNS}])$")
+    found = first_or_last.stack().dropna().unique()
+    return str(found[0]) if len(found) == 1 else None
+
+
+def _numbers(column: pd.Series, sign: str | None = None) -> pd.Series:
+    """Read numbers: plain ones and, of those in text, `1,234.5`, with a `sign` before or behind it, if there is one."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return pd.Series(np.nan, column.index)
-    return pd.to_numeric(column, errors="coerce").astype("float64")
+    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
+    other = numbers.isna() & column.notna()
+    odd = column[other].astype("str").str.strip()
+    if sign:
+        odd = odd.str.replace(rf"^([+-]?)\s*{re.escape(sign)}\s*|\s*{re.escape(sign)}$", r"\1", n=1, regex=True)
+    grouped = odd.str.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
+    numbers[other] = pd.to_numeric(odd.mask(grouped, odd.str.replace(",", "")), errors="coerce").to_numpy()
+    return numbers
 
 
 def _booleans(column: pd.Series) -> pd.Series:
@@ -343,7 +366,7 @@ def _as_kind(column: pd.Series, kind: str, written: str | None, source: str) -> 
     elif kind == "boolean":
         converted = _booleans(values)
     else:
-        converted = _numbers(values)
+        converted = _numbers(values, written)
     lost = values.notna() & converted.isna()
     if lost.any():
         first = _native(column[lost].iloc[0])

@@ -156,7 +156,8 @@ def require_champion(name: str, tracking_uri: str) -> Model:
     if found is None:
         raise BatonError(
             f"there is no champion for {name!r} in {tracking_uri}: train one with `ploomber build`, or set name and"
-            " mlflow_tracking_uri in env.yaml to where one is registered"
+            " mlflow_tracking_uri in env.yaml to where one is registered. (If training found none better than a guess, the"
+            " end of products/compare/compare.html says so.)"
         )
     return found
 

@@ -206,18 +206,28 @@ def _read_csv(content: bytes, name: Path) -> pd.DataFrame:
     if len(rows) and re.search(r"[\r\n]", rows.iat[-1, -1]) and not text.rstrip().endswith('"'):
         raise BatonError(f"{name}: row {len(rows)} opens a double quote that is never closed. Mend it there.")
     if delimiter in ";\t":  # written where the comma is the decimal point, or may be
-        comma = r"^\s*([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)\s*$"
-        rows = rows.apply(lambda column: column.str.replace(comma, r"\1.\2", regex=True))
+        rows = rows.apply(_with_decimal_points)
     return rows
 
 
+def _with_decimal_points(column: pd.Series) -> pd.Series:
+    """Turn decimal commas into points; where there are some, the dots beside them part thousands."""
+    before, behind = r"\s*[+-]?(?:[$€£¥]\s*)?", r"(?:[eE][+-]?\d+)?(?:\s*[$€£¥%])?\s*"
+    thousands = rf"{before}[1-9]\d{{0,2}}(?:\.\d{{3}})+(?:,\d+)?{behind}"
+    plain = column.mask(column.str.fullmatch(thousands), column.str.replace(".", "", regex=False))
+    comma = rf"^({before}\d*),(\d+{behind})$"
+    if not plain.str.fullmatch(comma).any():
+        return column
+    return plain.str.replace(comma, r"\1.\2", regex=True)
+
+
 def _decode(content: bytes, name: Path) -> str:
-    """Read bytes as UTF-8 (or what a byte order mark says), else as Latin-1, which has a letter for every byte."""
+    """Read bytes as UTF-8 (or what a byte order mark says), else as Latin-1 with what Windows adds."""
     control = "\x00"
     try:
         text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError:
-        text, control = content.decode("latin-1"), "[\x00-\x08\x0e-\x1f]"
+        text, control = content.decode("cp1252", errors="replace"), "[\x00-\x08\x0e-\x1f]"
     if re.search(control, text):
         raise BatonError(
             f"{name}: this is no text but binary data. Is it a spreadsheet, or compressed? Save it as CSV."

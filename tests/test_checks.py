@@ -135,13 +135,13 @@ def test_rows_without_a_target_are_counted():
 @pytest.mark.parametrize(
     ("answer", "named"),
     [
-        ([f"${number % 40 + 1000:,}" for number in range(ROWS)], True),
+        ([f"{'$€'[number % 2]}{number % 40 + 1000:,}" for number in range(ROWS)], True),
         ([f"{number % 40}" for number in range(ROWS - 8)] + ["sold"] * 8, True),
         ([f"k{number % 40}" for number in range(ROWS)], False),
         ([f"0{number % 40}" for number in range(ROWS)], False),  # codes
         (["1", "2", "3", "none given"] * 100, False),
     ],
-    ids=["money", "a word among numbers", "names", "codes", "few"],
+    ids=["two currencies", "a word among numbers", "names", "codes", "few"],
 )
 def test_a_quantity_that_counts_as_classes_is_named(answer, named):
     expected = (
@@ -245,14 +245,14 @@ def test_rows_that_lack_what_they_are_split_by_are_counted(how, column, said):
         ([f"{number}" for number in range(397)] + ["low", "low", "high"], ["column 'd' looks like an id", "column 'd' counts as text because 3 of 400 values are no number: 'low', 'high'. "]),
         ([f"{number % 90}" for number in range(395)] + ["?"] * 4 + ["many"], ["column 'd' counts as text because 1 of 396 values are no number: 'many'. "]),
         ([f"{number % 90},{number:03d}" for number in range(400)], ["column 'd' counts as text, but its 400 values look like numbers, such as '0,000': "]),
-        ([f"$ {number % 90 / 4}" for number in range(400)], ["column 'd' counts as text, but its 400 values look like numbers, such as '$ 0.0': "]),
-        ([f"{number % 90}%" for number in range(400)], ["column 'd' counts as text, but its 400 values look like numbers, such as '0%': "]),
+        ([f"{'$€'[number % 2]} {number % 90 / 4}" for number in range(400)], ["column 'd' counts as text, but its 400 values look like numbers, such as '$ 0.0': "]),
+        ([f"{number % 90}%" for number in range(400)], []),
         ([f"0{number % 90}" for number in range(400)], []),  # codes
         (["1", "2", "3", "4", "many"] * 80, []),
     ],
     ids=[
         "no value", "marked as missing", "constant", "hardly any", "infinite", "some words", "missing ones do not count",
-        "thousands", "money", "per cent", "codes", "words and numbers",
+        "odd thousands", "two currencies", "per cent", "codes", "words and numbers",
     ],
 )  # fmt: skip
 def test_columns_that_tell_little_or_are_read_otherwise_than_meant_are_named(column, said):

@@ -183,6 +183,8 @@ def test_a_question_the_target_cannot_answer_is_refused(target, task, said):
         (["Yes", "No", "Yes", "Yes"], ["No", "Yes"]),
         (["y", "n", "y"], ["n", "y"]),
         (["positive", "negative", "positive"], ["negative", "positive"]),
+        (["Ja", "Nein", "Ja"], ["Nein", "Ja"]),
+        ([1, 2, 1], [1, 2]),
         (["stays", "leaves", "stays"], ["stays", "leaves"]),
         (["leaves", "stays", "leaves"], ["leaves", "stays"]),
         ([1, -1, 1], [-1, 1]),
@@ -334,6 +336,15 @@ def test_a_feature_may_have_any_name():
         (["-1234567890123456", "1"], "text"),
         (["1", "2", "x"], "text"),
         (["1,5", "2"], "text"),
+        (["1,234", "-1,234,567.5", "12"], "number"),
+        (["0,123", "1,234"], "text"),
+        (["12,34", "1,234"], "text"),
+        (["$1,929.15", "-$7.5", "$ 12", "5", "?"], "number $"),
+        (["1,200 €", "5€"], "number €"),
+        (["5%", "45.5 %"], "number %"),
+        (["$5", "€5"], "text"),
+        (["$5", "5$5"], "text"),
+        (["$", "5"], "text"),
         (["0x1A", "1"], "text"),
         (["1_000", "1"], "text"),
         (["True", "false", "TRUE", "?"], "boolean"),
@@ -380,6 +391,16 @@ def test_the_kind_of_a_column_is_learned(values, kind):
 )
 def test_a_column_with_holes_is_optional(values, optional):
     assert learn_columns(a=values).optional == optional
+
+
+def test_a_target_may_be_written_with_signs():
+    prices = pd.DataFrame({"a": [1, 2, 3, 4], "price": ["$1,200", "$950.5", "$1,000", None]})
+    learned = contract.learn_contract(prices, "flats", "price", None, "auto", "auto")
+    assert (learned.task, learned.formats) == ("regression", {"price": "$"})
+    assert learned.answers(prices).tolist() == pytest.approx([1200, 950.5, 1000, NAN], nan_ok=True)
+    rates = pd.DataFrame({"a": [1, 2, 3], "rate": ["5%", "10%", "5 %"]})
+    learned = contract.learn_contract(rates, "tax", "rate", None, "auto", "auto")
+    assert (learned.labels, learned.answers(rates).tolist()) == ([5, 10], [5, 10, 5])
 
 
 def test_a_name_or_target_that_looks_like_a_number_is_a_name():
@@ -439,6 +460,10 @@ OBJECTS = ["3", 3, 3.0, Decimal("3.0"), "?", None]
         ([1, 2], "number", [1.0, 2.0]),
         (["3", "3.0", " 3 ", "+3", "3e0", None], "number", [3.0] * 5 + [NAN]),
         (pd.Series(OBJECTS, dtype="object"), "number", [3.0] * 4 + [NAN] * 2),
+        (["1,234", "-1,234,567.5", "12"], "number", [1234.0, -1234567.5, 12.0]),
+        (["$1,929.15", "-$7.5", "$ 12", "5", "?"], "number $", [1929.15, -7.5, 12.0, 5.0, NAN]),
+        (["1,200 €", 5], "number €", [1200.0, 5.0]),
+        (["5%", 45.5], "number %", [5.0, 45.5]),
         (FEATURE_MARKERS, "number", [NAN] * len(FEATURE_MARKERS)),
         ([None, None], "number", [NAN, NAN]),
         (pd.array([1, None], dtype="Int64"), "number", [1.0, NAN]),
@@ -508,6 +533,8 @@ def test_what_a_value_means_hangs_on_no_other_row(row):
     ("values", "kind", "said"),
     [
         (["1", "ten", None, "x"], "number", "2 of 4 values are not a number, the first of them 'ten' in row 2"),
+        (["$5", "€6"], "number $", "1 of 2 values are not a number, the first of them '€6' in row 2"),
+        (["$5"], "number", "1 of 1 values are not a number, the first of them '$5' in row 1"),
         ([None, "1,5"], "number", "1 of 2 values are not a number, the first of them '1,5' in row 2"),
         (["true", "1"], "number", "1 of 2 values are not a number, the first of them 'true' in row 1"),
         (["yes", "True"], "boolean", "1 of 2 values are not a boolean, the first of them 'yes' in row 1"),

@@ -71,7 +71,9 @@ def test_a_parquet_table_comes_back_as_it_was_written(tmp_path, name):
         ("a,b\r\n1,2\r\n", {"a": ["1"], "b": ["2"]}),
         ("a,b\r1,2\r", {"a": ["1"], "b": ["2"]}),
         # Only where ; divides is the comma a decimal point.
-        ("a;b\n1,5;-0,25\n,5;1,5e-05\n1.234,5;x,5\n", {"a": ["1.5", ".5", "1.234,5"], "b": ["-0.25", "1.5e-05", "x,5"]}),
+        ("a;b\n1,5;-0,25\n,5;1,5e-05\n1.234,5;x,5\n", {"a": ["1.5", ".5", "1234.5"], "b": ["-0.25", "1.5e-05", "x,5"]}),
+        # A dot parts thousands where a comma in its column shows it.
+        ("a;b;c\n1.346,03 €;1.346;0.123\n651,47 €;2.5;0,5\n-1.000 €;52.520;1.250 %\n", {"a": ["1346.03 €", "651.47 €", "-1000 €"], "b": ["1.346", "2.5", "52.520"], "c": ["0.123", "0.5", "1250 %"]}),
         ('a,b\n"1,5",2\n', {"a": ["1,5"], "b": ["2"]}),
         ("size, cm;kg\n1,5;2,5\n", {"size, cm": ["1.5"], "kg": ["2.5"]}),
         # Spaces and colons divide only what nothing else divides.
@@ -81,6 +83,7 @@ def test_a_parquet_table_comes_back_as_it_was_written(tmp_path, name):
         ("ä,b\nö,2\n".encode("utf-16"), {"ä": ["ö"], "b": ["2"]}),
         ("\ufeffä,b\nö,2\n".encode("utf-16-be"), {"ä": ["ö"], "b": ["2"]}),
         ("ä,b\nö,2\n".encode("latin-1"), {"ä": ["ö"], "b": ["2"]}),
+        ("ä €,b\n“ö”,2\n".encode("cp1252"), {"ä €": ["“ö”"], "b": ["2"]}),
         ("a,b\n" + "x" * 200_000 + ",2\n", {"a": ["x" * 200_000], "b": ["2"]}),
     ],
 )  # fmt: skip
