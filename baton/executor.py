@@ -17,8 +17,10 @@ import time
 import warnings
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import threadpoolctl
+from filelock import FileLock, Timeout
 from ploomber.constants import TaskStatus
 from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
 from ploomber.executors import _format
@@ -34,12 +36,16 @@ class Parallel(Executor):
     """Run what is outdated in `processes` workers (default: one a core), which are kept, so libraries load once each.
 
     A failed task stops what depends on it and nothing else. `settings` holds what `env.yaml` and the command line say,
-    to be checked before the first task. `preload` names slow modules that workers with nothing to do yet import
+    to be checked before the first task. `lock` is the file by which no two builds of this pipeline are at work at once,
+    each reading what the other has half replaced. `preload` names slow modules that workers with nothing to do yet import
     meanwhile. `start_method` is multiprocessing's; by default the platform's own.
     """
 
-    def __init__(self, settings: dict, processes: int | None = None, preload=(), start_method: str | None = None):
+    def __init__(
+        self, settings: dict, lock: str, processes: int | None = None, preload=(), start_method: str | None = None
+    ):
         self.settings = settings
+        self.lock = lock
         self.processes = processes or os.cpu_count()
         self.preload = preload
         self.start_method = start_method
@@ -54,7 +60,10 @@ class Parallel(Executor):
                 config.check_candidate(task.params.to_dict())
         except BatonError as mistake:
             raise DAGBuildError(f"\nNothing was run.\n{mistake}") from None
+        with _alone(config.ROOT / self.lock):
+            return self._run(dag)
 
+    def _run(self, dag) -> list:
         total = sum(task.exec_status not in DONE for task in dag.values())
         if not total:
             print("Everything is up to date: no code, parameter or input has changed. (--force builds all the same)")
@@ -107,6 +116,21 @@ class Parallel(Executor):
 STOPPED = "needs no more"
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}  # no right, or no room
 KEPT = "What was done is kept: the next build runs only what is missing."
+
+
+@contextlib.contextmanager
+def _alone(file: Path):
+    """Hold the lock, which the system lets go when this process ends, however it does."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file).acquire(blocking=False)
+    except Timeout:
+        said = "Another build of this pipeline is at work in this folder. Build again when it has ended."
+        raise DAGBuildError(f"\nNothing was run.\n{said}") from None
+    except OSError as error:
+        raise DAGBuildError(f"\nNothing was run.\n{_message(error)}") from None
+    with lock:
+        yield
 
 
 @contextlib.contextmanager

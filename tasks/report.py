@@ -31,7 +31,7 @@ figures.predictions(predictions, manifest["positive_class"])
 # **What came in?** The distribution of each feature of this batch.
 
 # %%
-_, rows = scoring.read_batch(upstream["receive"]["rows"], manifest["name"], manifest["batch"])
+rows = pd.read_parquet(upstream["receive"]["rows"])
 figures.columns(rows.drop(columns=rows.columns.intersection(predictions.columns)))
 
 # %% [markdown]

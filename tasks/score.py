@@ -5,16 +5,17 @@
 # %% tags=["parameters"]
 upstream = ["receive"]
 product = None
-name = None
-batch = None
 predictions_table = None
 mlflow_tracking_uri = None
 
 # %%
+import pandas as pd
+
 from baton import registry, scoring
 
-received, rows = scoring.read_batch(upstream["receive"]["rows"], name, batch)
-champion = registry.version_of(received.name, received.model_version, mlflow_tracking_uri)
+batch = scoring.read_batch(upstream["receive"]["batch"])
+champion = registry.version_of(batch.name, batch.model_version, mlflow_tracking_uri)
+rows = pd.read_parquet(upstream["receive"]["rows"])
 predictions = scoring.score(rows, champion)
 predictions.head()
 
@@ -22,5 +23,5 @@ predictions.head()
 # All of it is published in one step: whoever reads the folder finds every row, or no folder.
 
 # %%
-manifest = scoring.publish(predictions, received, champion.contract)
+manifest = scoring.publish(predictions, batch, champion.contract)
 print(manifest.read_text())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from ploomber import DAG
 from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
 from ploomber.products import File
@@ -88,7 +89,7 @@ def compute_in_threads(product):
 
 def pipeline(folder: Path, first=write, **executor) -> DAG:
     """first → second, and other beside them."""
-    dag = DAG(executor=Parallel(**({"settings": SETTINGS, "processes": 2} | executor)))
+    dag = DAG(executor=Parallel(**({"settings": SETTINGS, "lock": str(folder / ".lock"), "processes": 2} | executor)))
     tasks = {
         name: PythonCallable(function, File(folder / name), dag, name=name)
         for name, function in {"first": first, "second": write_after, "other": write}.items()
@@ -109,6 +110,14 @@ def test_everything_runs_and_each_task_is_announced_with_what_is_left(tmp_path, 
 def test_a_worker_does_not_wait_for_threads_of_the_process_that_was_forked(tmp_path):
     compute_in_threads(tmp_path / "here")
     pipeline(tmp_path, compute_in_threads, start_method="fork").build()
+    assert (tmp_path / "second").exists()
+
+
+def test_no_two_builds_are_at_work_at_once(tmp_path):
+    with FileLock(tmp_path / ".lock"), pytest.raises(DAGBuildError, match="Nothing was run.\nAnother build of this"):
+        pipeline(tmp_path).build()
+    assert not (tmp_path / "first").exists()
+    pipeline(tmp_path).build()
     assert (tmp_path / "second").exists()
 
 
@@ -212,7 +221,7 @@ def test_idle_workers_are_not_waited_for(tmp_path):
     try:
         products = tmp_path / "products"
         products.mkdir()
-        dag = DAG(executor=Parallel(SETTINGS, processes=2, preload=["slow_module"]))
+        dag = DAG(executor=Parallel(SETTINGS, str(tmp_path / ".lock"), processes=2, preload=["slow_module"]))
         first = PythonCallable(write, File(products / "first"), dag, name="first")
         second = PythonCallable(write_after, File(products / "second"), dag, name="second")
         first >> second
