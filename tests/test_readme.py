@@ -134,8 +134,9 @@ def test_the_pages_open(trained):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(PROGRAMS / "mlflow"), "ui", "--backend-store-uri", "sqlite:///mlflow.db", "--port", str(port)]
-    assert '"mlflow", "ui", "--backend-store-uri", "sqlite:///mlflow.db"' in (config.ROOT / "noxfile.py").read_text()
+    store = ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1"]
+    assert f"store = {json.dumps(store)}" in (config.ROOT / "noxfile.py").read_text()
+    command = [str(PROGRAMS / "mlflow"), "ui", *store, "--port", str(port)]
     server = subprocess.Popen(
         command, cwd=trained.folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
