@@ -35,9 +35,9 @@ class Contract:
 
     `columns` maps each raw feature to its kind: number, boolean, date or text. `labels` are the classes, the
     positive one last; empty for a regression. `why` says how the question was told from the table. `formats` tells
-    how dates are written, where that isn't ISO 8601, and the sign beside numbers: $ or %. `optional` features had holes in training, so new rows may lack
-    the column. `ignored` maps columns that are no features to the reason. `split` and `split_by` say how the holdout
-    was chosen.
+    how dates are written, where that isn't ISO 8601, and the sign beside numbers: $ or %. `optional` features had
+    holes in training, so new rows may lack the column. `ignored` maps columns that are no features to the reason.
+    `split` and `split_by` say how the holdout was chosen.
     """
 
     name: str
@@ -151,7 +151,8 @@ def learn_contract(
             raise BatonError(f"{key} names {target!r}, which is the target; mend one of them in env.yaml")
     if taken := [column for column in id_columns if column in WRITTEN or column.startswith("probability_")]:
         raise BatonError(f"id column {taken[0]!r} has the name of a column that scoring writes; rename it in the table")
-    asked, why, labels = _question(table[target], task)
+    answer, sign = _kind(table[target])
+    asked, why, labels = _question(table[target], answer, sign, task)
     known = config.METRICS[asked]
     if metric != "auto" and metric not in known:
         raise BatonError(f"metric {metric!r} can't judge a {asked} question. Choose one of: {', '.join(known)}")
@@ -162,7 +163,6 @@ def learn_contract(
         ignored[split_by] = "rows are split by it: a model that knew it would fail on new ones"
     aside = {target, *id_columns, *ignored}
     kinds = {column: _kind(table[column]) for column in table.columns if column not in aside}
-    answer, sign = _kind(table[target])
     columns = {column: kind for column, (kind, _) in kinds.items()}
     if not columns:
         raise BatonError(f"the table of {name!r} has no column to learn from besides {target!r}, ids and ignored ones")
@@ -189,9 +189,8 @@ def require_columns(table: pd.DataFrame, needed: list[str], source: str, key: st
         )
 
 
-def _question(given: pd.Series, task: str) -> tuple[str, str, list]:
-    """Tell what is asked, why, and the labels in their order."""
-    kind, written = _kind(given)
+def _question(given: pd.Series, kind: str, written: str | None, task: str) -> tuple[str, str, list]:
+    """Tell what is asked of a target of this kind, why, and the labels in their order."""
     if kind == "number":
         answers = _numbers(given, written).replace([np.inf, -np.inf], np.nan).dropna()
     elif kind == "boolean":
@@ -329,7 +328,8 @@ def _dates(texts: pd.Series, written: str) -> pd.Series:
 
 def _sign(texts: pd.Series) -> str | None:
     """The currency or percent sign beside numbers; None if there is none, or several, which can't be compared."""
-    first_or_last = texts.str.extract(rf"^[+-]?\s*([{SIGNS}])|([{SIGNS}])$")
+    odd = texts[pd.to_numeric(texts, errors="coerce").isna()].drop_duplicates()  # mostly none: numbers are plain
+    first_or_last = odd.str.extract(rf"^[+-]?\s*([{SIGNS}])|([{SIGNS}])$")
     found = first_or_last.stack().dropna().unique()
     return str(found[0]) if len(found) == 1 else None
 

@@ -58,9 +58,10 @@ class Parallel(Executor):
             config.check_settings(self.settings)
             for task in dag.values():
                 config.check_candidate(task.params.to_dict())
-        except BatonError as mistake:
-            raise DAGBuildError(f"\nNothing was run.\n{mistake}") from None
-        with _alone(config.ROOT / self.lock):
+            held = _hold(config.ROOT / self.lock)
+        except (BatonError, OSError) as mistake:
+            raise DAGBuildError(f"\nNothing was run.\n{_message(mistake)}") from None
+        with held:
             return self._run(dag)
 
     def _run(self, dag) -> list:
@@ -118,19 +119,14 @@ REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}  
 KEPT = "What was done is kept: the next build runs only what is missing."
 
 
-@contextlib.contextmanager
-def _alone(file: Path):
-    """Hold the lock, which the system lets go when this process ends, however it does."""
+def _hold(file: Path):
+    """Take the lock, which the system lets go when this process ends, however it does."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(file).acquire(blocking=False)
+        return FileLock(file).acquire(blocking=False)
     except Timeout:
         said = "Another build of this pipeline is at work in this folder. Build again when it has ended."
-        raise DAGBuildError(f"\nNothing was run.\n{said}") from None
-    except OSError as error:
-        raise DAGBuildError(f"\nNothing was run.\n{_message(error)}") from None
-    with lock:
-        yield
+        raise BatonError(said) from None
 
 
 @contextlib.contextmanager

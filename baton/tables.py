@@ -212,6 +212,8 @@ def _read_csv(content: bytes, name: Path) -> pd.DataFrame:
 
 def _with_decimal_points(column: pd.Series) -> pd.Series:
     """Turn decimal commas into points; where there are some, the dots beside them part thousands."""
+    if not column.str.contains(",", regex=False).any():
+        return column
     before, behind = r"\s*[+-]?(?:[$€£¥]\s*)?", r"(?:[eE][+-]?\d+)?(?:\s*[$€£¥%])?\s*"
     thousands = rf"{before}[1-9]\d{{0,2}}(?:\.\d{{3}})+(?:,\d+)?{behind}"
     plain = column.mask(column.str.fullmatch(thousands), column.str.replace(".", "", regex=False))
