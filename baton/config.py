@@ -14,16 +14,9 @@ import pydantic
 import yaml
 
 from baton import BatonError
+from baton.models import CATALOGUE
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# The PyCaret model ids that exist for both kinds of question, and so may stand in the one grid that serves both,
-# and those that exist for one kind only. A test holds these lists against PyCaret's own.
-MODELS_FOR_BOTH = {"ada", "dt", "et", "knn", "lightgbm", "lr", "mlp", "rf", "ridge", "svm"}
-MODELS_FOR_CLASSES = MODELS_FOR_BOTH | {"gbc", "gpc", "lda", "nb", "qda", "rbfsvm"}
-MODELS_FOR_NUMBERS = MODELS_FOR_BOTH | {
-    "ard", "br", "en", "gbr", "huber", "kr", "lar", "lasso", "llar", "omp", "par", "ransac", "tr"
-}  # fmt: skip
 
 # The functions of a feature file that become steps of every model, in their order.
 FEATURE_STEPS = ("clean", "derive")
@@ -47,35 +40,37 @@ class Settings(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
-    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    train_data: str = pydantic.Field(min_length=1)
-    score_data: str = pydantic.Field(min_length=1)
-    predictions_table: str | None
-    target: str
-    id_columns: list[str]
-    ignore_columns: list[str]
-    features: str | None
-    task: typing.Literal["auto", "binary", "multiclass", "regression"]
-    metric: str
-    split: typing.Literal["hash", "group", "time"]
-    split_by: str | None
-    holdout: float = pydantic.Field(ge=0.05, le=0.5)
-    folds: int = pydantic.Field(ge=2, le=20)
-    seed: int = pydantic.Field(ge=0, lt=2**32)
-    batch: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$")
-    track: bool
-    mlflow_tracking_uri: str
+    name: str = pydantic.Field("model", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    train_data: str = pydantic.Field("", min_length=1)
+    score_data: str = pydantic.Field("", min_length=1)
+    predictions_table: str | None = None
+    target: str = pydantic.Field("", min_length=1)
+    id_columns: list[str] = []
+    ignore_columns: list[str] = []
+    features: str | None = None
+    task: typing.Literal["auto", "binary", "multiclass", "regression"] = "auto"
+    positive: str = "auto"
+    metric: str = "auto"
+    choose: typing.Literal["best", "simplest"] = "best"
+    split: typing.Literal["hash", "group", "time"] = "hash"
+    split_by: str | None = None
+    holdout: float = pydantic.Field(0.2, ge=0.05, le=0.5)
+    folds: int = pydantic.Field(5, ge=2, le=20)
+    seed: int = pydantic.Field(7, ge=0, lt=2**32)
+    batch: str = pydantic.Field("unknown", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$")
+    track: bool = True
+    mlflow_tracking_uri: str = "sqlite:///mlflow.db"
 
     @pydantic.field_validator("id_columns", "ignore_columns", mode="before")
     @classmethod
     def _columns(cls, value):
         return column_names(value)
 
-    @pydantic.field_validator("name", "target", "batch", "split_by", mode="before")
+    @pydantic.field_validator("name", "target", "batch", "split_by", "positive", mode="before")
     @classmethod
     def _text(cls, value):
         """Let a name that looks like a number (a column called 2024, a batch 20261121) be a name."""
-        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+        return str(value) if isinstance(value, int | float) else value
 
     @pydantic.field_validator("split_by", "predictions_table", "features", mode="before")
     @classmethod
@@ -111,21 +106,28 @@ class Settings(pydantic.BaseModel):
         return value
 
 
-def check_settings(values: dict, env_file: Path = ROOT / "env.yaml") -> None:
-    """Raise `BatonError` naming every setting that is of the wrong kind, and every key of `env.yaml` that is unknown."""
-    known = [*Settings.model_fields]
+def check_settings(given: dict, env_file: Path = ROOT / "env.yaml") -> Settings:
+    """Check what `env.yaml` and the command line say, all keys together; return it with its types.
+
+    `given` are the values that a pipeline or a command uses; other keys are taken from the file. Raises `BatonError`
+    naming every setting that is of the wrong kind, and every key of the file that does not exist.
+    """
     written = (yaml.safe_load(env_file.read_text()) or {}) if env_file.is_file() else {}
-    unknown = [key for key in written if key not in known]
-    complaints = [f"{key}: there is no such key{did_you_mean(key, known)}" for key in unknown]
+    keys = [*Settings.model_fields]
+    complaints = [f"{key}: there is no such key{did_you_mean(key, keys)}" for key in written if key not in keys]
+    # A batch's name is a template in the file.
+    merged = {key: value for key, value in written.items() if key in keys and key != "batch"} | given
+    complaints += [f"{key}: it is missing" for key in ("name", "target", "train_data") if key not in merged]
     try:
-        Settings(**values)
+        settings = Settings(**merged)
     except pydantic.ValidationError as error:
         for found in error.errors():
-            key, said = (*found["loc"], "split")[0], found["msg"].removeprefix("Value error, ")
-            shown = "" if not found["loc"] or password_in(values.get(key)) else f" (it is {values.get(key)!r})"
-            complaints.append(f"{key}: {said[0].lower()}{said[1:]}{shown}")
+            key, why = (*found["loc"], "split")[0], found["msg"].removeprefix("Value error, ")
+            shown = "" if not found["loc"] or password_in(merged.get(key)) else f" (it is {merged.get(key)!r})"
+            complaints.append(f"{key}: {why[0].lower()}{why[1:]}{shown}")
     if complaints:
-        raise BatonError("env.yaml, or an --env-- option, needs mending:\n  " + "\n  ".join(complaints))
+        raise BatonError("env.yaml, or an --env-- option, needs a correction:\n  " + "\n  ".join(complaints))
+    return settings
 
 
 def check_candidate(params: dict) -> None:
@@ -133,17 +135,16 @@ def check_candidate(params: dict) -> None:
     if "candidate" not in params:
         return
     model, model_params, tune = (params.get(key) for key in ("model", "model_params", "tune"))
-    known = sorted(MODELS_FOR_CLASSES | MODELS_FOR_NUMBERS)
     where = f"pipeline.yaml, grid, candidate {params['candidate']!r}"
-    for model_id in str(model).split("+"):
-        if model_id not in known:
-            guess = did_you_mean(model_id, known)
-            raise BatonError(f"{where}: there is no model {model_id!r}{guess}. Choose from: {', '.join(known)}")
+    members = str(model).split("+")
+    for member in members:
+        if member not in CATALOGUE:
+            guess = did_you_mean(member, [*CATALOGUE])
+            raise BatonError(f"{where}: there is no model {member!r}{guess}. Choose from: {', '.join(CATALOGUE)}")
     if not isinstance(model_params, dict):
         raise BatonError(f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})")
     if not isinstance(tune, int) or isinstance(tune, bool) or tune < 0:
         raise BatonError(f"{where}: tune must be a number of trials, 0 for none (it is {tune!r})")
-    members = str(model).split("+")
     if len(members) > 1 and tune:
         raise BatonError(f"{where}: a blend can't be tuned; set tune to 0")
     if len(members) > 1 and (odd := [key for key in model_params if key not in members]):

@@ -9,89 +9,87 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, KFold, PredefinedSplit, StratifiedGroupKFold, StratifiedKFold
 
-from baton import BatonError
+from baton import BatonError, config, values
 from baton.contract import Contract
 
-TUNING_FOLDS = 3
+CHUNK = 50_000  # rows whose values are held as text at once
 
 
 class Division(NamedTuple):
-    """A table divided. `training` and `holdout` hold raw rows with their target read as `Contract.answers` reads it.
+    """A table divided. `training` and `holdout` hold raw rows with their target as `Contract.read_target` reads it.
 
-    `folds` has a row for each of `training`, and for each the number of the fold that validates on it: `fold` for
-    the comparison, `tuning` for a search of settings; -1 never validates. `contract` has only classes that can be
-    learned from `training`.
+    `folds` gives each row of `training` the number of the fold that validates on it; -1 never validates. `groups` names
+    what each training row belongs to: a group stays in one fold. `contract` has only classes that can be learned from
+    `training`. `facts` counts rows, and has the share of the holdout.
     """
 
     training: pd.DataFrame
     holdout: pd.DataFrame
     folds: pd.DataFrame
     contract: Contract
-    facts: dict[str, int]
+    facts: dict[str, float]
 
 
-def separate(table: pd.DataFrame, contract: Contract, holdout: float, folds: int, seed: int) -> Division:
+def separate(table: pd.DataFrame, contract: Contract, settings: config.Settings) -> Division:
     """Divide the rows that have a target into training and holdout, and training into folds.
 
-    By hash, a row's side depends on nothing but what identifies it (its id columns or, without those, its raw
-    features) and on the share `holdout`: other rows, their order and later retrainings never move it. By group, it
-    depends on the group alone. By time, the newest rows are the holdout, so it moves on with the table.
+    By hash, a row's side depends on what identifies it (its id columns or, without those, its raw features) and on the
+    share `settings.holdout`: other rows, their order and later trainings never move it. By group, it depends on the
+    group alone. By time, the newest rows are the holdout, so it moves on with the table; a row without a group or a
+    time is divided by hash.
 
-    Training rows that equal a holdout row in every feature are left out, so no model has seen what it is judged by;
-    unless half of all rows equal another, which then says that features are coarse, not that rows are copies. A class
-    too rare for chance to divide it keeps a row on each side.
+    With ids, rows that are equal in every column are copies, of which the first is kept. Without ids, equal rows are on
+    the same side; unless half of all rows equal another, which then says that features are coarse.
     """
-    answers = contract.answers(table)
-    there = answers.notna()
-    answered = table[there].assign(**{contract.target: answers[there].infer_objects()})  # no estimator learns objects
-    # A column with a single value so far counts too: its second one must not give every row another hash.
-    whole = dataclasses.replace(contract, columns=contract.columns | dict.fromkeys(contract.idle, "text"))
-    content = fingerprint(whole.rows(answered), sorted(whole.features))  # whatever order the columns come in
-    coarse = len(np.unique(content)) < len(content) / 2
-    if coarse:
-        content = _told_apart(content, answered[contract.target])
-    times = contract.times(answered).fillna(-np.inf).to_numpy() if contract.split == "time" else None
-    aside = _set_aside(answered, contract, content, times, holdout)
-    twin = ~aside & np.isin(content, content[aside]) & (not coarse)
-    learns = ~aside & ~twin
-    training, judges, own = answered[learns], answered[aside], content[learns]
+    y = contract.read_target(table)
+    answered = table[y.notna()].assign(**{contract.target: y[y.notna()].infer_objects()})  # no estimator learns objects
+    copies = answered.duplicated() if contract.id_columns else pd.Series(False, answered.index)
+    rows = answered[~copies]
+    identity, groups, times = _identify_for_split(rows, contract)
+    aside = _choose_holdout(groups, times, settings.holdout)
+    training, holdout = rows[~aside], rows[aside]
     learned = [label for label in contract.labels if (training[contract.target] == label).any()]
-    unlearned = judges[contract.target].isin([label for label in contract.labels if label not in learned])
-    contract, judges = dataclasses.replace(contract, labels=learned), judges[~unlearned]
-    _require_enough(len(np.unique(own)), training, judges, contract, left_out=int(twin.sum()))
-
-    when = times if times is None else times[learns]
-    numbers = pd.DataFrame(
-        {
-            "fold": assign_folds(training, own, when, contract, folds, seed),
-            # Of its own, so that the folds that judge did not choose the settings.
-            "tuning": assign_folds(training, own, when, contract, TUNING_FOLDS, seed + 1),
-        },
-        index=training.index,
-    )
+    unlearned = holdout[contract.target].isin([label for label in contract.labels if label not in learned])
+    _require_both_sides(groups, aside, contract, settings.holdout)
+    holdout, learnable = holdout[~unlearned], dataclasses.replace(contract, labels=learned)
+    _require_enough(training, holdout, len(np.unique(identity[~aside])), learnable)
+    when = times if times is None else times[~aside]
+    folds = pd.DataFrame({"fold": assign_folds(training, groups[~aside], when, learnable, settings.folds, settings.seed)})
     facts = {
         "rows": len(table),
         "without_target": len(table) - len(answered),
-        "holdout": len(judges),
-        "holdout_of_unlearned_classes_left_out": int(unlearned.sum()),
-        "twins_of_holdout_left_out": int(twin.sum()),
+        "copies_left_out": int(copies.sum()),
         "training": len(training),
-        "duplicates_in_training": int(contract.rows(training).duplicated().sum()),
+        "duplicates_in_training": int(learnable.read_features(training).duplicated().sum()),
+        "holdout": len(holdout),
+        "holdout_of_unlearned_classes_left_out": int(unlearned.sum()),
+        "holdout_share": round(len(holdout) / (len(training) + len(holdout)), 4),
     }
-    return Division(training, judges, numbers, contract, facts)
+    return Division(
+        training, holdout, folds.set_index(training.index).assign(group=groups[~aside]), learnable, facts
+    )  # fmt: skip
 
 
 class Folds(PredefinedSplit):
-    """The folds as numbered, for scikit-learn and PyCaret; with `forward`, none is predicted from later ones."""
+    """The folds as numbered, for scikit-learn and PyCaret; with `forward`, none is predicted from later ones.
 
-    def __init__(self, test_fold, forward: bool = False):
+    `trains` masks the rows that a model may be fitted on; all are validated.
+    """
+
+    def __init__(self, test_fold, forward: bool = False, trains=None):
         super().__init__(test_fold)
         self.forward = forward
+        self.trains = trains
 
     def split(self, X=None, y=None, groups=None):
         for training, validated in super().split():
-            past = self.test_fold[training] < self.test_fold[validated[0]]
-            yield (training[past] if self.forward else training), validated
+            if self.forward:
+                training = training[self.test_fold[training] < self.test_fold[validated[0]]]
+            yield (training if self.trains is None else training[self.trains[training]]), validated
+
+    def test_train_ratio(self) -> float:
+        """Validated rows for each row fitted on, the mean over the folds."""
+        return float(np.mean([len(validated) / len(training) for training, validated in self.split()]))
 
 
 def fingerprint(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
@@ -100,37 +98,55 @@ def fingerprint(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
     The same value gives the same hash however it was read: 1, 1.0 and "1" are one value, and so are all kinds of
     missing. The hash is BLAKE2, whose output no new version of any library will change.
     """
-    texts = [_canonical(table[column]) for column in columns]
-    rows = ("\x1f".join(row).encode() for row in zip(*texts, strict=True))
-    return np.array(
-        [int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "big") for row in rows], dtype="uint64"
-    )
+    parts = []
+    for start in range(0, len(table), CHUNK):
+        chunk = table.iloc[start : start + CHUNK]
+        texts = [_canonical(chunk[column]) for column in columns]
+        rows = ("\x1f".join(row).encode() for row in zip(*texts, strict=True))
+        parts += [int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "big") for row in rows]
+    return np.array(parts, dtype="uint64")
+
+
+def identify(table: pd.DataFrame, contract: Contract) -> np.ndarray:
+    """Fingerprint what makes a row the row it is to a model: its ids or, without those, its raw features."""
+    if contract.id_columns:
+        return fingerprint(table, contract.id_columns)
+    return fingerprint(contract.read_features(table), sorted(contract.features))
+
+
+def find_seen(table: pd.DataFrame, contract: Contract, fingerprints: np.ndarray) -> np.ndarray | None:
+    """Tell which rows a model has learned from, by the fingerprints it keeps; None if the table can't tell."""
+    needed = contract.id_columns or contract.features
+    if not {*needed} <= {*table.columns}:
+        return None
+    return np.isin(identify(table, contract), fingerprints)
 
 
 def assign_folds(
-    training: pd.DataFrame, content: np.ndarray, times: np.ndarray | None, contract: Contract, folds: int, seed: int
+    training: pd.DataFrame, groups: np.ndarray, times: np.ndarray | None, contract: Contract, folds: int, seed: int
 ) -> np.ndarray:
     """Give each training row the number of the fold that validates on it, 0 to folds - 1, or -1 for none.
 
-    Rows that are equal (by `content`), or of one group, share a fold, so no model is validated on a row it was fitted
-    on. Classes are spread evenly over the folds. With `times`, the oldest rows only train, and fold after fold moves
-    on. The same rows and seed give the same folds, in whatever order they come. A table with too few rows, groups or
-    times for so many folds gets fewer.
+    Rows of one group (equal rows, those of one id, or of one `split_by`) share a fold, so no model is validated on what
+    it was fitted on. Classes are spread evenly over the folds. With `times`, the oldest rows only train, and fold after
+    fold moves on. The same rows and seed give the same folds, in whatever order they come. A table with too few rows,
+    groups or times for so many folds gets fewer.
     """
     if times is not None:
-        block = np.floor((pd.Series(times).rank(method="min") - 1) / len(times) * (folds + 1))  # equal times together
+        dated = pd.Series(times).fillna(-np.inf)
+        block = np.floor((dated.rank(method="min") - 1) / len(times) * (folds + 1))  # equal times together
         numbers = np.unique(block, return_inverse=True)[1] - 1
     else:
-        numbers = _shuffled_folds(training, content, contract, folds, seed)
-    answers, judged = training[contract.target].to_numpy(), 0
+        numbers = _shuffled_folds(training, groups, contract, folds, seed)
+    y, validating = training[contract.target].to_numpy(), 0
     for fold in range(numbers.max() + 1):
-        own = numbers == fold
-        fitted = answers[numbers < fold if times is not None else ~own]
-        different = [len(set(part)) for part in (fitted, answers[own])]
+        validated = numbers == fold
+        fitted = y[numbers < fold if times is not None else ~validated]
+        different = [len(set(part)) for part in (fitted, y[validated])]
         if contract.labels and different[0] < 2:  # what would be fitted on a single class can't be fitted at all
-            numbers[own] = -1
-        judged += not contract.labels or min(different) > 1
-    if not judged:
+            numbers[validated] = -1
+        validating += not contract.labels or min(different) > 1
+    if not validating:
         by = f" when they are split by {contract.split_by!r}" if contract.split_by else ""
         raise BatonError(
             f"no part of the training rows can be predicted from the others{by}: each part, or all others, would hold a"
@@ -139,34 +155,67 @@ def assign_folds(
     return numbers
 
 
+def _identify_for_split(rows: pd.DataFrame, contract: Contract) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Fingerprint each row, name what it belongs to and must not be parted from, and read its time if that divides."""
+    if contract.id_columns:
+        identity = fingerprint(rows, contract.id_columns)
+    else:
+        # A column with a single value so far counts too: its second one must not give every row another hash.
+        single = dict.fromkeys(contract.uninformative, values.Format("text"))
+        whole = dataclasses.replace(contract, columns=contract.columns | single)
+        identity = fingerprint(whole.read_features(rows), sorted(whole.features))
+        if len(np.unique(identity)) < len(identity) / 2:
+            identity = _tell_apart(identity, rows[contract.target])
+    groups = identity
+    if contract.split == "group":
+        column = rows[contract.split_by]
+        groups = np.where(values.is_missing(column), identity, fingerprint(rows, [contract.split_by]))
+    times = contract.read_times(rows).to_numpy() if contract.split == "time" else None
+    return identity, groups, times
+
+
+def _choose_holdout(groups: np.ndarray, times: np.ndarray | None, share: float) -> np.ndarray:
+    by_hash = groups < np.uint64(int(share * 2**64))
+    if times is None:
+        return by_hash
+    dated = times[~np.isnan(times)]
+    moments, counts = np.unique(dated, return_counts=True)
+    newer = counts[::-1].cumsum()[::-1] / max(len(dated), 1)  # share of rows from each moment on
+    if len(moments) < 2:
+        raise BatonError("split: time needs rows of two times or more; give another column than this to split by")
+    first = moments[1:][np.abs(newer[1:] - share).argmin()]
+    return np.where(np.isnan(times), by_hash, times >= first)
+
+
 def _shuffled_folds(
-    training: pd.DataFrame, content: np.ndarray, contract: Contract, folds: int, seed: int
-) -> np.ndarray:
-    answers = contract.encode(training[contract.target]).to_numpy(dtype="float64")
-    whole = fingerprint(training, [contract.split_by]) if contract.split == "group" else content
-    order = np.lexsort((answers, whole))  # what is drawn must not hang on the order of the rows
-    _, first, back = np.unique(whole[order], return_index=True, return_inverse=True)
-    parts = order if contract.split == "group" else order[first]
-    answers, groups = answers[parts], whole[parts] if contract.split == "group" else None
+    training: pd.DataFrame, groups: np.ndarray, contract: Contract, folds: int, seed: int
+) -> np.ndarray:  # fmt: skip
+    y = contract.encode(training[contract.target]).to_numpy(dtype="float64")
+    order = np.lexsort((y, groups))  # what is drawn must not depend on the order of the rows
+    _, first, back = np.unique(groups[order], return_index=True, return_inverse=True)
+    whole = contract.split == "group" or bool(contract.id_columns)  # a group may hold many rows, and several classes
+    parts = order if whole else order[first]
+    y, together = y[parts], groups[parts] if whole else None
     if len(first) < 2:
         return np.full(len(training), -1)
     at_most = [folds, len(parts) // 2, len(first)]
     if contract.labels:
-        at_most += [np.bincount(answers.astype(int)).max()]
+        at_most += [np.bincount(y.astype(int)).max()]
+    whole = whole and len(first) < len(parts)
     kind = {
         (True, False): StratifiedKFold,
         (False, False): KFold,
         (True, True): StratifiedGroupKFold,
         (False, True): GroupKFold,
-    }[bool(contract.labels), groups is not None]
+    }[bool(contract.labels), whole]
     drawn = np.empty(len(parts), dtype="int64")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # `checks` tells of a class with fewer rows than folds
         splitter = kind(max(2, min(at_most)), shuffle=True, random_state=seed)
-        for number, (_, validated) in enumerate(splitter.split(parts, answers, groups)):
+        for number, (_, validated) in enumerate(splitter.split(parts, y, together)):
             drawn[validated] = number
     numbers = np.empty(len(training), dtype="int64")
-    numbers[order] = drawn if groups is not None else drawn[back]
+    numbers[order] = drawn if len(parts) == len(order) else drawn[back]
     return np.unique(numbers, return_inverse=True)[1]  # of few groups a fold may have got none
 
 
@@ -174,48 +223,41 @@ def _canonical(column: pd.Series) -> list[str]:
     """Write each value in the one way that all ways to read it have in common."""
     if pd.api.types.is_datetime64_any_dtype(column):  # as a CSV would have it
         return ["" if pd.isna(value) else str(value).removesuffix(" 00:00:00") for value in column]
-    numbers = pd.to_numeric(column, errors="coerce")
+    numbers = values.parse_numbers(column).tolist()
     return [
         ""
         if missing
-        else (repr(float(number) + 0.0) if number == number else str(value).strip().removesuffix(" 00:00:00"))
-        for value, number, missing in zip(column, numbers.astype("float64"), column.isna(), strict=True)
+        else (repr(number + 0.0) if number == number else str(value).strip().removesuffix(" 00:00:00"))
+        for value, number, missing in zip(column, numbers, column.isna(), strict=True)
     ]
 
 
-def _set_aside(answered: pd.DataFrame, contract: Contract, content, times, holdout: float) -> np.ndarray:
-    if times is not None:
-        newest = times > np.sort(times)[int((len(times) - 1) * (1 - holdout))]
-        return newest if newest.any() else times == times.max()
-    by = [contract.split_by] if contract.split == "group" else contract.id_columns
-    identity = fingerprint(answered, by) if by else content
-    # A group stays whole, so there only the table as a whole keeps one on each side.
-    labels = contract.labels if contract.split == "hash" else []
-    parts = [answered[contract.target].to_numpy() == label for label in labels] or [np.ones(len(answered), dtype=bool)]
-    ends = np.array([[identity[part].min(), identity[part].max()] for part in parts])
-    aside = (identity < np.uint64(int(holdout * 2**64))) | np.isin(identity, ends[:, 0])
-    return aside & ~np.isin(identity, ends[:, 1])
+def _tell_apart(identity: np.ndarray, y: pd.Series) -> np.ndarray:
+    """Tell equal rows apart by their target and by a number, so that each is a row of its own in whatever order."""
+    rows = pd.DataFrame({"identity": identity.astype(str), "y": y.to_numpy()})
+    return fingerprint(rows.assign(number=rows.groupby(["identity", "y"]).cumcount()), ["identity", "y", "number"])
 
 
-def _told_apart(content: np.ndarray, answers: pd.Series) -> np.ndarray:
-    """Tell equal rows apart by their answer and by a number, so that each is a row of its own in whatever order."""
-    rows = pd.DataFrame({"content": content.astype(str), "answer": answers.to_numpy()})
-    return fingerprint(
-        rows.assign(number=rows.groupby(["content", "answer"]).cumcount()), ["content", "answer", "number"]
+def _require_both_sides(groups: np.ndarray, aside: np.ndarray, contract: Contract, share: float) -> None:
+    if contract.split != "group" or (aside.any() and not aside.all()):
+        return
+    different, least = len(np.unique(groups)), float(groups.min()) / 2**64
+    remedy = f"set holdout to {least + 0.01:.2f}, or " if not aside.any() and least < 0.49 else ""
+    side = "the holdout" if not aside.any() else "training"
+    raise BatonError(
+        f"none of the {different} groups of {contract.split_by!r} falls into {side} with holdout: {share}. A group's side is"
+        f" fixed by its hash: {remedy}split by a column with more groups"
     )
 
 
-def _require_enough(
-    different: int, training: pd.DataFrame, judges: pd.DataFrame, contract: Contract, left_out: int
-) -> None:
-    twins = f" ({left_out} more equal a holdout row in every feature)" if left_out else ""
-    for rows, part, needed in ((different, f"training{twins}", 4), (len(judges), "the holdout", 2)):
+def _require_enough(training: pd.DataFrame, holdout: pd.DataFrame, different: int, contract: Contract) -> None:
+    for rows, part, needed in ((different, "training", 4), (len(holdout), "the holdout", 2)):
         if rows < needed:
             raise BatonError(
                 f"{rows} different rows with a target are left for {part}, and {needed} are needed: give a larger table"
                 + (f", or another column than {contract.split_by!r} to split by" if contract.split_by else "")
             )
-    for rows, part in ((training, "training rows"), (judges, "holdout rows")):
+    for rows, part in ((training, "training rows"), (holdout, "holdout rows")):
         only = rows[contract.target].unique()
         if contract.labels and len(only) == 1:
             raise BatonError(

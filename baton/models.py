@@ -1,0 +1,119 @@
+"""What is known of each model that a candidate can name: its questions, its package, its trusted types, its search.
+
+The keys are PyCaret's ids. Their order is from the simplest model to the most complex, which `choose: simplest` goes
+by. To offer another model, add it here; if its package is new, add that to `pyproject.toml` too.
+"""
+
+from typing import NamedTuple
+
+CLASSES, NUMBERS = "classes", "numbers"  # what a model can predict
+BOTH = (CLASSES, NUMBERS)
+
+TREE = ("sklearn.tree._tree.Tree",)
+NEIGHBOURS = (
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.metrics._dist_metrics.MinkowskiDistance64",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._kd_tree.KDTree",
+)
+
+
+class Range(NamedTuple):
+    """Where a search looks for one parameter; whole numbers if both ends are."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+class Model(NamedTuple):
+    """`trusted` are the types its file holds beside those that skops trusts by itself; `search` maps parameters to
+    ranges, and without any a search goes by PyCaret's own."""
+
+    predicts: tuple[str, ...] = BOTH
+    package: str = "scikit-learn"
+    trusted: tuple[str, ...] = ()
+    search: dict[str, Range] = {}
+
+
+CATALOGUE = {
+    # linear
+    "lr": Model(),
+    "ridge": Model(),
+    "lasso": Model((NUMBERS,)),
+    "en": Model((NUMBERS,)),
+    "lar": Model((NUMBERS,)),
+    "llar": Model((NUMBERS,)),
+    "omp": Model((NUMBERS,)),
+    "br": Model((NUMBERS,)),
+    "ard": Model((NUMBERS,)),
+    "huber": Model((NUMBERS,)),
+    "par": Model((NUMBERS,)),
+    "ransac": Model((NUMBERS,)),
+    "tr": Model((NUMBERS,)),
+    "svm": Model(),
+    "lda": Model((CLASSES,)),
+    "nb": Model((CLASSES,)),
+    "qda": Model((CLASSES,)),
+    # one tree, neighbours, kernels, a network
+    "dt": Model(trusted=TREE),
+    "knn": Model(trusted=NEIGHBOURS),
+    "kr": Model((NUMBERS,)),
+    "rbfsvm": Model((CLASSES,)),
+    "gpc": Model((CLASSES,)),
+    "mlp": Model(trusted=("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",)),
+    # many trees
+    "ada": Model(trusted=TREE),
+    "et": Model(trusted=TREE),
+    "rf": Model(trusted=TREE),
+    "gbc": Model((CLASSES,), trusted=TREE),
+    "gbr": Model((NUMBERS,), trusted=TREE),
+    "lightgbm": Model(
+        package="lightgbm",
+        trusted=(
+            "collections.OrderedDict",
+            "lightgbm.basic.Booster",
+            "lightgbm.sklearn.LGBMClassifier",
+            "lightgbm.sklearn.LGBMRegressor",
+        ),
+        # PyCaret's own ranges are so wide (learning rates from 0.000001 on) that a few trials find nothing.
+        search={
+            "learning_rate": Range(0.02, 0.2, log=True),
+            "num_leaves": Range(6, 96, log=True),
+            "min_child_samples": Range(5, 100, log=True),
+            "colsample_bytree": Range(0.3, 1.0),
+            "subsample": Range(0.5, 1.0),
+            "reg_lambda": Range(0.001, 30.0, log=True),
+        },
+    ),
+}
+
+# The types that the steps before the model hold, and a blend around several.
+TRUSTED_STEPS = (
+    "numpy.asarray",
+    "numpy.dtype",
+    "scipy.interpolate._bsplines.BSpline",
+    "scipy.interpolate._bsplines._BSpline",
+    "sklearn.compose._column_transformer.make_column_selector",
+    "sklearn.model_selection._split.GroupKFold",
+    "sklearn.model_selection._split.KFold",
+    "sklearn.model_selection._split.StratifiedGroupKFold",
+    "sklearn.model_selection._split.StratifiedKFold",
+    "sklearn.utils._bunch.Bunch",
+)
+
+
+def trusted_types() -> list[str]:
+    """Every type that a model file may hold beside those that skops trusts by itself."""
+    return sorted({*TRUSTED_STEPS, *(name for model in CATALOGUE.values() for name in model.trusted)})
+
+
+def packages() -> set[str]:
+    """The packages that the catalogue's models come from."""
+    return {model.package for model in CATALOGUE.values()}
+
+
+def complexity(candidate_model: str) -> tuple[int, int]:
+    """How complex a candidate's model is, to be compared with others: members of a blend, place of the most complex."""
+    members = candidate_model.split("+")
+    return len(members), max([*CATALOGUE].index(member) for member in members)
