@@ -22,14 +22,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; return what the shell gets: 0, or 1 after a message on stderr."""
     parser = argparse.ArgumentParser("baton", description="What goes with the two pipelines.", allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="command")
-    said = "say what a careful colleague would of the training table; takes Ploomber's options, as --env--target left"
-    commands.add_parser("check", help=said, allow_abbrev=False).set_defaults(run=check)
-    said = "turn an env file with some keys into options of `ploomber build`, which takes all others from env.yaml"
-    options = commands.add_parser("options", help=said, allow_abbrev=False)
+    text = "say what a careful colleague would of the training table; takes Ploomber's options, as --env--target left"
+    commands.add_parser("check", help=text, allow_abbrev=False).set_defaults(run=check)
+    text = "turn an env file with some keys into options of `ploomber build`, which takes all others from env.yaml"
+    options = commands.add_parser("options", help=text, allow_abbrev=False)
     options.add_argument("file", type=Path)
     options.set_defaults(run=as_options)
-    said = "tell the last training's outcome, and where everything is"
-    commands.add_parser("results", help=said, allow_abbrev=False).set_defaults(run=lambda _: results())
+    text = "tell the last training's outcome, and where everything is"
+    commands.add_parser("results", help=text, allow_abbrev=False).set_defaults(run=lambda _: results())
     chosen, rest = parser.parse_known_args(arguments)
     if rest and chosen.run is not check:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -84,37 +84,34 @@ def as_options(asked) -> str:
     if unknown:
         guess = config.did_you_mean(unknown[0], [*config.Settings.model_fields])
         raise BatonError(f"{asked.file}: there is no key {unknown[0]!r}{guess}")
-    return " ".join(f"--env--{key} {shlex.quote(_written(value))}" for key, value in keys.items())
+    lists = {key for key, field in config.Settings.model_fields.items() if field.annotation == list[str]}
+    values = {key: ",".join(config.column_names(value)) if key in lists else value for key, value in keys.items()}
+    return " ".join(f"--env--{key} {shlex.quote(_written(value))}" for key, value in values.items())
 
 
 def results(root: Path = config.ROOT) -> str:
-    """Tell the last training's outcome, and list the newest predictions, their report and the experiments."""
+    """Show the last training's outcome, and list the newest predictions, their report and the experiments."""
     manifests = sorted(root.glob("predictions/*/batch=*/_manifest.json"), key=lambda path: path.stat().st_mtime)
     if not manifests:
         return "There are no predictions yet: run `ploomber build`, then `ploomber build -e pipeline.serve.yaml`."
-    said = _read(manifests[-1])
-    folder = manifests[-1].parent.relative_to(root)
-    verdict = root / "products" / "compare" / "verdict.json"
+    manifest, folder = _read(manifests[-1]), manifests[-1].parent.relative_to(root)
+    compared = Path("products", manifest["name"], "compare")
+    verdict = root / compared / "verdict.json"
     outcome = _read(verdict) if verdict.is_file() else {"choice": "", "reason": ""}
     python = os.path.relpath(sys.executable, root)  # one that has pandas, whatever is active in the shell
     rows = [
         (
             "predictions",
-            f"{said['rows_scored']} rows by version {said['model_version']}",
+            f"{manifest['rows_scored']} rows by version {manifest['model_version']}",
             f"{python} -c \"import pandas; print(pandas.read_parquet('{folder}'))\"",
         ),
         ("report", "of that batch", f"{python} -m webbrowser -t {folder / '_report.html'}"),
-        ("leaderboard", "of all candidates", f"{python} -m webbrowser -t products/compare/compare.html"),
+        ("leaderboard", "of all candidates", f"{python} -m webbrowser -t {compared / 'compare.html'}"),
         ("experiments", "every run and model", "nox -s ui"),
     ]
     return "\n".join(
-        [
-            "",
-            outcome["choice"],
-            outcome["reason"],
-            "",
-            *(f"{name:<12} {what:<24} {command}" for name, what, command in rows),
-        ]
+        ["", outcome["choice"], outcome["reason"], ""]
+        + [f"{name:<12} {what:<24} {command}" for name, what, command in rows]
     )
 
 
@@ -142,7 +139,7 @@ def _changed(options: list[str]) -> dict:
 
 
 def _written(value) -> str:
-    return "none" if value in (None, []) else ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "none" if value in (None, "") else str(value)
 
 
 if __name__ == "__main__":

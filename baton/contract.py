@@ -37,7 +37,8 @@ class Contract:
     classes, the positive one last; empty for a regression. `task_reason` says how the question was told from the
     table; `positive_reason` is "setting", "champion", "larger", "affirmative" or "rarer". `optional` features had
     missing values in training, so new rows may lack the column. `ignored` maps columns that are no features to a key
-    of `IGNORED`. `split` and `split_by` say how the holdout was chosen.
+    of `IGNORED`. `split` and `split_by` say how the holdout was chosen. With `equal_rows_differ`, rows
+    without ids that are equal in all features are different cases: more than half of the table is.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Contract:
     ignored: dict[str, str] = dataclasses.field(default_factory=dict)
     split: str = "hash"
     split_by: str | None = None
+    equal_rows_differ: bool = False
 
     @property
     def features(self) -> list[str]:
@@ -282,9 +284,7 @@ def _order_labels(y: pd.Series, task: str, asked: str, champion: Contract | None
 def _find_uninformative(table: pd.DataFrame) -> dict[str, str]:
     there = {column: values.present(table[column]) for column in table}
     return {column: "empty" for column, present in there.items() if present.empty} | {
-        column: "constant"
-        for column, present in there.items()
-        if len(present) == len(table) and present.nunique() == 1
+        column: "constant" for column, present in there.items() if len(present) == len(table) and present.nunique() == 1
     }
 
 
@@ -322,7 +322,9 @@ def _modernized(described: dict) -> dict:
     def modern(column: str, kind: str) -> dict:
         written = described["formats"].get(column)
         # Which decimal mark a column had was decided file by file, so the rows to be read say so still.
-        return {"kind": kind, "decimal": None} | ({"date": written} if kind == "date" and written else {"sign": written})
+        return {"kind": kind, "decimal": None} | (
+            {"date": written} if kind == "date" and written else {"sign": written}
+        )
 
     sentences = {
         "ignore_columns names it": "setting",

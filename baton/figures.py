@@ -105,7 +105,7 @@ def correlations(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> F
     return figure
 
 
-def judge(truth: pd.Series, predictions: np.ndarray, contract: Contract) -> dict[str, Figure]:
+def evaluation_figures(truth: pd.Series, predictions: np.ndarray, contract: Contract) -> dict[str, Figure]:
     """The pictures that judge predictions of rows a model has not seen; `truth` as `Contract.encode` gives it."""
     truth = truth.to_numpy()
     if contract.task == "regression":
@@ -143,7 +143,7 @@ def importance(pipeline, rows: pd.DataFrame, target: pd.Series, contract: Contra
     return figure
 
 
-def leaderboard(ranking: pd.DataFrame, metric: str) -> Figure:
+def leaderboard(ranking: pd.DataFrame, metric: str, settings: dict) -> Figure:
     """Each candidate's distance to the best with its 95% interval; those that are level with it stand out."""
     shown = ranking.iloc[::-1]
     figure, axes = _figure(7.5, 1.2 + 0.32 * len(shown))

@@ -117,3 +117,9 @@ def complexity(candidate_model: str) -> tuple[int, int]:
     """How complex a candidate's model is, to be compared with others: members of a blend, place of the most complex."""
     members = candidate_model.split("+")
     return len(members), max([*CATALOGUE].index(member) for member in members)
+
+
+def describe(model: str, model_params: dict, tune: int) -> str:
+    """Say in a few words what a candidate of the grid is."""
+    params = [f"{name}={value}" for name, value in model_params.items()]
+    return ", ".join([model, *params, *([f"tuned in {tune} trials"] if tune else [])])

@@ -45,6 +45,8 @@ def separate(table: pd.DataFrame, contract: Contract, settings: config.Settings)
     answered = table[y.notna()].assign(**{contract.target: y[y.notna()].infer_objects()})  # no estimator learns objects
     copies = answered.duplicated() if contract.id_columns else pd.Series(False, answered.index)
     rows = answered[~copies]
+    repetitive = not contract.id_columns and len(contract.read_features(rows).drop_duplicates()) < len(rows) / 2
+    contract = dataclasses.replace(contract, equal_rows_differ=repetitive)
     identity, groups, times = _identify_for_split(rows, contract)
     aside = _choose_holdout(groups, times, settings.holdout)
     training, holdout = rows[~aside], rows[aside]
@@ -54,7 +56,9 @@ def separate(table: pd.DataFrame, contract: Contract, settings: config.Settings)
     holdout, learnable = holdout[~unlearned], dataclasses.replace(contract, labels=learned)
     _require_enough(training, holdout, len(np.unique(identity[~aside])), learnable)
     when = times if times is None else times[~aside]
-    folds = pd.DataFrame({"fold": assign_folds(training, groups[~aside], when, learnable, settings.folds, settings.seed)})
+    folds = pd.DataFrame(
+        {"fold": assign_folds(training, groups[~aside], when, learnable, settings.folds, settings.seed)}
+    )
     facts = {
         "rows": len(table),
         "without_target": len(table) - len(answered),
@@ -92,6 +96,12 @@ class Folds(PredefinedSplit):
         return float(np.mean([len(validated) / len(training) for training, validated in self.split()]))
 
 
+def make_splitter(folds: pd.DataFrame, contract: Contract) -> Folds:
+    """The splitter of `Division.folds`; by time, each fold is predicted from earlier ones only."""
+    trains = folds["trains"].to_numpy() if "trains" in folds else None
+    return Folds(folds["fold"].to_numpy(), forward=contract.split == "time", trains=trains)
+
+
 def fingerprint(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
     """Hash each row's values in these columns to a uint64, evenly spread.
 
@@ -107,19 +117,34 @@ def fingerprint(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
     return np.array(parts, dtype="uint64")
 
 
-def identify(table: pd.DataFrame, contract: Contract) -> np.ndarray:
-    """Fingerprint what makes a row the row it is to a model: its ids or, without those, its raw features."""
+def identify(rows: pd.DataFrame, contract: Contract) -> np.ndarray:
+    """Fingerprint what makes each row of a table the row it is to a model: its ids or, without those, its raw features.
+
+    Where equal rows are different cases, they are told apart by their target and a number, so all rows are needed.
+    """
     if contract.id_columns:
-        return fingerprint(table, contract.id_columns)
-    return fingerprint(contract.read_features(table), sorted(contract.features))
+        return fingerprint(rows, contract.id_columns)
+    content = fingerprint(contract.read_features(rows), sorted(contract.features))  # whatever order the columns come in
+    return _tell_apart(content, rows[contract.target]) if contract.equal_rows_differ else content
 
 
-def find_seen(table: pd.DataFrame, contract: Contract, fingerprints: np.ndarray) -> np.ndarray | None:
-    """Tell which rows a model has learned from, by the fingerprints it keeps; None if the table can't tell."""
-    needed = contract.id_columns or contract.features
-    if not {*needed} <= {*table.columns}:
+def fingerprint_training(training: pd.DataFrame, holdout: pd.DataFrame, contract: Contract) -> np.ndarray:
+    """The fingerprints of the training rows, for a model to keep."""
+    rows = pd.concat([training, holdout]).sort_index()  # as they stood in the table
+    return identify(rows, contract)[rows.index.isin(training.index)]
+
+
+def find_seen(
+    training: pd.DataFrame, holdout: pd.DataFrame, contract: Contract, fingerprints: np.ndarray
+) -> np.ndarray | None:
+    """Tell which holdout rows another model has learned from, by its contract and the fingerprints that it keeps.
+
+    None if the table lacks a column that its rows would be told by.
+    """
+    rows = pd.concat([training, holdout]).sort_index()
+    if not {*(contract.id_columns or contract.features)} <= {*rows.columns}:
         return None
-    return np.isin(identify(table, contract), fingerprints)
+    return np.isin(identify(rows, contract), fingerprints)[rows.index.isin(holdout.index)]
 
 
 def assign_folds(
@@ -157,15 +182,9 @@ def assign_folds(
 
 def _identify_for_split(rows: pd.DataFrame, contract: Contract) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Fingerprint each row, name what it belongs to and must not be parted from, and read its time if that divides."""
-    if contract.id_columns:
-        identity = fingerprint(rows, contract.id_columns)
-    else:
-        # A column with a single value so far counts too: its second one must not give every row another hash.
-        single = dict.fromkeys(contract.uninformative, values.Format("text"))
-        whole = dataclasses.replace(contract, columns=contract.columns | single)
-        identity = fingerprint(whole.read_features(rows), sorted(whole.features))
-        if len(np.unique(identity)) < len(identity) / 2:
-            identity = _tell_apart(identity, rows[contract.target])
+    # A column with a single value so far counts too: its second one must not give every row another hash.
+    single = dict.fromkeys(contract.uninformative, values.Format("text"))
+    identity = identify(rows, dataclasses.replace(contract, columns=contract.columns | single))
     groups = identity
     if contract.split == "group":
         column = rows[contract.split_by]
@@ -225,9 +244,7 @@ def _canonical(column: pd.Series) -> list[str]:
         return ["" if pd.isna(value) else str(value).removesuffix(" 00:00:00") for value in column]
     numbers = values.parse_numbers(column).tolist()
     return [
-        ""
-        if missing
-        else (repr(number + 0.0) if number == number else str(value).strip().removesuffix(" 00:00:00"))
+        "" if missing else (repr(number + 0.0) if number == number else str(value).strip().removesuffix(" 00:00:00"))
         for value, number, missing in zip(column, numbers, column.isna(), strict=True)
     ]
 

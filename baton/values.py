@@ -98,7 +98,11 @@ def parse_numbers(column: pd.Series, decimal: str | None = ".", sign: str | None
         return pd.Series(np.nan, column.index)
     if pd.api.types.is_numeric_dtype(column):
         short = pd.api.types.is_float_dtype(column) and column.dtype.itemsize < 8
-        exact = column.to_numpy("float32", na_value=np.nan).astype("str") if short else column.to_numpy("float64", na_value=np.nan)
+        exact = (
+            column.to_numpy("float32", na_value=np.nan).astype("str")
+            if short
+            else column.to_numpy("float64", na_value=np.nan)
+        )
         return pd.Series(exact.astype("float64"), column.index)
     texts = _without_sign(column.dropna().astype("str").str.strip(), sign)
     if decimal is None:
@@ -109,7 +113,9 @@ def parse_numbers(column: pd.Series, decimal: str | None = ".", sign: str | None
     texts = texts.mask(parted, texts.str.replace(",", "", regex=False)) if parted.any() else texts
     plain = (parted | texts.str.fullmatch(PLAIN)).to_numpy(bool)
     numbers = np.full(len(texts), np.nan)
-    numbers[plain] = texts.to_numpy(object)[plain].astype("float64")  # pd.to_numeric is off in the last bit of one in ten
+    numbers[plain] = texts.to_numpy(object)[plain].astype(
+        "float64"
+    )  # pd.to_numeric is off in the last bit of one in ten
     found = np.full(len(column), np.nan)
     found[column.notna().to_numpy()] = numbers
     return pd.Series(found, column.index)

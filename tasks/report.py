@@ -31,8 +31,8 @@ figures.predictions(predictions, manifest["positive_class"])
 # **What came in?** The distribution of each feature of this batch.
 
 # %%
-rows = pd.read_parquet(upstream["receive"]["rows"])
-figures.columns(rows.drop(columns=rows.columns.intersection(predictions.columns)))
+X = pd.read_parquet(upstream["receive"]["X"])
+figures.columns(X.drop(columns=X.columns.intersection(predictions.columns)))
 
 # %% [markdown]
 # **The rows to look at first**: the highest and the lowest.

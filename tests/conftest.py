@@ -13,7 +13,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
+import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock
@@ -22,6 +24,7 @@ from baton import config, contract, split, tables
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 PROGRAMS = Path(sys.executable).parent
+PROJECT = Path(__file__).parent / "project"  # the env.yaml, features.py and grid that the machinery is tested with
 ODD = "pw @/x%1#'"  # a password with all that a URL, a template and SQL would read as their own
 
 
@@ -86,6 +89,11 @@ class Project:
                 task["grid"] = [entry for entry in task["grid"] if entry["candidate"][0] in names]
         (self.folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
 
+    def read(self, path: str) -> dict:
+        """Read a JSON file of `products/<name>/`, for the name that env.yaml has."""
+        name = yaml.safe_load((self.folder / "env.yaml").read_text())["name"]
+        return json.loads((self.folder / "products" / name / path).read_text())
+
 
 @functools.cache
 def start_warm() -> subprocess.Popen:
@@ -103,8 +111,20 @@ def load_script(path: Path):
     return module
 
 
+def learn(table, target: str = "y", champion=None, **keys) -> contract.Contract:
+    """Learn the contract of a table, with these settings and the usual ones."""
+    return contract.learn_contract(table, settings(target=target, **keys), champion)
+
+
+def settings(**keys) -> config.Settings:
+    return config.Settings(**{"name": "demo", "train_data": "t.csv", "target": "y"} | keys)
+
+
 def copy_sources(folder: Path) -> Project:
-    """Copy what git would clone, with the edits that are not committed yet."""
+    """Copy what git would clone, with the edits that are not committed yet, and put the tests' project into it.
+
+    What a user writes (`env.yaml`, `features.py`, the grid) is hers to change: tests of the machinery have their own.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=config.ROOT, capture_output=True, text=True, check=True
     )  # fmt: skip
@@ -112,6 +132,11 @@ def copy_sources(folder: Path) -> Project:
         if (config.ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(config.ROOT / name, folder / name)
+    for name in ("env.yaml", "features.py"):
+        shutil.copy2(PROJECT / name, folder / name)
+    pipeline = (folder / "pipeline.yaml").read_text()
+    start, end = pipeline.index("    grid:\n"), pipeline.index("\n  - source: tasks/compare.py")
+    (folder / "pipeline.yaml").write_text(pipeline[:start] + (PROJECT / "grid.yaml").read_text() + pipeline[end:])
     return Project(folder)
 
 
@@ -151,12 +176,28 @@ def trained(first_hour, tmp_path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def diabetes():
-    """The sample table as `clean` leaves it: (contract, raw training rows, their folds, their targets)."""
+def features():
+    """The feature code of the tests' project."""
+    return config.load_features(str(PROJECT / "features.py"))
+
+
+class Sample(NamedTuple):
+    """The sample table as `clean` leaves it."""
+
+    contract: contract.Contract
+    X: pd.DataFrame
+    y: pd.Series
+    folds: pd.DataFrame
+    division: split.Division
+
+
+@pytest.fixture(scope="session")
+def diabetes() -> Sample:
     table = tables.read_table(config.ROOT / "data" / "diabetes_train.csv")
-    asked = contract.learn_contract(table, "diabetes", "Outcome", [], "auto", "auto")
-    training, _, folds, asked, _ = split.separate(table, asked, 0.2, 5, 7)
-    return asked, asked.rows(training), folds, training["Outcome"]
+    asked = settings(name="diabetes", target="Outcome")
+    division = split.separate(table, contract.learn_contract(table, asked), asked)
+    X, y = division.contract.read_features(division.training), division.training["Outcome"]
+    return Sample(division.contract, X, y, division.folds, division)
 
 
 @pytest.fixture(scope="session")
