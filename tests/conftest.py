@@ -28,6 +28,10 @@ PROJECT = Path(__file__).parent / "project"  # the env.yaml, features.py and gri
 ODD = "pw @/x%1#'"  # a password with all that a URL, a template and SQL would read as their own
 
 
+def pytest_addoption(parser):
+    parser.addoption("--env-file", help="an env file whose keys tests/test_project.py takes in place of env.yaml's")
+
+
 class Project:
     """A folder with a whole project in it, and the programs of the environment the tests run in."""
 
