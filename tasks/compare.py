@@ -9,6 +9,7 @@ mlflow_tracking_uri = None
 
 # %%
 import json
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -34,7 +35,8 @@ leaderboard = ranking.join(costs)
 leaderboard.round(4)
 
 # %%
-board = figures.leaderboard(ranking, promised.metric)
+settings = {name: made["settings"] for name, made in candidates.items()}
+board = figures.leaderboard(ranking, promised.metric, settings)
 board
 
 # %% [markdown]
@@ -42,7 +44,7 @@ board
 
 # %%
 winner, reason = evaluation.choose(ranking, costs)
-print(reason)
+print(textwrap.fill(reason, 110))
 
 # %% [markdown]
 # **The verdict.** The winner is registered as a new version. It and the champion, each as registered and in a
@@ -53,7 +55,7 @@ print(reason)
 challenger = registry.enter(candidates[winner], Path(fits[winner]["model"]), reason, known, mlflow_tracking_uri)
 champion = registry.rival(promised.name, known, mlflow_tracking_uri)
 verdict = promotion.judge(challenger, champion, judges, training[promised.target])
-print(verdict.reason)
+print(textwrap.fill(verdict.reason, 110))
 verdict.scores.round(4)
 
 # %%
@@ -64,7 +66,6 @@ tracking.log_result(
 )  # fmt: skip
 
 # %%
-leaderboard.to_csv(product["leaderboard"])
 outcome = {"winner": winner, "choice": reason, **verdict.to_dict()}
 Path(product["verdict"]).write_text(json.dumps(outcome, indent=2))
-outcome
+leaderboard.to_csv(product["leaderboard"])
