@@ -63,7 +63,7 @@ def distributions(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> 
             _end_dates(axes, values)
             axes.set_ylabel(contract.target)
         elif contract.task == "regression":
-            _bars(axes, values)
+            _bars(axes, values, "{share:.1%}", fontsize=8)
         else:
             for label, name, colour in zip(labels, _labels(labels), COLOURS, strict=False):
                 _histogram(axes, values[target == label], values, colour, f"{contract.target} = {name}")
@@ -337,14 +337,14 @@ def _histogram(axes, values, of_all, colour, label, density=True):
         _barh(axes, shares.index, shares, color=colour, alpha=0.55, label=label)
 
 
-def _bars(axes, values):
+def _bars(axes, values, label="{count}  ({share:.1%})", **how):
     counts = values.value_counts()[:12]
     if counts.empty:
         axes.text(0.5, 0.5, "no value", ha="center", transform=axes.transAxes)
         return
     bars = _barh(axes, counts.index, counts, color=_colours(len(counts)))
-    axes.bar_label(bars, [f" {count}  ({count / len(values):.1%})" for count in counts])
-    axes.set(xlabel="rows", xlim=(0, counts.max() * 1.6))
+    axes.bar_label(bars, [" " + label.format(count=count, share=count / len(values)) for count in counts], **how)
+    axes.set(xlabel="rows", xlim=(0, counts.max() * 1.5))
 
 
 def _is_numeric(values):
