@@ -153,7 +153,7 @@ def _score(models: dict, contract: Contract, y_train: pd.Series, rows: pd.DataFr
         }
         for name, value in score.items()
     }
-    return pd.DataFrame(table).T, leads
+    return pd.DataFrame.from_dict(table, orient="index"), leads
 
 
 def _align(predictions: np.ndarray, contract: Contract, wanted: Contract) -> np.ndarray:

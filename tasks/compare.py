@@ -9,6 +9,7 @@ settings = None
 
 # %%
 import json
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -51,7 +52,7 @@ board
 # %%
 model_ids = {name: made["model"] for name, made in candidates.items()}
 winner, reason = evaluation.choose(ranking, model_ids, settings.choose)
-print(reason)
+print(textwrap.fill(reason, 110))
 
 # %% [markdown]
 # **The verdict.** The winner is registered as a new version. It and the champion, each as registered and in a
@@ -65,7 +66,7 @@ challenger = registry.register(
 )  # fmt: skip
 champion = promotion.find_champion(settings)
 verdict = promotion.decide(challenger, champion, training, holdout)
-print(verdict.reason)
+print(textwrap.fill(verdict.reason, 110))
 verdict.scores.round(4)
 
 # %%
@@ -76,7 +77,6 @@ tracking.log_result(
 )  # fmt: skip
 
 # %%
-leaderboard.to_csv(product["leaderboard"])
 outcome = {"winner": winner, "choice": reason, **verdict.to_dict()}
 Path(product["verdict"]).write_text(json.dumps(outcome, indent=2))
-pd.Series(outcome, name="outcome").drop("scores").to_frame()
+leaderboard.to_csv(product["leaderboard"])

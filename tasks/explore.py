@@ -17,7 +17,7 @@ from baton.contract import read_contract
 contract = read_contract(upstream["clean"]["contract"])
 training = pd.read_parquet(upstream["clean"]["train"])
 X, y = contract.read_features(training), training[contract.target]
-X.describe(include="all").T
+X.describe(percentiles=[0.5], include="all").T
 
 # %% [markdown]
 # **Is the target balanced?** Where one class is rare, accuracy flatters a model that never names it.

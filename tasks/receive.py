@@ -25,7 +25,7 @@ table.head()
 
 # %%
 batch, X = scoring.receive(table, champion, settings.batch, settings.score_data, settings.predictions_table)
-X.describe(include="all").T
+X.describe(percentiles=[0.5], include="all").T
 
 # %%
 X.to_parquet(product["X"])
