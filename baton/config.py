@@ -106,14 +106,13 @@ class Settings(pydantic.BaseModel):
         return value
 
 
-def check_settings(given: dict, env_file: Path = ROOT / "env.yaml") -> Settings:
+def check_settings(given: dict) -> Settings:
     """Check what `env.yaml` and the command line say, all keys together; return it with its types.
 
     `given` are the values that a pipeline or a command uses; other keys are taken from the file. Raises `BatonError`
     naming every setting that is of the wrong kind, and every key of the file that does not exist.
     """
-    written = (yaml.safe_load(env_file.read_text()) or {}) if env_file.is_file() else {}
-    keys = [*Settings.model_fields]
+    written, keys = read_env(), [*Settings.model_fields]
     complaints = [f"{key}: there is no such key{did_you_mean(key, keys)}" for key in written if key not in keys]
     # A batch's name is a template in the file.
     merged = {key: value for key, value in written.items() if key in keys and key != "batch"} | given
@@ -162,9 +161,16 @@ def column_names(value) -> list[str]:
     return [*dict.fromkeys(name for part in parts if (name := str(part).strip()))]
 
 
-def read_env(env_file: Path = ROOT / "env.yaml", **changed) -> dict:
-    """Read the keys of `env.yaml`, with some of them changed, as a pipeline would; no batch is meant."""
-    return {**yaml.safe_load(env_file.read_text()), "batch": "unknown", **changed}
+def read_env() -> dict:
+    """Read `env.yaml` as it stands; empty if there is none."""
+    file = ROOT / "env.yaml"
+    try:
+        written = (yaml.safe_load(file.read_text()) or {}) if file.is_file() else {}
+    except yaml.YAMLError as error:
+        raise BatonError(f"env.yaml: this is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(written, dict):
+        raise BatonError("env.yaml: write one key a line, as `target: left`")
+    return written
 
 
 def fill_in(text: str) -> str:
