@@ -2,9 +2,12 @@
 
 import ast
 import json
+import urllib.request
 
 import jupytext
+import nbformat
 import pytest
+from conftest import NOXFILE, PROGRAMS, answers, free_port, serving
 from nbclient import NotebookClient
 
 from baton import config
@@ -55,3 +58,37 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch):
         == before["scores"]["challenger"]["AUC"]
     )
     assert after["promote"] is False
+
+
+def test_a_notebook_saved_in_jupyterlab_is_as_it_was(trained, tmp_path):
+    """Opened with its parameters, and saved with outputs and what JupyterLab adds, through its own interface."""
+    (trained.folder / "nox_jupyter.py").write_text(NOXFILE)
+    server, log = f"http://127.0.0.1:{free_port()}", tmp_path / "log"
+    options = ["--no-browser", "--allow-root", f"--port={server.rpartition(':')[2]}", "--IdentityProvider.token="]
+    command = [PROGRAMS / "nox", "-f", "nox_jupyter.py", "-s", "jupyter", "--", *options, "--ServerApp.disable_check_xsrf=True"]  # fmt: skip
+    source = trained.folder / "tasks" / "explore.py"
+    before = source.read_bytes()
+
+    def ask(path: str, **body):
+        sent = {"data": json.dumps(body).encode(), "method": "PUT"} if body else {}
+        return json.load(urllib.request.urlopen(urllib.request.Request(f"{server}/api/{path}", **sent)))
+
+    how = {"cwd": trained.folder, "env": trained.environment()}
+    with serving(command, lambda: answers(f"{server}/api/status"), log, **how):
+        notebook = nbformat.from_dict(ask("contents/tasks/explore.py?type=notebook")["content"])
+        injected = [cell for cell in notebook.cells if "injected-parameters" in cell.metadata.get("tags", [])]
+        assert str(trained.folder / "products/clean/train.parquet") in injected[0].source
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell |= {"execution_count": 1, "outputs": [nbformat.v4.new_output("stream", text="shown\n")]}
+            cell.metadata |= {"trusted": True, "scrolled": False, "jupyter": {"outputs_hidden": True}}
+        notebook.metadata |= {"language_info": {"name": "python"}, "kernelspec": {"name": "python3", "display_name": "Python 3"}}  # fmt: skip
+        ask("contents/tasks/explore.py", type="notebook", format="json", content=notebook)
+        assert source.read_bytes() == before
+
+        # What was changed is saved, and nothing else.
+        notebook.cells[0].source += "\nA remark."
+        ask("contents/tasks/explore.py", type="notebook", format="json", content=notebook)
+    old, new = before.decode().splitlines(), source.read_text().splitlines()
+    assert [line for line in new if line not in old] == ["# A remark."]
+    assert len(new) == len(old) + 1
