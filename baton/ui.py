@@ -23,10 +23,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=5000, help="on 127.0.0.1; another one is taken if it is busy")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     asked = parser.parse_args(arguments)
-    settings = config.Settings(**config.read_env())
-    # An interrupt is how this ends, not an error.
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt):  # it is how this ends, not an error
         try:
+            values = config.read_env()
+            config.check_settings(values)
+            settings = config.Settings(**values)
             uri = tracking.resolve_uri(settings.mlflow_tracking_uri)
             if uri.startswith("http"):
                 show(find_page(server_address(uri), settings), asked.no_browser)

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import secrets
 import urllib.request
 
 import jupytext
@@ -34,6 +35,7 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch):
     """In the order of the pipelines, each on what those before it left; none of it is run by Ploomber."""
     monkeypatch.setenv("PYTHONPATH", str(trained.folder))
     trained.keep_candidates("lr")  # the winner, and the quickest
+    tasks = {path: path.read_bytes() for path in (trained.folder / "tasks").glob("*.py")}
     trained.ploomber("nb", "--inject")
     trained.ploomber("nb", "--inject", "-e", "pipeline.serve.yaml")
     verdict = trained.folder / "products/compare/verdict.json"
@@ -59,22 +61,30 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch):
     )
     assert after["promote"] is False
 
+    # As the README says for other editors: the parameters and all that came with them are taken out again.
+    trained.ploomber("nb", "--remove")
+    trained.ploomber("nb", "--remove", "-e", "pipeline.serve.yaml")
+    trained.run("jupytext", "--to", "py:percent", "--opt", "notebook_metadata_filter=-all", *map(str, tasks))
+    assert {path: path.read_bytes() for path in tasks} == tasks
+
 
 def test_a_notebook_saved_in_jupyterlab_is_as_it_was(trained, tmp_path):
     """Opened with its parameters, and saved with outputs and what JupyterLab adds, through its own interface."""
     (trained.folder / "nox_jupyter.py").write_text(NOXFILE)
-    server, log = f"http://127.0.0.1:{free_port()}", tmp_path / "log"
-    options = ["--no-browser", "--allow-root", f"--port={server.rpartition(':')[2]}", "--IdentityProvider.token="]
-    command = [PROGRAMS / "nox", "-f", "nox_jupyter.py", "-s", "jupyter", "--", *options, "--ServerApp.disable_check_xsrf=True"]  # fmt: skip
+    port, token = free_port(), secrets.token_hex()
+    server, log = f"http://127.0.0.1:{port}/api", tmp_path / "log"
+    options = ["--no-browser", "--allow-root", f"--port={port}", f"--IdentityProvider.token={token}"]
+    command = [PROGRAMS / "nox", "-f", "nox_jupyter.py", "-s", "jupyter", "--", *options]
     source = trained.folder / "tasks" / "explore.py"
     before = source.read_bytes()
 
     def ask(path: str, **body):
         sent = {"data": json.dumps(body).encode(), "method": "PUT"} if body else {}
-        return json.load(urllib.request.urlopen(urllib.request.Request(f"{server}/api/{path}", **sent)))
+        request = urllib.request.Request(f"{server}/{path}", headers={"Authorization": f"token {token}"}, **sent)
+        return json.load(urllib.request.urlopen(request))
 
     how = {"cwd": trained.folder, "env": trained.environment()}
-    with serving(command, lambda: answers(f"{server}/api/status"), log, **how):
+    with serving(command, lambda: answers(f"{server}/status?token={token}"), log, **how):
         notebook = nbformat.from_dict(ask("contents/tasks/explore.py?type=notebook")["content"])
         injected = [cell for cell in notebook.cells if "injected-parameters" in cell.metadata.get("tags", [])]
         assert str(trained.folder / "products/clean/train.parquet") in injected[0].source
