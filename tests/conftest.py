@@ -1,9 +1,11 @@
 """A real project to test: a clone of this one, trained once by the README's own command, and copied for each test."""
 
+import contextlib
 import functools
 import importlib.util
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +29,14 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 PROGRAMS = Path(sys.executable).parent
 PROJECT = Path(__file__).parent / "project"  # the env.yaml, features.py and grid that the machinery is tested with
 ODD = "pw @/x%1#'"  # a password with all that a URL, a template and SQL would read as their own
+
+# The project's noxfile, in an environment that is there already.
+NOXFILE = f"""
+import sys
+sys.path.insert(0, {str(config.ROOT)!r})
+import noxfile
+noxfile.make, noxfile.WORK = lambda *_: None, {sys.prefix!r}
+"""
 
 
 def pytest_addoption(parser):
@@ -105,6 +116,49 @@ def start_warm() -> subprocess.Popen:
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
     return subprocess.Popen([sys.executable, Path(__file__).parent / "warm.py"], env=os.environ | one, **how)
+
+
+def free_port() -> int:
+    """Choose a port of 127.0.0.1 for a server to start on.
+
+    Not by binding port 0: until the server has loaded, the system may give such a port to another worker's kernel or
+    connection. It gives away none below 32768.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+
+
+def answers(address: str) -> bool:
+    """Tell whether a server answers at this address, with no error."""
+    with contextlib.suppress(OSError):
+        return urllib.request.urlopen(address, timeout=10).status == 200
+    return False
+
+
+@contextlib.contextmanager
+def serving(command: list, ready, log: Path, **how):
+    """Run a server in a process group of its own, wait until `ready()` is true, and end the group.
+
+    What it printed is in `log`, and in pytest's report of a test that fails.
+    """
+    with log.open("w") as printed:
+        server = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, start_new_session=True, **how)
+    try:
+        given_up = time.monotonic() + 180
+        while not ready():
+            assert server.poll() is None, f"it ended with {server.returncode}: {command}\n{log.read_text()}"
+            assert time.monotonic() < given_up, f"it does not answer: {command}\n{log.read_text()}"
+            time.sleep(0.1)
+        yield server
+    finally:
+        for how_to_end in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(server.pid, how_to_end)
+                server.wait(30)
+        print(log.read_text())
 
 
 def load_script(path: Path):
@@ -218,9 +272,7 @@ def postgres():
         how |= {"user": "postgres", "group": "postgres", "extra_groups": []}
         for path in (folder, folder / "password"):
             shutil.chown(path, "postgres", "postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     data = ["-D", str(folder / "data")]
     first = [
         "--username=me",

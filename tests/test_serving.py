@@ -3,16 +3,14 @@
 import datetime
 import json
 import os
-import socket
 import subprocess
-import sys
-import time
 import urllib.request
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import PROGRAMS, answers, free_port, serving
 
 from baton import config, registry
 
@@ -102,29 +100,14 @@ def test_yesterdays_champion_predicts_as_before_after_its_feature_code_was_edite
 
 
 @pytest.fixture
-def endpoint(trained):
-    """MLflow's own server of the champion, on loopback, ended by its process id."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    programs = os.path.dirname(sys.executable)
-    server = subprocess.Popen(
-        [f"{programs}/mlflow", "models", "serve", "-m", "models:/diabetes@champion", "--env-manager", "local", "-p", str(port), "-h", "127.0.0.1"],
-        cwd=trained.folder, env=os.environ | {"MLFLOW_TRACKING_URI": trained.uri, "PATH": f"{programs}:{os.environ['PATH']}"},
-        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        for _ in range(300):
-            time.sleep(0.2)
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping")
-                break
-            except OSError:
-                assert server.poll() is None
-        yield f"http://127.0.0.1:{port}/invocations"
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(30)
+def endpoint(trained, tmp_path):
+    """MLflow's server of the champion, as the README starts it."""
+    port = free_port()
+    command = [PROGRAMS / "mlflow", "models", "serve", "-m", "models:/diabetes@champion", "--env-manager", "local", "-p", str(port)]  # fmt: skip
+    environment = os.environ | {"MLFLOW_TRACKING_URI": trained.uri, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+    server = f"http://127.0.0.1:{port}"
+    with serving(command, lambda: answers(f"{server}/ping"), tmp_path / "log", cwd=trained.folder, env=environment):
+        yield f"{server}/invocations"
 
 
 def test_mlflow_serves_the_champion_as_the_batch_scored_it(trained, endpoint):
