@@ -2,6 +2,7 @@
 
 import os
 import re
+import io
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import matplotlib
 import matplotlib.dates
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib import figure as matplotlib_figure
 from sklearn import metrics as sk
 from sklearn.calibration import CalibrationDisplay
 from sklearn.inspection import permutation_importance
@@ -24,6 +25,15 @@ matplotlib.rcParams["text.parse_math"] = False  # a column may be called $a_b
 SHOWN = 24  # columns in a grid of small figures, or classes in one; a table may have hundreds
 RANKED = 20  # candidates on the leaderboard
 ROW = ("axes fraction", "data")  # coordinates of what stands beside a row
+
+
+class Figure(matplotlib_figure.Figure):
+    """A figure that shows itself in any notebook; Jupyter draws Matplotlib's only with its inline backend."""
+
+    def _repr_png_(self) -> bytes:
+        drawn = io.BytesIO()
+        self.savefig(drawn, format="png")
+        return drawn.getvalue()
 
 
 def target_balance(target: pd.Series, contract: Contract) -> Figure:

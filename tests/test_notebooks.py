@@ -41,6 +41,7 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch):
     verdict = trained.folder / "products/diabetes/compare/verdict.json"
     before = json.loads(verdict.read_text())
     verdict.unlink()
+    drawn = set()
     for name in TRAINING + SERVING:
         notebook = jupytext.read(trained.folder / "tasks" / f"{name}.py")
         NotebookClient(
@@ -51,6 +52,8 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch):
         ).execute()
         shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
         assert len(shown) >= 2, name
+        drawn |= {name} if any("image/png" in one.get("data", {}) for cell in shown for one in cell.outputs) else set()
+    assert drawn == {"explore", "fit", "compare", "report"}
     # The winner of one candidate; it is compared with the champion on the same rows, and whoever is better stays.
     after = json.loads(verdict.read_text())
     assert after["winner"] == "lr"
