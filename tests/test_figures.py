@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import learn
 from matplotlib.colors import to_hex
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
@@ -36,7 +37,7 @@ def _nothing_stays_open():
 
 
 def ask(rows: pd.DataFrame, target, task: str = "auto") -> contract.Contract:
-    return contract.learn_contract(rows.assign(y=target), "demo", "y", [], task, "auto")
+    return learn(rows.assign(y=target), task=task)
 
 
 def table(kind: str = "binary"):
@@ -58,7 +59,7 @@ def table(kind: str = "binary"):
     target = pd.Series(ANSWERS[kind], index=raw.index, name="y")
     # When the contract was learned, the dull columns had something to tell.
     asked = ask(raw.assign(constant=range(ROWS), empty=range(ROWS), blank=[*"uvw"] * 20), target)
-    return asked.rows(raw), asked.answers(raw.assign(y=target)), asked
+    return asked.read_features(raw), asked.read_target(raw.assign(y=target)), asked
 
 
 def answers(asked: contract.Contract) -> np.ndarray:
