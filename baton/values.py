@@ -50,7 +50,8 @@ def learn_formats(table: pd.DataFrame) -> dict[str, Format]:
     tell either, with a decimal point, unless `table.attrs["decimal"]` says that a comma is usual where it comes from.
     """
     found = {column: _learn_format(table[column]) for column in table}
-    marks = Counter(one.decimal for one in found.values() if one.kind == "number" and one.decimal)
+    written = [one for column, one in found.items() if one.kind == "number" and is_text(table[column])]
+    marks = Counter(one.decimal for one in written if one.decimal)
     usual = max(marks, key=marks.get, default=table.attrs.get("decimal", "."))
     if len({*marks.values()}) == 1 < len(marks):  # as many columns say one as the other
         usual = table.attrs.get("decimal", ".")
@@ -98,18 +99,21 @@ def parse_numbers(column: pd.Series, decimal: str | None = ".", sign: str | None
         return pd.Series(np.nan, column.index)
     if pd.api.types.is_numeric_dtype(column):
         short = pd.api.types.is_float_dtype(column) and column.dtype.itemsize < 8
-        exact = column.to_numpy("float32", na_value=np.nan).astype("str") if short else column.to_numpy("float64", na_value=np.nan)
+        exact = (
+            column.to_numpy("float32", na_value=np.nan).astype("str")
+            if short
+            else column.to_numpy("float64", na_value=np.nan)
+        )
         return pd.Series(exact.astype("float64"), column.index)
-    texts = _without_sign(column.dropna().astype("str").str.strip(), sign)
-    if decimal is None:
-        decimal = next(iter(_marks(texts.drop_duplicates())), ".")
-    if decimal == ",":
-        texts = texts.str.translate(SWAPPED)
-    parted = texts.str.fullmatch(PARTED)
-    texts = texts.mask(parted, texts.str.replace(",", "", regex=False)) if parted.any() else texts
-    plain = (parted | texts.str.fullmatch(PLAIN)).to_numpy(bool)
+    texts = column.dropna().astype("str").str.strip()
+    if decimal is None:  # as version 0.1 did: commas count as decimal marks first in a file that semicolons delimit
+        comma = column.attrs.get("decimal") == "," and texts.str.contains(",", regex=False).any()
+        decimal = max(",." if comma else ".,", key=lambda mark: _as_python(texts, mark, sign)[1].sum())
+    texts, plain = _as_python(texts, decimal, sign)
     numbers = np.full(len(texts), np.nan)
-    numbers[plain] = texts.to_numpy(object)[plain].astype("float64")  # pd.to_numeric is off in the last bit of one in ten
+    numbers[plain] = texts.to_numpy(object)[plain].astype(
+        "float64"
+    )  # pd.to_numeric is off in the last bit of one in ten
     found = np.full(len(column), np.nan)
     found[column.notna().to_numpy()] = numbers
     return pd.Series(found, column.index)
@@ -117,8 +121,9 @@ def parse_numbers(column: pd.Series, decimal: str | None = ".", sign: str | None
 
 def read_booleans(column: pd.Series) -> pd.Series:
     """Read true and false, in words or as 1 and 0, as float64; NaN for anything else."""
-    plain = column.astype("object").where(column.notna(), None)
-    return plain.map(lambda value: BOOLEANS.get(str(value).strip().lower(), np.nan)).astype("float64")
+    codes, different = pd.factorize(column)
+    found = [BOOLEANS.get(str(value).strip().lower(), np.nan) for value in different]
+    return pd.Series(np.array([*found, np.nan])[codes], column.index)  # the code of a missing value is -1
 
 
 def is_missing(column: pd.Series) -> pd.Series:
@@ -171,12 +176,23 @@ def _learn_format(column: pd.Series) -> Format:
 
 def _marks(texts: pd.Series, sign: str | None = None) -> list[str]:
     """The decimal marks with which every text is a number."""
-    return [mark for mark in ".," if parse_numbers(texts, mark, sign).notna().all()]
+    parts = (texts.head(1000), texts)  # mostly the first rows tell that a mark is not it
+    return [mark for mark in ".," if all(_as_python(part, mark, sign)[1].all() for part in parts)]
+
+
+def _as_python(texts: pd.Series, decimal: str, sign: str | None) -> tuple[pd.Series, np.ndarray]:
+    """Write numbers as Python does; return the texts, and a mask of those that are numbers."""
+    texts = _without_sign(texts, sign)
+    if decimal == ",":
+        texts = texts.str.translate(SWAPPED)
+    parted = texts.str.fullmatch(PARTED)
+    texts = texts.mask(parted, texts.str.replace(",", "", regex=False)) if parted.any() else texts
+    return texts, (parted | texts.str.fullmatch(PLAIN)).to_numpy(bool)
 
 
 def _sign(texts: pd.Series) -> str | None:
     """The currency or per cent sign beside numbers; None if there is none, or several, which can't be compared."""
-    first_or_last = texts.str.extract(rf"^[+-]?\s*([{SIGNS}])|([{SIGNS}])$")
+    first_or_last = texts[texts.str.contains(f"[{SIGNS}]")].str.extract(rf"^[+-]?\s*([{SIGNS}])|([{SIGNS}])$")
     found = first_or_last.stack().dropna().unique()
     return str(found[0]) if len(found) == 1 else None
 
@@ -214,7 +230,11 @@ def _read_dates(values: pd.Series, written: str) -> pd.Series:
         return pd.to_datetime(values, utc=True).dt.tz_localize(None).astype("datetime64[us]")
     if pd.api.types.is_numeric_dtype(values):
         return pd.Series(pd.NaT, values.index, dtype="datetime64[us]")
-    texts = values.astype("str").where(values.notna(), None)
-    found = _parse_dates(texts, written)
+    texts = values.dropna().astype("str")
+    different = texts.drop_duplicates()  # mostly few
+    found = _parse_dates(different, written)
     # A database, or another day's export, may write the same dates in the standard way.
-    return found.fillna(_parse_dates(texts, ISO)).astype("datetime64[us]")
+    found = found.fillna(_parse_dates(different[found.isna()], ISO)).set_axis(different)
+    dates = pd.Series(pd.NaT, values.index, dtype="datetime64[us]")
+    dates[values.notna().to_numpy()] = found.astype("datetime64[us]").reindex(texts).to_numpy()
+    return dates
