@@ -81,10 +81,11 @@ class Contract:
     def from_dict(cls, described: dict) -> "Contract":
         """Open a contract as `to_dict` wrote it, in this version or an earlier one."""
         described = _modernized(described)
-        columns = {column: Format(**how) for column, how in described["columns"].items()}
-        fields = {field.name for field in dataclasses.fields(cls)}
-        kept = {key: value for key, value in described.items() if key in fields}
-        return cls(**kept | {"columns": columns, "target_format": Format(**described["target_format"])})
+        formats = {
+            "columns": {column: _build(Format, how) for column, how in described["columns"].items()},
+            "target_format": _build(Format, described["target_format"]),
+        }
+        return _build(cls, described | formats)
 
     def read_features(self, table: pd.DataFrame, source: str = "the table") -> pd.DataFrame:
         """Take the raw features out of a table, in this contract's order and formats; more columns are fine.
@@ -282,9 +283,7 @@ def _order_labels(y: pd.Series, task: str, asked: str, champion: Contract | None
 def _find_uninformative(table: pd.DataFrame) -> dict[str, str]:
     there = {column: values.present(table[column]) for column in table}
     return {column: "empty" for column, present in there.items() if present.empty} | {
-        column: "constant"
-        for column, present in there.items()
-        if len(present) == len(table) and present.nunique() == 1
+        column: "constant" for column, present in there.items() if len(present) == len(table) and present.nunique() == 1
     }
 
 
@@ -314,15 +313,23 @@ def _native(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _build(kind: type, described: dict):
+    """Make a dataclass of what another version wrote, which may have more fields."""
+    fields = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{key: value for key, value in described.items() if key in fields})
+
+
 def _modernized(described: dict) -> dict:
     """Give a contract of version 0.1 today's fields; one of today is left as it is."""
-    if "formats" not in described:
+    if "target_format" in described:
         return described
 
     def modern(column: str, kind: str) -> dict:
-        written = described["formats"].get(column)
+        written = described.get("formats", {}).get(column)
         # Which decimal mark a column had was decided file by file, so the rows to be read say so still.
-        return {"kind": kind, "decimal": None} | ({"date": written} if kind == "date" and written else {"sign": written})
+        return {"kind": kind, "decimal": None} | (
+            {"date": written} if kind == "date" and written else {"sign": written}
+        )
 
     sentences = {
         "ignore_columns names it": "setting",
@@ -335,5 +342,5 @@ def _modernized(described: dict) -> dict:
         "columns": {column: modern(column, kind) for column, kind in described["columns"].items()},
         "target_format": modern(described["target"], kind),
         "task_reason": described["why"],
-        "ignored": {column: sentences.get(why, "split_by") for column, why in described["ignored"].items()},
+        "ignored": {column: sentences.get(why, "split_by") for column, why in described.get("ignored", {}).items()},
     }
