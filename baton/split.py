@@ -54,7 +54,9 @@ def separate(table: pd.DataFrame, contract: Contract, settings: config.Settings)
     holdout, learnable = holdout[~unlearned], dataclasses.replace(contract, labels=learned)
     _require_enough(training, holdout, len(np.unique(identity[~aside])), learnable)
     when = times if times is None else times[~aside]
-    folds = pd.DataFrame({"fold": assign_folds(training, groups[~aside], when, learnable, settings.folds, settings.seed)})
+    folds = pd.DataFrame(
+        {"fold": assign_folds(training, groups[~aside], when, learnable, settings.folds, settings.seed)}
+    )
     facts = {
         "rows": len(table),
         "without_target": len(table) - len(answered),
@@ -220,16 +222,14 @@ def _shuffled_folds(
 
 
 def _canonical(column: pd.Series) -> list[str]:
-    """Write each value in the one way that all ways to read it have in common."""
-    if pd.api.types.is_datetime64_any_dtype(column):  # as a CSV would have it
-        return ["" if pd.isna(value) else str(value).removesuffix(" 00:00:00") for value in column]
-    numbers = values.parse_numbers(column).tolist()
-    return [
-        ""
-        if missing
-        else (repr(number + 0.0) if number == number else str(value).strip().removesuffix(" 00:00:00"))
-        for value, number, missing in zip(column, numbers, column.isna(), strict=True)
+    """Write each value in the one way that all ways to read it have in common; "" for a missing one."""
+    codes, different = pd.factorize(column)  # mostly few
+    different = pd.Series(different)
+    texts = [
+        repr(number + 0.0) if number == number else str(value).strip().removesuffix(" 00:00:00")  # a day, as in a CSV
+        for value, number in zip(different, values.parse_numbers(different).tolist(), strict=True)
     ]
+    return [*map([*texts, ""].__getitem__, codes.tolist())]  # the code of a missing value is -1
 
 
 def _tell_apart(identity: np.ndarray, y: pd.Series) -> np.ndarray:
