@@ -87,7 +87,7 @@ def read(column: pd.Series, how: Format) -> tuple[pd.Series, pd.Series]:
         found = read_booleans(values)
     else:
         found = parse_numbers(values, how.decimal, how.sign)
-    return found, values.notna() & found.isna()
+    return found.rename(column.name), values.notna() & found.isna()
 
 
 def parse_numbers(column: pd.Series, decimal: str | None = ".", sign: str | None = None) -> pd.Series:
