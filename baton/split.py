@@ -46,7 +46,7 @@ def separate(table: pd.DataFrame, contract: Contract, settings: config.Settings)
     copies = answered.duplicated() if contract.id_columns else pd.Series(False, answered.index)
     rows = answered[~copies]
     identity, groups, times = _identify_for_split(rows, contract)
-    aside = _choose_holdout(groups, times, settings.holdout)
+    aside = _choose_holdout(groups, times, contract, settings.holdout)
     training, holdout = rows[~aside], rows[aside]
     learned = [label for label in contract.labels if (training[contract.target] == label).any()]
     unlearned = holdout[contract.target].isin([label for label in contract.labels if label not in learned])
@@ -176,7 +176,9 @@ def _identify_for_split(rows: pd.DataFrame, contract: Contract) -> tuple[np.ndar
     return identity, groups, times
 
 
-def _choose_holdout(groups: np.ndarray, times: np.ndarray | None, share: float) -> np.ndarray:
+def _choose_holdout(
+    groups: np.ndarray, times: np.ndarray | None, contract: Contract, share: float
+) -> np.ndarray:  # fmt: skip
     by_hash = groups < np.uint64(int(share * 2**64))
     if times is None:
         return by_hash
@@ -184,7 +186,9 @@ def _choose_holdout(groups: np.ndarray, times: np.ndarray | None, share: float) 
     moments, counts = np.unique(dated, return_counts=True)
     newer = counts[::-1].cumsum()[::-1] / max(len(dated), 1)  # share of rows from each moment on
     if len(moments) < 2:
-        raise BatonError("split: time needs rows of two times or more; give another column than this to split by")
+        raise BatonError(
+            f"split_by names {contract.split_by!r}, which has {len(moments) or 'no'} time; split: time needs two or more"
+        )
     first = moments[1:][np.abs(newer[1:] - share).argmin()]
     return np.where(np.isnan(times), by_hash, times >= first)
 
@@ -242,7 +246,8 @@ def _require_both_sides(groups: np.ndarray, aside: np.ndarray, contract: Contrac
     if contract.split != "group" or (aside.any() and not aside.all()):
         return
     different, least = len(np.unique(groups)), float(groups.min()) / 2**64
-    remedy = f"set holdout to {least + 0.01:.2f}, or " if not aside.any() and least < 0.49 else ""
+    larger = not aside.any() and different > 1 and least < 0.49
+    remedy = f"set holdout to {least + 0.01:.2f}, or " if larger else ""
     side = "the holdout" if not aside.any() else "training"
     raise BatonError(
         f"none of the {different} groups of {contract.split_by!r} falls into {side} with holdout: {share}. A group's side is"
