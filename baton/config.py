@@ -68,9 +68,10 @@ class Settings(pydantic.BaseModel):
 
     @pydantic.field_validator("name", "target", "batch", "split_by", "positive", mode="before")
     @classmethod
-    def _text(cls, value):
-        """Let a name that looks like a number (a column called 2024, a batch 20261121) be a name."""
-        return str(value) if isinstance(value, int | float) else value
+    def _text(cls, value, info):
+        """Let a name that looks like a number (a column called 2024, a batch 20261121) be a name, and a class true."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return str(value) if number or (info.field_name == "positive" and isinstance(value, bool)) else value
 
     @pydantic.field_validator("split_by", "predictions_table", "features", mode="before")
     @classmethod

@@ -16,6 +16,8 @@ from baton.values import Format
 
 AFFIRMATIVE = {"1", "yes", "y", "true", "t", "positive", "+", "ja", "oui", "sí", "si", "sim"}
 
+YAML_WORDS = {"True": ("yes", "on"), "False": ("no", "off")}  # what YAML makes of these without quotes
+
 # Why a column is no feature.
 IGNORED = {
     "setting": "ignore_columns names it",
@@ -265,10 +267,12 @@ def _order_labels(y: pd.Series, task: str, asked: str, champion: Contract | None
     labels = sorted(map(_native, y.unique()))
     texts = [str(label).lower() for label in labels]
     if asked != "auto":
-        if asked.strip().lower() not in texts:
+        asked_texts = {asked.strip().lower(), *YAML_WORDS.get(asked, ())}
+        named = [label for label, text in zip(labels, texts, strict=True) if text in asked_texts]
+        if len(named) != 1:
             shown = " and ".join(map(repr, labels))
             raise BatonError(f"positive names {asked!r}, and the target has {shown}; correct positive in env.yaml")
-        positive, reason = labels[texts.index(asked.strip().lower())], "setting"
+        positive, reason = named[0], "setting"
     elif champion and champion.task == "binary" and champion.positive in labels:
         positive, reason = champion.positive, "champion"
     elif not isinstance(labels[0], str):
