@@ -199,6 +199,7 @@ def test_of_two_classes_the_positive_one_is_the_affirmative_else_the_rarer(targe
         (["success", "failure", "success"], "success", ["failure", "success"]),
         (["success", "failure", "success"], " Failure ", ["success", "failure"]),
         (["yes", "no"], "no", ["yes", "no"]),
+        (["Yes", "No"], False, ["Yes", "No"]),  # YAML reads `positive: no` as false
         ([0, 1, 1], "0", [1, 0]),
         ([0, 1, 1], 0, [1, 0]),
         (["0.0", "1.0"], 1, [0, 1]),
@@ -218,6 +219,7 @@ def test_env_yaml_may_name_the_positive_class(target, positive, labels):
 @pytest.mark.parametrize(
     ("target", "said"),
     [
+        (["C ", "c", "C"], "positive names 'c', and the target has 'C' and 'c'; correct positive in env.yaml"),
         (["a", "b"], "positive names 'c', and the target has 'a' and 'b'; correct positive in env.yaml"),
         (["a", "b", "d"] * 2, "positive names 'c', and a multiclass question has no positive class: set it to auto"),
         ([0.1, 0.2, 0.3], "positive names 'c', and a regression question has no positive class: set it to auto"),
