@@ -263,7 +263,7 @@ def _require_enough(training: pd.DataFrame, holdout: pd.DataFrame, different: in
                 + (f", or another column than {contract.split_by!r} to split by" if contract.split_by else "")
             )
     for rows, part in ((training, "training rows"), (holdout, "holdout rows")):
-        only = rows[contract.target].unique()
+        only = rows[contract.target].unique().tolist()
         if contract.labels and len(only) == 1:
             raise BatonError(
                 f"column {contract.target!r}: all {len(rows)} {part} are of class {only[0]!r}, so there is nothing to"
