@@ -229,9 +229,12 @@ def _canonical(column: pd.Series) -> list[str]:
     """Write each value in the one way that all ways to read it have in common; "" for a missing one."""
     codes, different = pd.factorize(column)  # mostly few
     different = pd.Series(different)
+    numbers = values.parse_numbers(different)
+    if values.is_text(different):  # in an id, a comma is part of a text
+        numbers = numbers.mask(different.astype("str").str.contains(",", regex=False))
     texts = [
         repr(number + 0.0) if number == number else str(value).strip().removesuffix(" 00:00:00")  # a day, as in a CSV
-        for value, number in zip(different, values.parse_numbers(different).tolist(), strict=True)
+        for value, number in zip(different, numbers.tolist(), strict=True)
     ]
     return [*map([*texts, ""].__getitem__, codes.tolist())]  # the code of a missing value is -1
 

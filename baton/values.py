@@ -22,7 +22,7 @@ BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.
 
 SIGNS = "$€£¥%"  # of money and of per cent, beside a number
 # A number with a decimal point, as it stands and with its thousands parted; with a decimal comma, the two marks swapped.
-PLAIN = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[iI]nf(?:inity)?)"
+PLAIN = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf(?:inity)?))"
 PARTED = r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"
 SWAPPED = str.maketrans(".,", ",.")
 CODE = r"[+-]?(?:0\d|\d{16})"  # a leading zero, or more digits than a float64 holds: 01067 is no quantity

@@ -169,7 +169,7 @@ MIXED = pd.Series(["3", 3, 3.0, Decimal("3.0"), "?", None], dtype="object")
         (["$1,929.15", "-$7.5", "$ 12", "5", "?"], "number $", [1929.15, -7.5, 12.0, 5.0, NAN]),
         (["1,200 €", 5], "number €", [1200.0, 5.0]),
         (["5%", 45.5], "number %", [5.0, 45.5]),
-        (["inf", "-Infinity"], "number", [np.inf, -np.inf]),
+        (["inf", "-Infinity", "INF", "+inf"], "number", [np.inf, -np.inf, np.inf, np.inf]),
         (["1_000", "0x1A", "1,5", "1.2.3", "--1", "1e", "e5", "+"], "number", [NAN] * 8),
         (MARKERS, "number", [NAN] * len(MARKERS)),
         ([None, None], "number", [NAN, NAN]),
