@@ -68,9 +68,10 @@ class Settings(pydantic.BaseModel):
 
     @pydantic.field_validator("name", "target", "batch", "split_by", "positive", mode="before")
     @classmethod
-    def _text(cls, value):
-        """Let a name that looks like a number (a column called 2024, a batch 20261121) be a name."""
-        return str(value) if isinstance(value, int | float) else value
+    def _text(cls, value, info):
+        """Let a name that looks like a number (a column called 2024, a batch 20261121) be a name, and a class true."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return str(value) if number or (info.field_name == "positive" and isinstance(value, bool)) else value
 
     @pydantic.field_validator("split_by", "predictions_table", "features", mode="before")
     @classmethod
@@ -106,13 +107,13 @@ class Settings(pydantic.BaseModel):
         return value
 
 
-def check_settings(given: dict) -> Settings:
+def check_settings(given: dict, env_file: Path | None = None) -> Settings:
     """Check what `env.yaml` and the command line say, all keys together; return it with its types.
 
     `given` are the values that a pipeline or a command uses; other keys are taken from the file. Raises `BatonError`
     naming every setting that is of the wrong kind, and every key of the file that does not exist.
     """
-    written, keys = read_env(), [*Settings.model_fields]
+    written, keys = read_env(env_file), [*Settings.model_fields]
     complaints = [f"{key}: there is no such key{did_you_mean(key, keys)}" for key in written if key not in keys]
     # A batch's name is a template in the file.
     merged = {key: value for key, value in written.items() if key in keys and key != "batch"} | given
@@ -161,15 +162,15 @@ def column_names(value) -> list[str]:
     return [*dict.fromkeys(name for part in parts if (name := str(part).strip()))]
 
 
-def read_env() -> dict:
-    """Read `env.yaml` as it stands; empty if there is none."""
-    file = ROOT / "env.yaml"
+def read_env(file: Path | None = None) -> dict:
+    """Read `env.yaml`, or another such file, as it stands; empty if there is none."""
+    file = file or ROOT / "env.yaml"
     try:
         written = (yaml.safe_load(file.read_text()) or {}) if file.is_file() else {}
     except yaml.YAMLError as error:
-        raise BatonError(f"env.yaml: this is no YAML: {' '.join(str(error).split())}") from None
+        raise BatonError(f"{file.name}: this is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(written, dict):
-        raise BatonError("env.yaml: write one key a line, as `target: left`")
+        raise BatonError(f"{file.name}: write one key a line, as `target: left`")
     return written
 
 
