@@ -1,9 +1,12 @@
 """What a careful colleague would say of a table before any model is fitted.
 
 What makes training impossible stops it elsewhere, with an error (`contract`, `split`). All that is found here is a
-warning: it names the column, the count and the remedy, and training goes on.
+warning: it names the column, the count and the remedy, and training goes on. What relates columns to the target is
+looked for in the training rows alone, so that the holdout is set aside before anyone looks.
 """
 
+import dataclasses
+import itertools
 import warnings
 
 import numpy as np
@@ -14,63 +17,99 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from baton import evaluation
-from baton.contract import Contract, present
-from baton.split import fingerprint
+from baton import evaluation, values
+from baton.config import Settings
+from baton.contract import IGNORED, Contract
+from baton.split import Division
 
 LOOKED_AT = 10_000  # rows, where each column is tried by itself
-GIVEN_AWAY = 0.99  # AUC or R2 of one column alone that no honest column reaches
-TELLING = 30  # rows, below which a single column may do so by chance
+FEWEST = 30  # rows below which a single column may tell the target by chance, or values that are too few for an entity
+
+LEAK = 0.99  # AUC or R2 of one column alone that no honest column reaches
+SUSPICIOUS = 0.95  # AUC or R2 that few honest columns reach
+COPY = 0.85  # Kappa of one column alone: a copy of the target with some errors, also where a class is rare
+ERRORS = 0.15  # share of the rows where a copied number may be wrong
+
+EACH = (2, 25)  # rows that an entity, such as a customer, has on average
+TOGETHER = 0.1  # share of the target's variance that goes with an entity
+FIXED = 0.5  # share of a feature's variance that does
 
 
-def check(table: pd.DataFrame, contract: Contract, folds: int) -> list[str]:
-    """Look at a training table, all of it, and return the warnings, the gravest first."""
-    table = table.reset_index(drop=True)
-    answers = contract.answers(table)
-    answered, target = table[answers.notna()], answers[answers.notna()]
-    rows = contract.rows(answered)
+def check(table: pd.DataFrame, division: Division, settings: Settings) -> list[str]:
+    """Look at a training table and how it was divided, and return the warnings, the gravest first."""
+    contract, facts = division.contract, division.facts
+    rows = pd.concat([division.training, division.holdout], ignore_index=True)
+    columns, y = _read_all(rows, contract), rows[contract.target]
+    X, training = columns[contract.features], range(len(division.training))
+    entity, belonging = _find_entity(columns.loc[training], y.loc[training], contract)
     return [
-        *_giveaways(rows, target, contract),
-        *_classes(target, contract, folds),
-        *_target(table, answers, contract),
-        *_duplicates(rows, answered, target, contract),
-        *_identifiers(rows, contract),
-        *_dates(rows, contract),
-        *_groups(answered, contract),
-        *_columns(rows, answered, contract),
+        *_leaks(X.loc[training].drop(columns=entity, errors="ignore"), y.loc[training], contract),
+        *_entity(columns.loc[training], entity, belonging, contract),
+        *_classes(table, division, settings),
+        *_share(facts, settings),
+        *_target(table, y, contract, settings, facts),
+        *_ambiguous(table, contract),
+        *_duplicates(columns, y, contract, facts),
+        *_identifiers(columns, contract),
+        *_dates(X, contract),
+        *_undivided(rows, contract),
+        *_columns(X, rows, contract),
     ]
 
 
-def _giveaways(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> list[str]:
+def hardly_repeats(texts: pd.Series) -> bool:
+    """Tell a text of which most rows have a value of their own, so that `preparation` leaves it out."""
+    return texts.nunique() > len(texts) / 2
+
+
+def _read_all(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
+    """Read the features, and the ids and ignored columns as if they were some."""
+    left_out = {contract.target, "", *contract.columns, *contract.uninformative}
+    others = values.learn_formats(rows[[column for column in rows if column not in left_out]])
+    return dataclasses.replace(contract, columns=contract.columns | others).read_features(rows)
+
+
+def _leaks(X: pd.DataFrame, y: pd.Series, contract: Contract) -> list[str]:
     """Columns that nearly tell the target by themselves: mostly written down after it was known."""
-    sample = rows.sample(min(len(rows), LOOKED_AT), random_state=0)
-    sample = sample[~target[sample.index].isin(_rare(target, 3, contract))]
-    coded = contract.encode(target[sample.index]).to_numpy(dtype="float64")
-    if len(sample) < TELLING or len(np.unique(coded)) < 2:
+    sample = X.sample(min(len(X), LOOKED_AT), random_state=0)
+    sample = sample[~y[sample.index].isin(_rare(y, 3, contract))]
+    coded = contract.encode(y[sample.index]).to_numpy(dtype="float64")
+    if len(sample) < FEWEST or len(np.unique(coded)) < 2:
         return []
     if not contract.labels:
         coded = stats.rankdata(coded)  # else a few large values would decide
-    reached, said = "AUC" if contract.labels else "R2 (of ranks)", []
-    for column, kind in contract.columns.items():
-        if sample[column].nunique(dropna=False) < 2:
-            continue
-        found = _alone(sample[[column]], kind, coded, contract)
-        if found >= GIVEN_AWAY:
-            said.append(
-                f"column {column!r} gives the target away: alone it reaches {reached} {found:.3f}."
+    leaks, filled, suspicious = [], [], []
+    for column in X:
+        figures = {}
+        if sample[column].nunique(dropna=False) > 1:
+            figures = _score_alone(sample[[column]], contract.kinds[column], coded, contract)
+        found = [f"{name} {figure:.3f}" for name, (figure, least) in figures.items() if figure >= least]
+        if max((figure for figure, least in figures.values() if least == SUSPICIOUS), default=0) >= LEAK:
+            leaks.append(
+                f"column {column!r} gives the target away: alone it reaches {found[0]}."
                 " If it is only known once the target is, put it in ignore_columns"
             )
-    return said
+        elif said := _filled_by_class(X[column], y, contract):
+            filled.append(f"{said}. If it is only filled in once the target is known, put it in ignore_columns")
+        elif found:
+            suspicious.append(f"{column!r} ({found[0]})")
+    if suspicious:
+        suspicious = [
+            f"{'columns' if suspicious[1:] else 'column'} {_listed(suspicious)} nearly"
+            f" {'tell the target, each' if suspicious[1:] else 'tells the target'} alone. Make sure that such values are"
+            " known before the target is; if not, use ignore_columns"
+        ]
+    return leaks + filled + suspicious
 
 
-def _alone(column: pd.DataFrame, kind: str, coded: np.ndarray, contract: Contract) -> float:
-    """How well a small tree predicts the target out of fold, from one column."""
+def _score_alone(column: pd.DataFrame, kind: str, coded: np.ndarray, contract: Contract) -> dict[str, tuple]:
+    """Score what a small tree predicts out of fold from one column; give each score with the one that is suspicious."""
     if contract.labels:
         model = DecisionTreeClassifier(max_leaf_nodes=64, min_samples_leaf=3, random_state=0)
-        folds, method, metric = StratifiedKFold, "predict_proba", "AUC"
+        folds, method = StratifiedKFold, "predict_proba"
     else:
         model = DecisionTreeRegressor(max_leaf_nodes=256, random_state=0)
-        folds, method, metric = KFold, "predict", "R2"
+        folds, method = KFold, "predict"
     if kind == "date":
         column = column.astype("datetime64[us]").astype("int64")
     elif kind == "text" and contract.task == "multiclass":
@@ -81,152 +120,389 @@ def _alone(column: pd.DataFrame, kind: str, coded: np.ndarray, contract: Contrac
         model = make_pipeline(TargetEncoder(target_type=means, cv=3, random_state=0), model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        told = cross_val_predict(
+        predicted = cross_val_predict(
             model, column.to_numpy(), coded, cv=folds(3, shuffle=True, random_state=0), method=method
         )
-    codes = np.unique(coded, return_inverse=True)[1] if contract.labels else coded
-    task = contract.task if not contract.labels or told.shape[1] > 2 else "binary"
-    return evaluation.score(codes, told, task, metric)[metric]
+    if not contract.labels:
+        error = (coded - predicted) ** 2
+        right = error <= np.quantile(error, 1 - ERRORS)
+        spread = coded[right].var()
+        return {
+            "R2 (of ranks)": (1 - error.mean() / coded.var(), SUSPICIOUS),
+            f"R2 (of ranks, without the worst {ERRORS:.0%})": (1 - error[right].mean() / spread if spread else 0, LEAK),
+        }
+    codes = np.unique(coded, return_inverse=True)[1]
+    task = contract.task if predicted.shape[1] > 2 else "binary"
+    return {
+        metric: (evaluation.score(codes, predicted, task, metric)[metric], least)
+        for metric, least in (("AUC", SUSPICIOUS), ("Kappa", COPY))
+    }
 
 
-def _classes(target: pd.Series, contract: Contract, folds: int) -> list[str]:
-    rare = _rare(target, folds, contract)
-    said = []
-    if rare:
-        counts = target.value_counts()
-        shown = ", ".join(f"{label!r} has {counts.get(label, 0)}" for label in rare[:5]) + (", …" if rare[5:] else "")
+def _filled_by_class(column: pd.Series, y: pd.Series, contract: Contract) -> str:
+    """Say so if nearly all rows of a class have a value in a column, and hardly any other, or the other way round."""
+    filled = column.notna()
+    for label in contract.labels[::-1] if not filled.all() else []:
+        of_class = y == label
+        inside, outside = filled[of_class].mean(), filled[~of_class].mean()
+        if min(of_class.sum(), (~of_class).sum()) >= 10 and max(inside, outside) >= 0.9 and min(inside, outside) <= 0.05:
+            return (
+                f"column {column.name!r} has a value in {inside:.1%} of the rows of class {label!r}, and in"
+                f" {outside:.1%} of the others"
+            )
+    return ""
+
+
+def _find_entity(columns: pd.DataFrame, y: pd.Series, contract: Contract) -> tuple[list[str], list[str]]:
+    """Find a column that names what several rows are about, such as a customer, and the columns that go with it.
+
+    The target goes with the values of such a column, and more so than with the values next to them: that tells it from
+    a measurement, such as an age. Either the column is a feature itself, or others give it away.
+    """
+    coded = pd.DataFrame({column: _rank(columns[column]) for column in columns}).assign(**{"": _rank(y)})
+    found = {}
+    for column in columns if contract.split == "hash" else []:
+        codes, there = pd.factorize(columns[column], sort=True)
+        if not _may_be_entity(there, codes, contract) or contract.id_columns == [column]:
+            continue
+        if len(set(zip(codes, y, strict=True))) < 1.1 * y.nunique():  # the target under other names
+            continue
+        step = -(-len(codes) // LOOKED_AT)
+        used = (codes >= 0) & (codes % step == 0)
+        share, noise = _explain(coded[used].to_numpy(), codes[used] // step)
+        related = [name for name, part in zip(columns, share, strict=False) if part >= FIXED and name != column]
+        if share[-1] >= max(TOGETHER, 4 * noise[-1]) and (related or column in contract.columns):
+            found[column] = (len(there), not _has_fractions(columns[column])), related
+    best = max(found, key=lambda column: found[column][0], default=None)  # the finest one
+    return ([best], found[best][1]) if best is not None else ([], [])
+
+
+def _may_be_entity(there, codes: np.ndarray, contract: Contract) -> bool:
+    if len(there) < FEWEST or pd.api.types.is_datetime64_any_dtype(there):
+        return False
+    years = pd.api.types.is_float_dtype(there) and 1900 <= there.min() and there.max() <= 2100
+    return not years and EACH[0] <= (codes >= 0).sum() / len(there) <= EACH[1]
+
+
+def _explain(coded: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which share of each column's variance goes with groups, beyond what goes with the next one; and its error.
+
+    It is the share between groups of an analysis of variance, less the covariance of neighbouring groups' means.
+    """
+    coded = (coded - coded.mean(axis=0)) / np.maximum(coded.std(axis=0), 1e-9)
+    order = np.argsort(groups, kind="stable")
+    sizes = np.unique(groups, return_counts=True)[1]
+    means = np.add.reduceat(coded[order], np.r_[0, sizes.cumsum()[:-1]]) / sizes[:, None]
+    between = (sizes[:, None] * means**2).sum(axis=0)
+    within = ((coded**2).sum(axis=0) - between) / max(sizes.sum() - len(sizes), 1)
+    usual = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / (len(sizes) - 1)
+    share = (between / (len(sizes) - 1) - within) / usual
+    neighbours = (means[1:] * means[:-1]).mean(axis=0)
+    return share - np.maximum(neighbours, 0), (means**2).mean(axis=0) / np.sqrt(len(sizes))
+
+
+def _rank(column: pd.Series) -> np.ndarray:
+    return stats.rankdata(pd.factorize(column, sort=True)[0])
+
+
+def _entity(columns: pd.DataFrame, entity: list[str], belonging: list[str], contract: Contract) -> list[str]:
+    return [
+        f"column {column!r} names what rows have in common: {columns[column].nunique()} values, some"
+        f" {columns[column].count() / columns[column].nunique():.0f} rows each, which share"
+        f" {_listed([*map(repr, belonging), 'much of the target'])}. The holdout has other rows of the same"
+        f" values, so a model looks better there than on new ones. If rows to be scored bring new values, set split: group,"
+        f" split_by: {column}"
+        for column in entity
+    ]
+
+
+def _classes(table: pd.DataFrame, division: Division, settings: Settings) -> list[str]:
+    contract, target, said = division.contract, division.contract.target, []
+    training, holdout = division.training[target], division.holdout[target]
+    if left_out := division.facts["holdout_of_unlearned_classes_left_out"]:
+        given = table[target][contract.read_target(table).isna()].dropna()
+        texts = values.as_texts(given)
+        names = texts[~texts.str.lower().isin(values.MISSING)].unique()
         said.append(
-            f"{len(rare)} of the {len(contract.labels)} classes of {contract.target!r} have fewer rows than there are folds,"
-            f" {folds}, so some folds judge without them: {shown}. Gather more of these, or merge them with another class"
+            f"no training row has class {_listed(names)} of {target!r}, so no model can predict it: the {left_out} holdout"
+            " rows that have it are left out. Gather more of these, or merge them with another class"
         )
-    if contract.labels and not rare:
-        shares = target.value_counts(normalize=True)
+    if unseen := [label for label in contract.labels if not (holdout == label).any()]:
+        said.append(
+            f"no holdout row has class {_listed(map(repr, unseen))} of {target!r}, so how well it is predicted will not be"
+            " measured. Gather more of these, or merge them with another class"
+        )
+    folds = settings.folds
+    if rare := _rare(training, folds, contract):
+        counts = training.value_counts()
+        said.append(
+            f"{len(rare)} of the {len(contract.labels)} classes of {target!r} have fewer training rows than there are folds,"
+            f" {folds}, so some folds validate without them: {_listed(f'{label!r} has {counts[label]}' for label in rare)}."
+            " Gather more of these, or merge them with another class"
+        )
+    elif contract.labels:
+        shares = pd.concat([training, holdout]).value_counts(normalize=True)
         if shares.min() < 0.1 / len(shares):
-            fooled = (
-                f"; {contract.metric} flatters a model that never names it, AUC does not"
+            flattered = (
+                f"; {contract.metric} flatters a model that never predicts it, AUC does not"
                 if contract.metric == "Accuracy"
                 else ""
             )
             said.append(
-                f"class {shares.idxmin()!r} of {contract.target!r} is rare, {shares.min():.1%} of the rows: the likeliest"
-                f" class will hardly ever be it, so go by the probability{fooled}"
+                f"class {shares.idxmin()!r} of {target!r} is rare, {shares.min():.1%} of the rows: the likeliest class will"
+                f" hardly ever be it, so go by the probability{flattered}"
             )
     return said
 
 
-def _target(table: pd.DataFrame, answers: pd.Series, contract: Contract) -> list[str]:
-    missing, said = int(answers.isna().sum()), []
+def _share(facts: dict, settings: Settings) -> list[str]:
+    share = facts["holdout_share"]
+    if settings.holdout / 1.5 <= share <= settings.holdout * 1.5:
+        return []
+    why = {
+        "hash": "in a table this small chance decides",
+        "group": f"the groups of {settings.split_by!r} are few, or of unequal size. Split by a column with more groups",
+        "time": f"many rows have the same {settings.split_by!r}. Split by a finer one",
+    }[settings.split]
+    return [f"the holdout is {share:.1%} of the rows, and holdout asks for {settings.holdout:.0%}: {why}"]
+
+
+def _target(table: pd.DataFrame, y: pd.Series, contract: Contract, settings: Settings, facts: dict) -> list[str]:
+    target, said = contract.target, []
     if contract.task == "multiclass" and isinstance(contract.labels[0], str):
         classes = pd.Series(contract.labels)
-        words = pd.to_numeric(_without_signs(classes), errors="coerce").isna().mean()
+        words = (~values.looks_numeric(classes)).mean()
         if len(classes) > 10 and words < 0.1 and (words or _written_numbers(classes)):
             said.append(
-                f"column {contract.target!r} counts as {len(classes)} classes, but nearly all look like numbers, such as"
+                f"column {target!r} counts as {len(classes)} classes, but nearly all look like numbers, such as"
                 f" {classes.iloc[0]!r}. If it is a quantity, turn it into plain numbers in the table, and empty what is none"
             )
-    if missing:
-        said.append(f"column {contract.target!r} has no value in {missing} of {len(table)} rows, which are left out")
+    if contract.positive_reason == "rarer":
+        negative, positive = contract.labels
+        said.append(
+            f"class {positive!r} of {target!r} counts as positive, because it is the rarer one, {(y == positive).mean():.1%} of"
+            f" the rows: its probability is given. To choose the other, set positive: {negative}"
+        )
+    if settings.task == "auto" and contract.task != "binary" and contract.target_format.kind == "number":
+        different, each = y.nunique(), len(y) / y.nunique()
+        # 0, 1, 2 are mostly codes of classes, and what has more values than this an amount.
+        if 4 <= different <= 20 and each >= 3 and (y % 1 == 0).all():
+            counts, other = ("classes", "regression") if contract.labels else ("amounts", "multiclass")
+            meant = "amounts or scores, where 4 is nearer to 5 than to 8" if contract.labels else "codes of classes"
+            said.append(
+                f"column {target!r} holds {different} whole numbers, from {y.min():.0f} to {y.max():.0f}, which count as"
+                f" {counts}. If they are {meant}, set task: {other}"
+            )
+    if missing := facts["without_target"]:
+        said.append(f"column {target!r} has no value in {missing} of {len(table)} rows, which are left out")
     return said
 
 
-def _duplicates(rows: pd.DataFrame, answered: pd.DataFrame, target: pd.Series, contract: Contract) -> list[str]:
-    known_by = [column for column in (*contract.id_columns, contract.split_by) if column]
-    own = fingerprint(answered, known_by) if known_by else 0
-    alike = pd.DataFrame({"row": pd.util.hash_pandas_object(rows, index=False), "own": own, "target": target})
-    different, copies = alike["row"].nunique(), int(alike.duplicated().sum())
-    if different < len(rows) / 2:
-        said = (
-            f"{len(rows)} rows hold only {different} different ones, so those that are equal count as cases that look alike."
-            " If they are copies of the same case, drop them; if not, name what tells them apart in id_columns"
-        )
-        return [said] if copies else []
+def _ambiguous(table: pd.DataFrame, contract: Contract) -> list[str]:
+    """Columns whose numbers mean one thing with a decimal point and another with a decimal comma."""
+    numbers = {
+        column: how
+        for column, how in {**contract.columns, contract.target: contract.target_format}.items()
+        if how.kind == "number" and how.decimal
+    }
+    doubtful = [column for column in numbers if values.is_ambiguous(table[column])]
     said = []
-    if copies:
+    for column in doubtful:
+        how = numbers[column]
+        clear = [one for one in numbers if one not in doubtful and _settles(table[one], numbers[one], how.decimal)]
+        why = "nothing in the table tells which"
+        if clear:
+            why = f"the numbers of {clear[0]!r} have one"
+        elif table.attrs.get("decimal") == how.decimal:
+            why = "that is usual in a file like this"
+        texts = values.present(table[column])
+        first = texts[values.parse_numbers(texts, ".", how.sign) != values.parse_numbers(texts, ",", how.sign)].iloc[:1]
+        number = values.parse_numbers(first, how.decimal, how.sign).iloc[0]
+        mark = {".": "point", ",": "comma"}[how.decimal]
         said.append(
-            f"{copies} of {len(rows)} rows equal another in all columns, target included. If they are the same case, drop"
+            f"column {column!r} can be read in two ways: {first.iloc[0]!r} is taken for {number:g}, with a decimal {mark},"
+            f" because {why}. If that is wrong, write the column's numbers without thousands separators in the table"
+        )
+    return said
+
+
+def _settles(column: pd.Series, how: values.Format, mark: str) -> bool:
+    """Tell whether a column's numbers can be read with this decimal mark, and with no other."""
+    if not values.is_text(column):
+        return mark == "." and pd.api.types.is_float_dtype(column)
+    other = {".": ",", ",": "."}[mark]
+    return how.decimal == mark and values.parse_numbers(values.present(column), other, how.sign).isna().any()
+
+
+def _duplicates(columns: pd.DataFrame, y: pd.Series, contract: Contract, facts: dict) -> list[str]:
+    X = columns[contract.features]
+    by = pd.util.hash_pandas_object(columns[contract.split_by], index=False) if contract.split_by else 0
+    alike = pd.DataFrame({"X": pd.util.hash_pandas_object(X, index=False), "by": by, "y": y})
+    different, equal, said = alike["X"].nunique(), int(alike.duplicated().sum()), []
+    if copies := facts["copies_left_out"]:
+        said.append(f"{copies} of {facts['rows']} rows equal another in every column, ids too: as copies they are left out")
+    if equal and contract.id_columns:
+        said.append(
+            f"{equal} of {len(X)} rows equal another in all columns but {_listed(map(repr, contract.id_columns))}: they"
+            " count as different cases. If they are the same case under two ids, drop them"
+        )
+    elif equal and different < len(X) / 2:
+        return [
+            f"{len(X)} rows hold only {different} different ones, so those that are equal count as different cases that look"
+            " alike. If they are copies of the same case, drop them; if not, name what tells them apart in id_columns"
+        ]
+    elif equal:
+        said.append(
+            f"{equal} of {len(X)} rows equal another in all columns, target included. If they are the same case, drop"
             " them; if not, name what tells them apart in id_columns"
         )
-    contrary = int((alike.groupby("row")["target"].transform("nunique") > 1).sum())
-    if contrary:
+    contrary = int((alike.groupby("X")["y"].transform("nunique") > 1).sum())
+    if contrary and (contract.id_columns or different >= len(X) / 2):
         said.append(
-            f"{contrary} of {len(rows)} rows equal another in all columns but {contract.target!r}: no model can be right of"
+            f"{contrary} of {len(X)} rows equal another in all columns but {contract.target!r}: no model can be right about"
             " all of them. Look for a column that tells them apart"
         )
     return said
 
 
-def _identifiers(rows: pd.DataFrame, contract: Contract) -> list[str]:
-    said = []
-    for column in [column for column in contract.columns if column != contract.split_by]:
-        values = rows[column].dropna()
-        if len(values) < 20 or values.nunique() < 0.99 * len(values) or len(values) < 0.9 * len(rows):
-            continue
-        numbered = pd.api.types.is_float_dtype(values) and bool((values % 1 == 0).all())
+def _identifiers(columns: pd.DataFrame, contract: Contract) -> list[str]:
+    ids = [column for column in columns if column != contract.split_by and _looks_like_id(columns[column])]
+    if contract.id_columns:
+        return [
+            f"column {column!r} looks like an id: {columns[column].nunique()} different values in {len(columns)} rows. Name"
+            " it in id_columns, or in ignore_columns"
+            for column in ids
+            if column in contract.columns
+        ]
+    if contract.split == "hash":
+        follows = "a changed value, or a new column, moves rows between training and holdout"
+    else:
+        follows = "a row with a changed value can't be told from one that no model has seen"
+    if ids:
+        remedy = (
+            f"Column {ids[0]!r} looks like an id: {columns[ids[0]].nunique()} different values in {len(columns)} rows. Set"
+            f" id_columns: {ids[0]}"
+        )
+        if also := [column for column in ids[1:] if column in contract.columns]:
+            remedy += f"; {_listed(map(repr, also))} would do as well, or belong in ignore_columns"
+    elif unique := [column for column in columns if _is_unique(columns[column]) and _is_key(columns[column])]:
+        remedy = f"Column {unique[0]!r} would do, if its values never change: set id_columns: {unique[0]}"
+    elif pair := _find_pair(columns):
+        remedy = f"Columns {pair[0]!r} and {pair[1]!r} together tell all rows apart: set id_columns: {', '.join(pair)}"
+    else:
+        remedy = "No column, and no pair of columns, would do: if rows have a key where they come from, add it to the table"
+    return [f"there are no id_columns, and without ids {follows}. {remedy}"]
+
+
+def _looks_like_id(column: pd.Series) -> bool:
+    there = column.dropna()
+    if not _is_unique(column):
+        return False
+    if pd.api.types.is_float_dtype(there):
         # All different is usual for a measurement; one after the other, or as many as there are rows, is a number given.
-        given = numbered and (values.is_monotonic_increasing or values.max() - values.min() < 2 * len(values))
-        if given or (pd.api.types.is_object_dtype(values) and _short(values) and not _written_numbers(values)):
-            said.append(
-                f"column {column!r} looks like an id: {values.nunique()} different values in {len(rows)} rows. Name it in"
-                " id_columns, or in ignore_columns"
-            )
-    return said
+        given = there.is_monotonic_increasing or there.max() - there.min() < 2 * len(there)
+        return bool((there % 1 == 0).all() and given)
+    if pd.api.types.is_datetime64_any_dtype(there):
+        return False
+    short = there.str.len().max() <= 40 or not there.str.contains(r"\s").any()  # no sentence
+    return bool(short) and not _written_numbers(there)
 
 
-def _short(texts: pd.Series) -> bool:
-    """Tell names and keys from sentences."""
-    return bool(texts.str.len().max() <= 40 or not texts.str.contains(r"\s").any())
+def _is_unique(column: pd.Series) -> bool:
+    there = column.dropna()
+    return len(there) >= 20 and len(there) >= 0.9 * len(column) and there.nunique() >= 0.99 * len(there)
 
 
-def _dates(rows: pd.DataFrame, contract: Contract) -> list[str]:
-    if contract.split == "time":
+def _is_key(column: pd.Series) -> bool:
+    """Tell whether a column could be part of an id: no fraction, no sentence."""
+    if pd.api.types.is_object_dtype(column):
+        return bool((column.str.len() <= 40).mean() > 0.9)
+    return not _has_fractions(column)
+
+
+def _has_fractions(column: pd.Series) -> bool:
+    return pd.api.types.is_float_dtype(column) and bool((column.dropna() % 1 != 0).any())
+
+
+def _find_pair(columns: pd.DataFrame) -> tuple[str, str] | None:
+    """Find two columns that tell all rows apart together, where chance would have left many equal."""
+    rows = len(columns)
+    keys = [column for column in columns if rows >= 20 and _is_key(columns[column])]
+    codes = {column: pd.factorize(columns[column], use_na_sentinel=False)[0] for column in keys}
+    likeliest = sorted(keys, key=lambda column: -codes[column].max())[:20]
+    order = {column: np.argsort(codes[column], kind="stable")[:5000] for column in likeliest}
+    alike = {column: ((np.bincount(codes[column]) / rows) ** 2).sum() for column in likeliest}
+    found = {}
+    for one, other in itertools.combinations(likeliest, 2):
+        by_chance = rows**2 / 2 * alike[one] * alike[other]  # pairs of equal rows, were the columns unrelated
+        allowed = min(0.01 * rows, by_chance / 10)
+        if by_chance < 10 or (codes[one].max() + 1) * (codes[other].max() + 1) < rows - allowed:
+            continue
+        both = codes[one].astype("int64") * (codes[other].max() + 1) + codes[other]
+        part = both[order[one]]
+        if len(part) - len(np.unique(part)) <= allowed >= rows - len(np.unique(both)):
+            found[one, other] = by_chance
+    return tuple(sorted(max(found, key=found.get), key=[*columns].index)) if found else None
+
+
+def _dates(X: pd.DataFrame, contract: Contract) -> list[str]:
+    if contract.split != "hash":
         return []
-    dated = {column: rows[column].dropna() for column, kind in contract.columns.items() if kind == "date"}
+    dated = {column: X[column].dropna() for column, kind in contract.kinds.items() if kind == "date"}
     return [
-        f"column {column!r} holds {values.nunique()} dates from {values.min():%Y-%m-%d} to {values.max():%Y-%m-%d}. If the rows"
-        f" to be scored come later than these, judge so: split: time, split_by: {column}"
-        for column, values in dated.items()
-        if values.nunique() > 10 and values.min().year > 1900  # a time of day has no year
+        f"column {column!r} holds {there.nunique()} dates from {there.min():%Y-%m-%d} to {there.max():%Y-%m-%d}. If the rows"
+        f" to be scored come later than these, set split: time, split_by: {column}"
+        for column, there in dated.items()
+        if there.nunique() > 10 and there.min().year > 1900  # a time of day has no year
     ]
 
 
-def _groups(answered: pd.DataFrame, contract: Contract) -> list[str]:
+def _undivided(rows: pd.DataFrame, contract: Contract) -> list[str]:
     if contract.split == "hash":
         return []
-    missing = len(answered) - len(present(answered[contract.split_by]))
-    as_what = "one group" if contract.split == "group" else "the oldest rows"
+    by = contract.split_by
+    lacking = values.is_missing(rows[by]) if contract.split == "group" else contract.read_times(rows).isna()
+    count = int(lacking.sum())
     return (
-        [f"column {contract.split_by!r}, which rows are split by, has no value in {missing} rows: they are {as_what}"]
-        if missing
+        [f"column {by!r}, which rows are split by, has no value in {count} of {len(rows)} rows: these are split by hash"]
+        if count
         else []
     )
 
 
-def _columns(rows: pd.DataFrame, answered: pd.DataFrame, contract: Contract) -> list[str]:
-    said = [f"column {column!r} is left out: {why}" for column, why in contract.idle.items()]
-    if len(rows) < 10 * len(contract.columns):
+def _columns(X: pd.DataFrame, rows: pd.DataFrame, contract: Contract) -> list[str]:
+    said = [f"column {column!r} is left out: {IGNORED[contract.ignored[column]]}" for column in contract.uninformative]
+    if len(X) < 10 * len(contract.columns):
         said.append(
-            f"{len(rows)} rows are few for {len(contract.columns)} columns: less than ten a column. Put columns that can't"
+            f"{len(X)} rows are few for {len(contract.columns)} columns: less than ten a column. Put columns that can't"
             " matter in ignore_columns, or gather more rows"
         )
-    for column, kind in contract.columns.items():
-        holes = rows[column].isna().mean()
+    unused = []
+    for column, kind in contract.kinds.items():
+        holes = X[column].isna().mean()
         if holes > 0.95:
             said.append(f"column {column!r} has a value in {1 - holes:.1%} of the rows only; consider ignore_columns")
         if kind == "text":
-            said += _nearly_numbers(column, rows[column].dropna())
-    return said + contract.remarks(answered)
+            said += _nearly_numbers(column, X[column].dropna())
+            if hardly_repeats(X[column]) and not _looks_like_id(X[column]):
+                unused.append(column)
+    if unused:
+        said.append(
+            f"nothing is learned from {_listed(map(repr, unused))}: texts that hardly repeat. Derive something from them in"
+            " features.py, or put them in ignore_columns"
+        )
+    return said + contract.remarks(rows)
 
 
 def _nearly_numbers(column: str, texts: pd.Series) -> list[str]:
-    plain = pd.to_numeric(texts, errors="coerce")
-    odd = texts[plain.isna()]
+    odd = texts[~values.looks_numeric(texts)]
     if texts.nunique() > 10 and 0 < len(odd) < 0.1 * len(texts):
-        shown = ", ".join(map(repr, odd.unique()[:3]))
         return [
-            f"column {column!r} counts as text because {len(odd)} of {len(texts)} values are no number: {shown}. If those"
-            " mean that there is none, empty them; else write clean() in features.py"
+            f"column {column!r} counts as text because {len(odd)} of {len(texts)} values are no number:"
+            f" {', '.join(map(repr, odd.unique()[:3]))}. If those mean that there is none, empty them; else write clean() in"
+            " features.py"
         ]
-    if texts.nunique() > 10 and plain.isna().any() and _written_numbers(texts):
+    if texts.nunique() > 10 and odd.empty and _written_numbers(texts):
         return [
             f"column {column!r} counts as text, but its {len(texts)} values look like numbers, such as"
             f" {texts.iloc[0]!r}: turn them into numbers in the table, or in clean() of features.py"
@@ -236,14 +512,15 @@ def _nearly_numbers(column: str, texts: pd.Series) -> list[str]:
 
 def _written_numbers(texts: pd.Series) -> bool:
     """Tell numbers with signs of money, per cent or thousands; plain digits in text are codes."""
-    plain = _without_signs(texts)
-    return bool(pd.to_numeric(plain, errors="coerce").notna().all() and (plain != texts).any())
+    return bool(values.looks_numeric(texts).all() and values.parse_numbers(texts).isna().any())
 
 
-def _without_signs(texts: pd.Series) -> pd.Series:
-    return texts.str.replace(r"[\s,%$€£]", "", regex=True)
-
-
-def _rare(target: pd.Series, fewer_than: int, contract: Contract) -> list:
-    counts = target.value_counts()
+def _rare(y: pd.Series, fewer_than: int, contract: Contract) -> list:
+    counts = y.value_counts()
     return [label for label in contract.labels if counts.get(label, 0) < fewer_than]
+
+
+def _listed(names) -> str:
+    """The first five of some names."""
+    names = [*names]
+    return ", ".join(names[:5]) + (", …" if names[5:] else "")
