@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from baton import evaluation, values
+from baton import evaluation, preparation, values
 from baton.config import Settings
 from baton.contract import IGNORED, Contract
 from baton.split import Division
@@ -55,11 +55,6 @@ def check(table: pd.DataFrame, division: Division, settings: Settings) -> list[s
         *_undivided(rows, contract),
         *_columns(X, rows, contract),
     ]
-
-
-def hardly_repeats(texts: pd.Series) -> bool:
-    """Tell a text of which most rows have a value of their own, so that `preparation` leaves it out."""
-    return texts.nunique() > len(texts) / 2
 
 
 def _read_all(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
@@ -145,7 +140,11 @@ def _filled_by_class(column: pd.Series, y: pd.Series, contract: Contract) -> str
     for label in contract.labels[::-1] if not filled.all() else []:
         of_class = y == label
         inside, outside = filled[of_class].mean(), filled[~of_class].mean()
-        if min(of_class.sum(), (~of_class).sum()) >= 10 and max(inside, outside) >= 0.9 and min(inside, outside) <= 0.05:
+        if (
+            min(of_class.sum(), (~of_class).sum()) >= 10
+            and max(inside, outside) >= 0.9
+            and min(inside, outside) <= 0.05
+        ):
             return (
                 f"column {column.name!r} has a value in {inside:.1%} of the rows of class {label!r}, and in"
                 f" {outside:.1%} of the others"
@@ -340,7 +339,9 @@ def _duplicates(columns: pd.DataFrame, y: pd.Series, contract: Contract, facts: 
     alike = pd.DataFrame({"X": pd.util.hash_pandas_object(X, index=False), "by": by, "y": y})
     different, equal, said = alike["X"].nunique(), int(alike.duplicated().sum()), []
     if copies := facts["copies_left_out"]:
-        said.append(f"{copies} of {facts['rows']} rows equal another in every column, ids too: as copies they are left out")
+        said.append(
+            f"{copies} of {facts['rows']} rows equal another in every column, ids too: as copies they are left out"
+        )
     if equal and contract.id_columns:
         said.append(
             f"{equal} of {len(X)} rows equal another in all columns but {_listed(map(repr, contract.id_columns))}: they"
@@ -390,7 +391,9 @@ def _identifiers(columns: pd.DataFrame, contract: Contract) -> list[str]:
     elif pair := _find_pair(columns):
         remedy = f"Columns {pair[0]!r} and {pair[1]!r} together tell all rows apart: set id_columns: {', '.join(pair)}"
     else:
-        remedy = "No column, and no pair of columns, would do: if rows have a key where they come from, add it to the table"
+        remedy = (
+            "No column, and no pair of columns, would do: if rows have a key where they come from, add it to the table"
+        )
     return [f"there are no id_columns, and without ids {follows}. {remedy}"]
 
 
@@ -464,7 +467,9 @@ def _undivided(rows: pd.DataFrame, contract: Contract) -> list[str]:
     lacking = values.is_missing(rows[by]) if contract.split == "group" else contract.read_times(rows).isna()
     count = int(lacking.sum())
     return (
-        [f"column {by!r}, which rows are split by, has no value in {count} of {len(rows)} rows: these are split by hash"]
+        [
+            f"column {by!r}, which rows are split by, has no value in {count} of {len(rows)} rows: these are split by hash"
+        ]
         if count
         else []
     )
@@ -484,7 +489,7 @@ def _columns(X: pd.DataFrame, rows: pd.DataFrame, contract: Contract) -> list[st
             said.append(f"column {column!r} has a value in {1 - holes:.1%} of the rows only; consider ignore_columns")
         if kind == "text":
             said += _nearly_numbers(column, X[column].dropna())
-            if hardly_repeats(X[column]) and not _looks_like_id(X[column]):
+            if preparation.hardly_repeats(X[column]) and not _looks_like_id(X[column]):
                 unused.append(column)
     if unused:
         said.append(

@@ -46,24 +46,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 def check(asked) -> str:
     """Read the training table that `env.yaml`, or an option, names, and say all there is to say of it."""
-    from baton import checks, contract, split, tables
+    from baton import checks, contract, promotion, registry, split, tables
 
-    values = config.read_env(**asked.changed)
-    config.check_settings(values)
-    settings = config.Settings(**values)
+    settings = config.check_settings(asked.changed)
     table = tables.read_table(settings.train_data)
-    promised = contract.learn_contract(
-        table, settings.name, settings.target, settings.id_columns, settings.task, settings.metric,
-        settings.ignore_columns, settings.split, settings.split_by,
-    )  # fmt: skip
-    found = checks.check(table, promised, settings.folds)
-    facts = split.separate(table, promised, settings.holdout, settings.folds, settings.seed).facts
-    kinds = ", ".join(f"{column} ({kind})" for column, kind in promised.columns.items())
+    champion = registry.champion_contract(settings)
+    learned = contract.learn_contract(table, settings, champion)
+    promotion.require_comparable(learned, champion, table)
+    division = split.separate(table, learned, settings)
+    found, facts = checks.check(table, division, settings), division.facts
+    kinds = ", ".join(f"{column} ({kind})" for column, kind in learned.kinds.items())
     return "\n".join(
         [
-            f"{settings.train_data}: {len(table)} rows; {facts['training']} to train, {facts['holdout']} to judge the winner.",
-            f"The question is {promised.task}, because {promised.why}; candidates are chosen by {promised.metric}.",
-            f"{len(promised.columns)} columns to learn from: {kinds}.",
+            f"{settings.train_data}: {len(table)} rows; {facts['training']} training, {facts['holdout']} holdout"
+            f" ({facts['holdout_share']:.1%}).",
+            f"The question is {learned.task}, because {learned.task_reason}; candidates are chosen by {learned.metric}.",
+            f"{len(learned.columns)} columns to learn from: {kinds}.",
             *(f"\n  Look at this: {warning}" for warning in found),
             f"\n{len(found) or 'No'} warning{'' if len(found) == 1 else 's'}. Training can start: ploomber build",
         ]
