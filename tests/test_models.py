@@ -24,7 +24,8 @@ def test_the_catalogue_says_what_pycaret_has(experiment, kind):
     ready = experiment()
     ready.setup(ROWS, target="answer", session_id=1, preprocess=False, memory=False, n_jobs=1, **QUIET)
     offered = {*ready.models(internal=True).index} & {*CATALOGUE}
-    assert offered == {model for model, entry in CATALOGUE.items() if kind in entry.predicts}
+    without_probabilities = {"ridge", "svm"} if kind == CLASSES else set()
+    assert offered - without_probabilities == {model for model, entry in CATALOGUE.items() if kind in entry.predicts}
 
 
 def test_every_package_of_the_catalogue_is_installed_and_declared():
