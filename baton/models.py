@@ -39,7 +39,7 @@ class Model(NamedTuple):
 CATALOGUE = {
     # linear
     "lr": Model(),
-    "ridge": Model(),
+    "ridge": Model((NUMBERS,)),  # for classes it gives no probabilities; nor does svm
     "lasso": Model((NUMBERS,)),
     "en": Model((NUMBERS,)),
     "lar": Model((NUMBERS,)),
@@ -51,19 +51,34 @@ CATALOGUE = {
     "par": Model((NUMBERS,)),
     "ransac": Model((NUMBERS,)),
     "tr": Model((NUMBERS,)),
-    "svm": Model(),
+    "svm": Model((NUMBERS,)),
     "lda": Model((CLASSES,)),
     "nb": Model((CLASSES,)),
     "qda": Model((CLASSES,)),
     # one tree, neighbours, kernels, a network
-    "dt": Model(trusted=TREE),
+    # PyCaret's own search of this one, mlp and ada tries parameters that scikit-learn doesn't have any more, or never had.
+    "dt": Model(trusted=TREE, search={"max_depth": Range(1, 12), "min_samples_leaf": Range(1, 60, log=True)}),
     "knn": Model(trusted=NEIGHBOURS),
     "kr": Model((NUMBERS,)),
     "rbfsvm": Model((CLASSES,)),
-    "gpc": Model((CLASSES,)),
-    "mlp": Model(trusted=("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",)),
+    "gpc": Model(
+        (CLASSES,),
+        trusted=(
+            "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+            "sklearn.gaussian_process.kernels.ConstantKernel",
+            "sklearn.gaussian_process.kernels.Product",
+            "sklearn.gaussian_process.kernels.RBF",
+        ),
+    ),
+    "mlp": Model(
+        trusted=("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",),
+        search={"alpha": Range(0.00001, 1.0, log=True), "learning_rate_init": Range(0.0001, 0.1, log=True)},
+    ),
     # many trees
-    "ada": Model(trusted=TREE),
+    "ada": Model(
+        trusted=TREE,
+        search={"n_estimators": Range(10, 300, log=True), "learning_rate": Range(0.01, 1.0, log=True)},
+    ),
     "et": Model(trusted=TREE),
     "rf": Model(trusted=TREE),
     "gbc": Model((CLASSES,), trusted=TREE),

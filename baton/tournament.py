@@ -6,6 +6,7 @@ settings. Its own preprocessing stays off: on pandas 2.2 and later it can pair r
 
 import contextlib
 import functools
+import gc
 import io
 import logging
 import os
@@ -73,17 +74,22 @@ def cross_validate(
         start = Pipeline(
             [("prepare", clone(prepare)), ("model", make_estimator(model, model_params, contract, fewest, seed))]
         )
-        pipeline = _tune(start, model, tune, X, coded, folds, contract, seed) if tune else start
-        affordable = len(folds) * tune * INNER_FOLDS * folds["fold"].nunique() <= NESTED_ROWS
+        # Of two folds, neither has folds within the rows it is fitted on; by time, only the first one has none.
+        numbers = folds.loc[folds["fold"] >= 0, "fold"].nunique()
+        affordable = len(folds) * tune * INNER_FOLDS * numbers <= NESTED_ROWS and (splitter.forward or numbers > 2)
+        nested = not tune or affordable
+        if tune:
+            experiment = set_up(X, coded, splitter, contract, seed)
+            _add_metric(experiment, contract)
+            search = functools.partial(_tune, experiment, start, model, tune, contract)
+        pipeline = search(folds) if tune else start
         predictions = np.full((len(X), len(contract.labels)) if contract.labels else len(X), np.nan)
         for fitted, validated in splitter.split():
+            found = search(_fold_within(folds, fitted)) if tune and nested else pipeline
             parts = X.iloc[fitted], coded.iloc[fitted]
-            inner = folds.iloc[fitted]
-            searched = tune and affordable and inner["fold"].nunique() > 1
-            found = _tune(start, model, tune, *parts, inner, contract, seed) if searched else pipeline
             predictions[validated] = _predict(fit(clone(found), *parts, groups[fitted]), X.iloc[validated], contract)
     scores = evaluation.score_folds(coded.to_numpy(), predictions, folds["fold"].to_numpy(), contract.task)
-    return Result(clone(pipeline.named_steps["model"]), scores, predictions, bool(affordable))
+    return Result(clone(pipeline.named_steps["model"]), scores, predictions, nested)
 
 
 def assemble(prepare: TransformerMixin, estimator: BaseEstimator, features) -> Pipeline:
@@ -92,8 +98,11 @@ def assemble(prepare: TransformerMixin, estimator: BaseEstimator, features) -> P
 
 
 def fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series, groups: np.ndarray | None = None) -> Pipeline:
-    """Fit a pipeline; one whose encoder is cross-fitted by group is given the groups (rows,)."""
-    if not any(isinstance(value, tuple(UNGROUPED)) for value in pipeline.get_params().values()):
+    """Fit a pipeline; one whose encoder is cross-fitted by group is given the groups (rows,), if they are enough."""
+    grouped, ungrouped = _encoder_folds(pipeline)
+    if groups is None or len(np.unique(groups)) < max((folds.n_splits for folds in grouped.values()), default=0):
+        return pipeline.set_params(**ungrouped).fit(X, y)
+    if not grouped:
         return pipeline.fit(X, y)
     with sklearn.config_context(enable_metadata_routing=True):
         return pipeline.fit(X, y, groups=groups)
@@ -164,35 +173,60 @@ def _catalogue(kind: str, seed: int):
 
 
 def _tune(
-    start: Pipeline, model: str, trials: int, X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame, contract: Contract,
-    seed: int,
+    experiment, start: Pipeline, model: str, trials: int, contract: Contract, folds: pd.DataFrame
 ) -> Pipeline:  # fmt: skip
-    """Search for better settings than a pipeline starts with, by the contract's metric over folds of these rows."""
-    splitter = make_splitter(folds.assign(fold=_merge_folds(folds["fold"].to_numpy())), contract)
-    experiment = set_up(X, y, splitter, contract, seed)
+    """Search for better settings than a pipeline starts with, by the contract's metric over these folds."""
+    splitter = make_splitter(_merge_folds(folds, experiment.y_train, contract), contract)
+    sizes = [len(fitted) for fitted, _ in splitter.split()]
+    if not sizes:  # the first fold in time: no other shows what is better
+        return start
     space = {name: _distribution(found) for name, found in CATALOGUE[model].search.items()}
     space = space or experiment.models(internal=True).at[model, "Tune Distributions"]
     if not space:
         raise BatonError(f"model {model!r} has no settings to search; set tune to 0 in pipeline.yaml")
-    _add_metric(experiment, contract)
+    if "n_neighbors" in space:
+        space = space | {"n_neighbors": IntUniformDistribution(1, min(50, *sizes))}
     # PyCaret hands no groups on: within a search, the encoder is cross-fitted row by row.
-    plain = {name: value for name, value in start.get_params().items() if type(value) in UNGROUPED}
-    ungrouped = {
-        name: UNGROUPED[type(value)](value.n_splits, shuffle=True, random_state=0) for name, value in plain.items()
+    grouped, ungrouped = _encoder_folds(start)
+    gc.freeze()  # PyCaret collects garbage again and again: among what a search leaves, not among all that is imported
+    try:
+        found = experiment.tune_model(
+            clone(start).set_params(**ungrouped), fold=splitter, n_iter=trials, optimize="chosen by",
+            custom_grid={f"model__{name}": values for name, values in space.items()}, choose_better=True,
+            search_library="optuna", search_algorithm="tpe", verbose=False, tuner_verbose=False,
+        )  # fmt: skip
+    finally:
+        gc.unfreeze()
+    return clone(found).set_params(**grouped)
+
+
+def _encoder_folds(pipeline: Pipeline) -> tuple[dict, dict]:
+    """Find the parameters by which encoders are cross-fitted by group, and what makes them go row by row."""
+    grouped = {name: value for name, value in pipeline.get_params().items() if type(value) in UNGROUPED}
+    return grouped, {
+        name: UNGROUPED[type(value)](value.n_splits, shuffle=True, random_state=0) for name, value in grouped.items()
     }
-    found = experiment.tune_model(
-        clone(start).set_params(**ungrouped), n_iter=trials, optimize="chosen by", choose_better=True,
-        custom_grid={f"model__{name}": values for name, values in space.items()},
-        search_library="optuna", search_algorithm="tpe", verbose=False, tuner_verbose=False,
-    )  # fmt: skip
-    return clone(found).set_params(**plain)
 
 
-def _merge_folds(fold: np.ndarray) -> np.ndarray:
-    """Number the folds of some of the rows anew: few of them, of neighbours, so that their order in time stays."""
-    numbers = np.unique(fold[fold >= 0])
+def _fold_within(folds: pd.DataFrame, fitted: np.ndarray) -> pd.DataFrame:
+    """Keep the folds of the fitted rows alone: the others are neither fitted on nor validated."""
+    within = np.isin(np.arange(len(folds)), fitted)
+    return folds.assign(fold=folds["fold"].where(within, -1), trains=within)
+
+
+def _merge_folds(folds: pd.DataFrame, y: pd.Series, contract: Contract) -> pd.DataFrame:
+    """Number the folds anew: few of them, of neighbours, so that their order in time stays.
+
+    One that would be predicted by a model fitted on a single class, or on no row, validates nothing.
+    """
+    numbers = np.unique(folds.loc[folds["fold"] >= 0, "fold"])
     merged = {number: place * min(INNER_FOLDS, len(numbers)) // len(numbers) for place, number in enumerate(numbers)}
-    return np.array([merged.get(number, -1) for number in fold])
+    folds = folds.assign(fold=folds["fold"].map(merged).fillna(-1).astype("int64"))
+    fold = folds["fold"].to_numpy().copy()
+    for fitted, validated in make_splitter(folds, contract).split():
+        if y.iloc[fitted].nunique() < (2 if contract.labels else 1):
+            fold[validated] = -1
+    return folds.assign(fold=fold)
 
 
 def _distribution(found: Range):
@@ -201,8 +235,10 @@ def _distribution(found: Range):
 
 
 def _add_metric(experiment, contract: Contract) -> None:
-    """Let PyCaret score as the candidates are scored."""
+    """Let PyCaret score as the candidates are scored, and by nothing else: each metric predicts anew."""
     metric = evaluation.METRICS[contract.metric]
+    for name in experiment.get_metrics().index:
+        experiment.remove_metric(name)
 
     def score(y, predicted, **_):
         predicted = np.asarray(predicted, dtype=float)
