@@ -80,8 +80,8 @@ def as_options(asked) -> str:
         raise BatonError(f"{asked.file}: write one key a line, as `target: left`")
     unknown = [key for key in keys if key not in config.Settings.model_fields]
     if unknown:
-        guess = config.did_you_mean(unknown[0], [*config.Settings.model_fields])
-        raise BatonError(f"{asked.file}: there is no key {unknown[0]!r}{guess}")
+        nearest = config.did_you_mean(unknown[0], [*config.Settings.model_fields])
+        raise BatonError(f"{asked.file}: there is no such key as {unknown[0]!r}{nearest}")
     lists = {key for key, field in config.Settings.model_fields.items() if field.annotation == list[str]}
     values = {key: ",".join(config.column_names(value)) if key in lists else value for key, value in keys.items()}
     return " ".join(f"--env--{key} {shlex.quote(_written(value))}" for key, value in values.items())
@@ -122,14 +122,14 @@ def _read(file: Path) -> dict:
 
 def _changed(options: list[str]) -> dict:
     """Read `--env--key value`, or `--env--key=value`, as Ploomber does."""
-    known = config.Settings.model_fields
+    keys = config.Settings.model_fields
     words = [word for option in options for word in (option.split("=", 1) if option.startswith("--") else [option])]
     changed = {}
     for name, value in zip(words[::2], [*words[1::2], None], strict=False):
         key = name.removeprefix("--env--")
-        if key == name or key not in known:
-            guess = config.did_you_mean(key.lstrip("-"), [*known])
-            raise BatonError(f"{name}: there is no such option{guess}; give --env--KEY VALUE")
+        if key == name or key not in keys:
+            nearest = config.did_you_mean(key.lstrip("-"), [*keys])
+            raise BatonError(f"{name}: there is no such option{nearest}; give --env--KEY VALUE")
         if value is None or value.startswith("--env--"):
             raise BatonError(f"{name}: there is no value behind it; give --env--KEY VALUE")
         changed[key] = None if value.lower() in {"none", "null"} else value

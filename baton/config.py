@@ -100,10 +100,11 @@ class Settings(pydantic.BaseModel):
 
     @pydantic.field_validator("metric")
     @classmethod
-    def _known_metric(cls, value):
-        known = ["auto", *dict.fromkeys(name for names in METRICS.values() for name in names)]
-        if value not in known:
-            raise ValueError(f"there is no such metric{did_you_mean(value, known)}. Choose one of: {', '.join(known)}")
+    def _existing_metric(cls, value):
+        metrics = ["auto", *dict.fromkeys(name for names in METRICS.values() for name in names)]
+        if value not in metrics:
+            nearest = did_you_mean(value, metrics)
+            raise ValueError(f"there is no such metric{nearest}. Choose one of: {', '.join(metrics)}")
         return value
 
 
@@ -139,8 +140,8 @@ def check_candidate(params: dict) -> None:
     members = str(model).split("+")
     for member in members:
         if member not in CATALOGUE:
-            guess = did_you_mean(member, [*CATALOGUE])
-            raise BatonError(f"{where}: there is no model {member!r}{guess}. Choose from: {', '.join(CATALOGUE)}")
+            nearest = did_you_mean(member, [*CATALOGUE])
+            raise BatonError(f"{where}: there is no model {member!r}{nearest}. Choose from: {', '.join(CATALOGUE)}")
     if not isinstance(model_params, dict):
         raise BatonError(f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})")
     if not isinstance(tune, int) or isinstance(tune, bool) or tune < 0:
@@ -213,9 +214,9 @@ def load_features(path: str | None) -> types.ModuleType | None:
     file = resolve(path)
     if not file.is_file():
         raise BatonError(f"{path}: there is no such file. Set features in env.yaml to your feature file, or to none.")
-    known = sys.modules.get(file.stem)
-    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == file.resolve():
-        return known
+    loaded = sys.modules.get(file.stem)
+    if loaded is not None and Path(getattr(loaded, "__file__", None) or "").resolve() == file.resolve():
+        return loaded
     # By its path: a kernel started in tasks/ would find the notebook of the same name first.
     spec = importlib.util.spec_from_file_location(file.stem, file)
     module = importlib.util.module_from_spec(spec)
@@ -232,8 +233,8 @@ def resolve(path: str) -> Path:
     return ROOT / path
 
 
-def did_you_mean(word: str, known: list[str]) -> str:
-    """Suggest the known word nearest to one that is not known, to go behind it in a message; "" if none is near."""
-    named = {name.lower(): name for name in known}
+def did_you_mean(word: str, words: list[str]) -> str:
+    """Suggest the nearest of some words to one that is not among them, to go behind it in a message; "" if none is near."""
+    named = {name.lower(): name for name in words}
     close = difflib.get_close_matches(word.lower(), named, n=1)
     return f" (did you mean {named[close[0]]!r}?)" if close else ""

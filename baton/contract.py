@@ -1,4 +1,4 @@
-"""What a model is promised: the question it answers, and the columns that each raw row brings.
+"""The contract of a model: the question it answers, and the columns that each raw row brings.
 
 Training learns the contract from its table; it travels inside the registered model, and every row that is ever scored
 is held to it. So training and serving read a table in the same way, by the same code.
@@ -36,7 +36,7 @@ class Contract:
     """One question over one kind of table.
 
     `columns` maps each raw feature to how it is written, `target_format` says so of the target. `labels` are the
-    classes, the positive one last; empty for a regression. `task_reason` says how the question was told from the
+    classes, the positive one last; empty for a regression. `task_reason` says how the question was read from the
     table; `positive_reason` is "setting", "champion", "larger", "affirmative" or "rarer". `optional` features had
     missing values in training, so new rows may lack the column. `ignored` maps columns that are no features to a key
     of `IGNORED`. `split` and `split_by` say how the holdout was chosen. With `equal_rows_differ`, rows

@@ -180,11 +180,8 @@ def bootstrap(
     One row a draw, one column for each of `predictions`. A draw takes the same rows for all, so differences between
     columns are paired. With `groups` (rows,), whole groups are drawn.
     """
-    truth = np.asarray(truth)
+    truth, members = np.asarray(truth), _members(len(truth), groups)
     generator = np.random.default_rng(seed)
-    units = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    order, starts = np.argsort(units, kind="stable"), np.unique(np.sort(units), return_index=True)[1]
-    members = np.split(order, starts[1:])
     drawn = [
         np.concatenate([members[unit] for unit in picked]) if groups is not None else picked
         for picked in (generator.integers(0, len(members), len(members)) for _ in range(draws))
@@ -195,6 +192,30 @@ def bootstrap(
             for name, predicted in predictions.items()
         }
     )
+
+
+def chance(
+    truth: np.ndarray, predictions: np.ndarray, task: str, metric: str, groups: np.ndarray | None = None,
+    draws: int = 1000, seed: int = 0,
+) -> float:  # fmt: skip
+    """How often predictions that have nothing to do with the rows score as well: the p-value of a permutation test.
+
+    The predictions are given to other rows at random; with `groups` (rows,), to other groups as a whole, repeated or
+    cut where a group has more rows or fewer.
+    """
+    truth, members = np.asarray(truth), _members(len(truth), groups)
+    generator, sign = np.random.default_rng(seed), 1 if METRICS[metric].higher_is_better else -1
+    reached = score(truth, predictions, task, metric)[metric]
+    as_good = 0
+    for _ in range(draws):
+        rows = generator.permutation(len(members))
+        if groups is not None:
+            taken, rows = rows, np.empty(len(truth), dtype="int64")
+            for mine, other in zip(members, taken, strict=True):
+                rows[mine] = np.resize(members[other], len(mine))
+        lead = sign * (score(truth, predictions[rows], task, metric)[metric] - reached)
+        as_good += lead >= -1e-12  # but for rounding
+    return float((1 + as_good) / (1 + draws))
 
 
 def interval(draws: pd.Series) -> tuple[float, float]:
@@ -209,3 +230,11 @@ def baseline(truth, contract: Contract, y_train: pd.Series) -> np.ndarray:
         return np.full(len(truth), y_train.mean())
     shares = y_train.value_counts(normalize=True).reindex(contract.labels, fill_value=0).to_numpy()
     return np.tile(shares, (len(truth), 1))
+
+
+def _members(count: int, groups: np.ndarray | None) -> list[np.ndarray] | np.ndarray:
+    """The rows that are drawn together: each by itself or, with groups, those of a group."""
+    if groups is None:
+        return np.arange(count)
+    ordered = np.argsort(groups, kind="stable")
+    return np.split(ordered, np.unique(np.asarray(groups)[ordered], return_index=True)[1][1:])

@@ -130,8 +130,9 @@ def _hold(file: Path):
     try:
         return FileLock(file).acquire(blocking=False)
     except Timeout:
-        said = "Another build of this pipeline is at work in this folder. Build again when it has ended."
-        raise BatonError(said) from None
+        raise BatonError(
+            "Another build of this pipeline and name is running in this folder. Build again when it has ended."
+        ) from None
 
 
 @contextlib.contextmanager
@@ -148,7 +149,7 @@ def _ended_at_once():
 
 
 def _prepare_worker():
-    # A terminal's Ctrl-C reaches all processes, and the build's own ends its workers. One that is killed can't: without
+    # A terminal's Ctrl-C reaches all processes, and the build's ends its workers. One that is killed can't: without
     # a word, they would wait for ever for their next task.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
@@ -161,7 +162,7 @@ def _prepare_worker():
     # Ploomber logs each error with its traceback as it happens; the build's last message says it once.
     logging.getLogger("ploomber").addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a picture in another alphabet
-    # The options of the HTML export are said not to be the notebook's own; they are not meant to be.
+    # The options of the HTML export are not the notebook's, and are not meant to be.
     warnings.filterwarnings("ignore", r"Output .* is a\s+notebook file")
 
 

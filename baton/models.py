@@ -1,4 +1,4 @@
-"""What is known of each model that a candidate can name: its questions, its package, its trusted types, its search.
+"""The catalogue of models that a candidate can name: its questions, its package, its trusted types, its search.
 
 The keys are PyCaret's ids. Their order is from the simplest model to the most complex, which `choose: simplest` goes
 by. To offer another model, add it here; if its package is new, add that to `pyproject.toml` too.

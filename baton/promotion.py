@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from baton import BatonError, config, evaluation, registry, split
+from baton import BatonError, config, evaluation, registry, split, values
 from baton.contract import Contract
 
 FEWEST = 30  # rows that neither has seen, below which nothing is decided
-CONFIDENCE = 0.95  # of the one-sided bound by which a first champion beats the baseline
+CHANCE = 0.05  # how often a model that has learned nothing may become the first champion
 
 PROMOTED, REFUSED, UNDECIDED = "promoted", "refused", "undecided"
 
@@ -50,26 +50,26 @@ def decide(
     """Let challenger and champion predict the raw holdout rows that neither has learned from, and decide.
 
     The challenger must score better than the champion; without one, better than the baseline, which looks at no
-    feature, by more than chance: the lower bound of its lead, one-sided at 95%, is above 0. Intervals are two-sided, 95%,
-    by bootstrap over holdout rows (over whole groups with `split: group`); `lead` is the challenger's distance to the
-    row's score, paired.
+    feature, by more than chance: the lower bound of its lead, one-sided at 95%, is above 0, and at most 5% of random
+    assignments of its predictions to rows score as well (with few positive rows, the bound alone is too low to hold
+    5%). Intervals are two-sided, 95%, by bootstrap over holdout rows (over whole groups with `split: group`); `lead` is
+    the challenger's distance to the row's score, paired.
     """
     contract = challenger.contract
     rows, caution = _unseen(champion, contract, training, holdout)
     seen, metric = len(holdout) - len(rows), contract.metric
     if seen and (len(rows) < FEWEST or (contract.labels and rows[contract.target].nunique() < 2)):
         reason = (
-            f"{champion} has learned from {seen} of the {len(holdout)} holdout rows, and the {len(rows)} others are too few"
-            f" to compare by: {champion} stays champion, and nothing is decided{caution}."
+            f"{champion} may have learned from {seen} of the {len(holdout)} holdout rows, and the {len(rows)} others are too"
+            f" few to compare by: {champion} stays champion, and nothing is decided{caution}."
         )
         return Verdict(UNDECIDED, reason, metric, pd.DataFrame(), len(rows), len(holdout), seen)
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
-    scores, draws = _score(models, contract, training[contract.target], rows)
+    scores, bound, chance = _score(models, contract, training[contract.target], rows)
 
     other = "champion" if champion else "baseline"
     lead, low, high = (float(scores.at[other, column]) for column in ("lead", "lead_low", "lead_high"))
-    bound = float(np.nanpercentile(draws[other], 100 * (1 - CONFIDENCE)))
-    promoted = lead > 0 if champion else bound > 0
+    promoted = lead > 0 if champion else bound > 0 and chance <= CHANCE
     reason = (
         f"{metric} on {len(rows)} holdout rows: challenger {scores.at['challenger', metric]:.4f},"
         f" {other} {scores.at[other, metric]:.4f}; lead {lead:+.4f} (95% interval {low:+.4f} to {high:+.4f})"
@@ -79,7 +79,10 @@ def decide(
     elif champion:
         outcome = f"{champion} stays champion"
     else:
-        outcome = f"a lead of more than chance (lower bound {bound:+.4f}) is not there, and there is no champion yet"
+        outcome = (
+            f"a lead of more than chance is not there (lower bound {bound:+.4f}; {chance:.1%} of random assignments of the"
+            " predictions to rows score as well), and there is no champion yet"
+        )
     reason = f"{reason}. So {outcome}{caution}."
     return Verdict(PROMOTED if promoted else REFUSED, reason, metric, scores, len(rows), len(holdout), seen)
 
@@ -122,7 +125,7 @@ def _unseen(
     if seen is None:
         columns = champion.contract.id_columns or champion.contract.features
         lacking = ", ".join(repr(column) for column in columns if column not in holdout)
-        return holdout.head(0), f". The table lacks {lacking}, by which its rows could be told"
+        return holdout.head(0), f". The table lacks {lacking}, by which its rows could be identified"
     other = (champion.contract.split, champion.contract.split_by) != (contract.split, contract.split_by)
     return holdout[~seen], (
         f". {champion} was trained with split: {champion.contract.split}, so it may have learned from rows that belong to"
@@ -132,14 +135,22 @@ def _unseen(
     )
 
 
-def _score(models: dict, contract: Contract, y_train: pd.Series, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
-    """Score each model's predictions and the baseline's; return scores with intervals, and the lead's bootstrap draws."""
+def _score(
+    models: dict, contract: Contract, y_train: pd.Series, rows: pd.DataFrame
+) -> tuple[pd.DataFrame, float, float]:
+    """Score each model's predictions and the baseline's, in a table with intervals.
+
+    Returns also the lower bound of the challenger's lead over the baseline, and how often chance scores as well.
+    """
     y = contract.encode(rows[contract.target]).to_numpy()
     found = dict(zip(models, registry.predict_all([*models.values()], rows), strict=True))
     predictions = {name: _align(answers, models[name].contract, contract) for name, answers in found.items()}
     predictions["baseline"] = evaluation.baseline(y, contract, y_train)
     metric, sign = contract.metric, 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
-    groups = rows[contract.split_by].astype("str").to_numpy() if contract.split == "group" else None
+    groups = None
+    if contract.split == "group":  # a row without a group is one of its own
+        groups, alone = split.fingerprint(rows, [contract.split_by]), split.identify(rows, contract)
+        groups = np.where(values.is_missing(rows[contract.split_by]), alone, groups)
     draws = evaluation.bootstrap(y, predictions, contract.task, metric, groups)
     score = {name: evaluation.score(y, one, contract.task, metric)[metric] for name, one in predictions.items()}
     leads = {name: sign * (draws["challenger"] - draws[name]) for name in predictions}
@@ -153,7 +164,11 @@ def _score(models: dict, contract: Contract, y_train: pd.Series, rows: pd.DataFr
         }
         for name, value in score.items()
     }
-    return pd.DataFrame.from_dict(table, orient="index"), leads
+    bound = float(np.nanpercentile(leads["baseline"], 100 * CHANCE))
+    # A champion is beaten by any lead, so nothing else asks for this.
+    first = "champion" not in models
+    chance = evaluation.chance(y, predictions["challenger"], contract.task, metric, groups) if first else np.nan
+    return pd.DataFrame.from_dict(table, orient="index"), bound, chance
 
 
 def _align(predictions: np.ndarray, contract: Contract, wanted: Contract) -> np.ndarray:

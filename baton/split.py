@@ -120,7 +120,7 @@ def fingerprint(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
 def identify(rows: pd.DataFrame, contract: Contract) -> np.ndarray:
     """Fingerprint what makes each row of a table the row it is to a model: its ids or, without those, its raw features.
 
-    Where equal rows are different cases, they are told apart by their target and a number, so all rows are needed.
+    Where equal rows are different cases, they are numbered by their target and a number, so all rows are needed.
     """
     nameless = rows[contract.id_columns].isna().all(axis=1).to_numpy()  # all rows, if there are no id columns
     found = np.zeros(len(rows), dtype="uint64")
@@ -145,7 +145,7 @@ def find_seen(
 ) -> np.ndarray | None:
     """Tell which holdout rows another model has learned from, by its contract and the fingerprints that it keeps.
 
-    None if the table lacks a column that its rows would be told by.
+    None if the table lacks a column that its rows would be identified by.
     """
     rows = pd.concat([training, holdout]).sort_index()
     if not {*(contract.id_columns or contract.features)} <= {*rows.columns}:

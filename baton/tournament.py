@@ -250,7 +250,7 @@ def _add_metric(experiment, contract: Contract) -> None:
             evaluation.score(np.asarray(y), predicted, contract.task, contract.metric)[contract.metric]
         )
 
-    # PyCaret's regressions read "pred" by themselves, and refuse to be told so.
+    # PyCaret's regressions read "pred" by themselves, and refuse that argument.
     reads = {"target": "pred_proba"} if contract.labels else {}
     experiment.add_metric("chosen_by", "chosen by", score, greater_is_better=metric.higher_is_better, **reads)
 

@@ -43,8 +43,8 @@ def connect(uri: str):
     try:
         return mlflow.MlflowClient(resolved)
     except Exception as error:
-        said = config.hide(str(error).splitlines()[0], uri)  # below it, the SQL
-        raise BatonError(f"mlflow_tracking_uri {uri!r}: the store can't be opened: {said}") from None
+        reason = config.hide(str(error).splitlines()[0], uri)  # below it, the SQL
+        raise BatonError(f"mlflow_tracking_uri {uri!r}: the store can't be opened: {reason}") from None
 
 
 def start_training(settings: config.Settings, tags: dict, training: pd.DataFrame) -> str | None:

@@ -21,7 +21,7 @@ table = tables.read_table(settings.train_data)
 table.head()
 
 # %% [markdown]
-# **The contract** is what every model is promised: the question, and how each raw column is written. It travels with
+# **The contract** says what every model can rely on: the question, and how each raw column is written. It travels with
 # the registered model, and rows that come to be scored are held to it. All rows are read for this. A champion's question
 # stays the question.
 

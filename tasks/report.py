@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Report
-# What a person wants to know of last night's batch: how many rows, by which model, and what it said.
+# What a person wants to know of last night's batch: how many rows, by which model, and what it predicted.
 
 # %% tags=["parameters"]
 upstream = ["score", "receive"]
@@ -26,7 +26,7 @@ pd.Series(manifest, name="batch")[shown].to_frame()
 print(*(textwrap.fill(remark, 110) for remark in manifest["remarks"] or ["none"]), sep="\n")
 
 # %% [markdown]
-# **What did the model say?**
+# **What did the model predict?**
 
 # %%
 predictions = pd.read_parquet(Path(upstream["score"]["manifest"]).parent)
