@@ -179,7 +179,7 @@ def _find_entity(columns: pd.DataFrame, y: pd.Series, contract: Contract) -> tup
 def _may_be_entity(there, codes: np.ndarray, contract: Contract) -> bool:
     if len(there) < FEWEST or pd.api.types.is_datetime64_any_dtype(there):
         return False
-    years = pd.api.types.is_float_dtype(there) and 1900 <= there.min() and there.max() <= 2100
+    years = pd.api.types.is_float_dtype(there) and there.min() >= 1900 and there.max() <= 2100
     return not years and EACH[0] <= (codes >= 0).sum() / len(there) <= EACH[1]
 
 
