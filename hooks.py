@@ -7,30 +7,37 @@ import json
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 from ploomber.constants import TaskStatus
 from ploomber.exceptions import DAGBuildEarlyStop
 
 from baton import tables, tracking
 
-# The parameter of a task that names a file it reads, besides what other tasks made.
+# The files that a task reads besides what other tasks made, by the setting that names them.
 INPUTS = {"clean": "train_data", "features": "features"}
 
 
 def notice_changed_input(task, product, params):
     """Make a task outdated if the file it reads is another one than at its last run; Ploomber looks at code alone."""
-    task.input_identity = tables.identity(params[INPUTS[task.name]])
-    known = _record(product).read_text() if _record(product).is_file() else None
-    if task.exec_status == TaskStatus.Skipped and task.input_identity != known:
-        product.metadata.delete()
-        task.exec_status = TaskStatus.WaitingExecution
+    task.input_identity = tables.identity(params["settings"][INPUTS[task.name]])
+    if not _record(product).is_file() or _record(product).read_text() != task.input_identity:
+        _run_again(task, product)
+
+
+def notice_changed_grid(task, product, params):
+    """Make the comparison outdated if a candidate left the grid: Ploomber looks at those that are there alone."""
+    leaderboard = Path(str(product["leaderboard"]))
+    compared = {*pd.read_csv(leaderboard)["candidate"]} if leaderboard.is_file() else set()
+    if compared - {name.removeprefix("fit-") for name in task.upstream}:
+        _run_again(task, product)
 
 
 def file_report(task, product, params):
-    """Add the executed notebook, as HTML, to the run of its candidate, or else to the training's own."""
+    """Add the executed notebook, as HTML, to the run of its candidate, or else to the training's."""
     if task.name in INPUTS:
         # As it was when the build began: if the file was replaced meanwhile, the next build will notice.
         _record(product).write_text(task.input_identity)
-    tracking.file_report(_run_id(task), params["mlflow_tracking_uri"], Path(str(product["html"])))
+    tracking.file_report(_run_id(task), params["settings"]["mlflow_tracking_uri"], Path(str(product["html"])))
     if task.name == "clean":
         warnings = json.loads(Path(str(product["warnings"])).read_text())
         print("".join(f"\n  Look at this: {warning}" for warning in warnings) + "\n" * bool(warnings), end="")
@@ -42,7 +49,7 @@ def record_failure(task, product, params):
     if "candidate" in params.to_dict():
         training = _parent_run(task)
         tracking.log_failure(
-            training, params["mlflow_tracking_uri"], params["candidate"], _error_in(notebook), notebook
+            training, params["settings"]["mlflow_tracking_uri"], params["candidate"], _error_in(notebook), notebook
         )
 
 
@@ -56,13 +63,19 @@ def stop_if_published(product):
         raise DAGBuildEarlyStop("already published")
 
 
+def _run_again(task, product):
+    if task.exec_status == TaskStatus.Skipped:
+        product.metadata.delete()
+        task.exec_status = TaskStatus.WaitingExecution
+
+
 def _record(product) -> Path:
     return Path(str(product["html"])).with_suffix(".input")
 
 
 def _run_id(task) -> str | None:
-    own = task.product.to_json_serializable().get("candidate")
-    return json.loads(Path(own).read_text())["run_id"] if own else _parent_run(task)
+    candidate = task.product.to_json_serializable().get("candidate")
+    return json.loads(Path(candidate).read_text())["run_id"] if candidate else _parent_run(task)
 
 
 def _parent_run(task) -> str | None:

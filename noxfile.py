@@ -72,10 +72,18 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def ui(session: nox.Session) -> None:
-    """Open MLflow's pages on the local store, at http://127.0.0.1:5000."""
+    """Show the trainings in MLflow's pages, until Ctrl-C; options go behind --: --port 5001, --no-browser"""
     make(session, WORK)
-    store = ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1"]  # four take 20 seconds to start
-    run(session, WORK, "mlflow", "ui", *store, *session.posargs)
+    run(session, WORK, "python", "-m", "baton.ui", *session.posargs)
+
+
+@nox.session
+def jupyter(session: nox.Session) -> None:
+    """Open the notebooks in JupyterLab, each with its parameters, which are never saved."""
+    make(session, WORK)
+    # Jupytext's asynchronous manager, which Jupyter would take, breaks Ploomber's extension: no file would open.
+    manager = "--ServerApp.contents_manager_class=jupytext.TextFileContentsManager"
+    run(session, WORK, "jupyter", "lab", manager, *session.posargs)
 
 
 @nox.session

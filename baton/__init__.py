@@ -2,10 +2,10 @@
 
 import os
 
-# MLflow reports usage to its makers unless told otherwise. Baton tells it otherwise: to turn the reporting
+# MLflow reports usage to its makers by default. Baton turns that off; to turn it
 # back on, set MLFLOW_DISABLE_TELEMETRY=false in the environment before anything starts.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 class BatonError(Exception):
-    """A mistake the user can mend: its message says what, where, and what to do, and is shown without a traceback."""
+    """A mistake that the user can correct: its message says what, where, and what to do, and is shown without a traceback."""

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from baton import evaluation, values
+from baton import evaluation, preparation, values
 from baton.config import Settings
 from baton.contract import IGNORED, Contract
 from baton.split import Division
@@ -55,11 +55,6 @@ def check(table: pd.DataFrame, division: Division, settings: Settings) -> list[s
         *_undivided(rows, contract),
         *_columns(X, rows, contract),
     ]
-
-
-def hardly_repeats(texts: pd.Series) -> bool:
-    """Tell a text of which most rows have a value of their own, so that `preparation` leaves it out."""
-    return texts.nunique() > len(texts) / 2
 
 
 def _read_all(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
@@ -520,7 +515,7 @@ def _columns(X: pd.DataFrame, rows: pd.DataFrame, contract: Contract) -> list[st
             said.append(f"column {column!r} has a value in {1 - holes:.1%} of the rows only; consider ignore_columns")
         if kind == "text":
             said += _nearly_numbers(column, X[column].dropna())
-            if hardly_repeats(X[column]) and not _looks_like_id(X[column]):
+            if preparation.hardly_repeats(X[column]) and not _looks_like_id(X[column]):
                 unused.append(column)
     if unused:
         said.append(

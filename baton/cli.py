@@ -22,14 +22,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; return what the shell gets: 0, or 1 after a message on stderr."""
     parser = argparse.ArgumentParser("baton", description="What goes with the two pipelines.", allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="command")
-    said = "say what a careful colleague would of the training table; takes Ploomber's options, as --env--target left"
-    commands.add_parser("check", help=said, allow_abbrev=False).set_defaults(run=check)
-    said = "turn an env file with some keys into options of `ploomber build`, which takes all others from env.yaml"
-    options = commands.add_parser("options", help=said, allow_abbrev=False)
+    text = "say what a careful colleague would of the training table; takes Ploomber's options, as --env--target left"
+    commands.add_parser("check", help=text, allow_abbrev=False).set_defaults(run=check)
+    text = "turn an env file with some keys into options of `ploomber build`, which takes all others from env.yaml"
+    options = commands.add_parser("options", help=text, allow_abbrev=False)
     options.add_argument("file", type=Path)
     options.set_defaults(run=as_options)
-    said = "tell the last training's outcome, and where everything is"
-    commands.add_parser("results", help=said, allow_abbrev=False).set_defaults(run=lambda _: results())
+    text = "tell the last training's outcome, and where everything is"
+    commands.add_parser("results", help=text, allow_abbrev=False).set_defaults(run=lambda _: results())
     chosen, rest = parser.parse_known_args(arguments)
     if rest and chosen.run is not check:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -46,24 +46,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 def check(asked) -> str:
     """Read the training table that `env.yaml`, or an option, names, and say all there is to say of it."""
-    from baton import checks, contract, split, tables
+    from baton import checks, contract, promotion, registry, split, tables
 
-    values = config.read_env(**asked.changed)
-    config.check_settings(values)
-    settings = config.Settings(**values)
+    settings = config.check_settings(asked.changed)
     table = tables.read_table(settings.train_data)
-    promised = contract.learn_contract(
-        table, settings.name, settings.target, settings.id_columns, settings.task, settings.metric,
-        settings.ignore_columns, settings.split, settings.split_by,
-    )  # fmt: skip
-    found = checks.check(table, promised, settings.folds)
-    facts = split.separate(table, promised, settings.holdout, settings.folds, settings.seed).facts
-    kinds = ", ".join(f"{column} ({kind})" for column, kind in promised.columns.items())
+    champion = registry.champion_contract(settings)
+    learned = contract.learn_contract(table, settings, champion)
+    promotion.require_comparable(learned, champion, table)
+    division = split.separate(table, learned, settings)
+    found, facts = checks.check(table, division, settings), division.facts
+    kinds = ", ".join(f"{column} ({kind})" for column, kind in learned.kinds.items())
     return "\n".join(
         [
-            f"{settings.train_data}: {len(table)} rows; {facts['training']} to train, {facts['holdout']} to judge the winner.",
-            f"The question is {promised.task}, because {promised.why}; candidates are chosen by {promised.metric}.",
-            f"{len(promised.columns)} columns to learn from: {kinds}.",
+            f"{settings.train_data}: {len(table)} rows; {facts['training']} training, {facts['holdout']} holdout"
+            f" ({facts['holdout_share']:.1%}).",
+            f"The question is {learned.task}, because {learned.task_reason}; candidates are chosen by {learned.metric}.",
+            f"{len(learned.columns)} columns to learn from: {kinds}.",
             *(f"\n  Look at this: {warning}" for warning in found),
             f"\n{len(found) or 'No'} warning{'' if len(found) == 1 else 's'}. Training can start: ploomber build",
         ]
@@ -82,39 +80,36 @@ def as_options(asked) -> str:
         raise BatonError(f"{asked.file}: write one key a line, as `target: left`")
     unknown = [key for key in keys if key not in config.Settings.model_fields]
     if unknown:
-        guess = config.did_you_mean(unknown[0], [*config.Settings.model_fields])
-        raise BatonError(f"{asked.file}: there is no key {unknown[0]!r}{guess}")
-    return " ".join(f"--env--{key} {shlex.quote(_written(value))}" for key, value in keys.items())
+        nearest = config.did_you_mean(unknown[0], [*config.Settings.model_fields])
+        raise BatonError(f"{asked.file}: there is no such key as {unknown[0]!r}{nearest}")
+    lists = {key for key, field in config.Settings.model_fields.items() if field.annotation == list[str]}
+    values = {key: ",".join(config.column_names(value)) if key in lists else value for key, value in keys.items()}
+    return " ".join(f"--env--{key} {shlex.quote(_written(value))}" for key, value in values.items())
 
 
 def results(root: Path = config.ROOT) -> str:
-    """Tell the last training's outcome, and list the newest predictions, their report and the experiments."""
+    """Show the last training's outcome, and list the newest predictions, their report and the experiments."""
     manifests = sorted(root.glob("predictions/*/batch=*/_manifest.json"), key=lambda path: path.stat().st_mtime)
     if not manifests:
         return "There are no predictions yet: run `ploomber build`, then `ploomber build -e pipeline.serve.yaml`."
-    said = _read(manifests[-1])
-    folder = manifests[-1].parent.relative_to(root)
-    verdict = root / "products" / "compare" / "verdict.json"
+    manifest, folder = _read(manifests[-1]), manifests[-1].parent.relative_to(root)
+    compared = Path("products", manifest["name"], "compare")
+    verdict = root / compared / "verdict.json"
     outcome = _read(verdict) if verdict.is_file() else {"choice": "", "reason": ""}
     python = os.path.relpath(sys.executable, root)  # one that has pandas, whatever is active in the shell
     rows = [
         (
             "predictions",
-            f"{said['rows_scored']} rows by version {said['model_version']}",
+            f"{manifest['rows_scored']} rows by version {manifest['model_version']}",
             f"{python} -c \"import pandas; print(pandas.read_parquet('{folder}'))\"",
         ),
         ("report", "of that batch", f"{python} -m webbrowser -t {folder / '_report.html'}"),
-        ("leaderboard", "of all candidates", f"{python} -m webbrowser -t products/compare/compare.html"),
+        ("leaderboard", "of all candidates", f"{python} -m webbrowser -t {compared / 'compare.html'}"),
         ("experiments", "every run and model", "nox -s ui"),
     ]
     return "\n".join(
-        [
-            "",
-            outcome["choice"],
-            outcome["reason"],
-            "",
-            *(f"{name:<12} {what:<24} {command}" for name, what, command in rows),
-        ]
+        ["", outcome["choice"], outcome["reason"], ""]
+        + [f"{name:<12} {what:<24} {command}" for name, what, command in rows]
     )
 
 
@@ -127,14 +122,14 @@ def _read(file: Path) -> dict:
 
 def _changed(options: list[str]) -> dict:
     """Read `--env--key value`, or `--env--key=value`, as Ploomber does."""
-    known = config.Settings.model_fields
+    keys = config.Settings.model_fields
     words = [word for option in options for word in (option.split("=", 1) if option.startswith("--") else [option])]
     changed = {}
     for name, value in zip(words[::2], [*words[1::2], None], strict=False):
         key = name.removeprefix("--env--")
-        if key == name or key not in known:
-            guess = config.did_you_mean(key.lstrip("-"), [*known])
-            raise BatonError(f"{name}: there is no such option{guess}; give --env--KEY VALUE")
+        if key == name or key not in keys:
+            nearest = config.did_you_mean(key.lstrip("-"), [*keys])
+            raise BatonError(f"{name}: there is no such option{nearest}; give --env--KEY VALUE")
         if value is None or value.startswith("--env--"):
             raise BatonError(f"{name}: there is no value behind it; give --env--KEY VALUE")
         changed[key] = None if value.lower() in {"none", "null"} else value
@@ -142,7 +137,7 @@ def _changed(options: list[str]) -> dict:
 
 
 def _written(value) -> str:
-    return "none" if value in (None, []) else ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "none" if value in (None, "") else str(value)
 
 
 if __name__ == "__main__":

@@ -68,9 +68,10 @@ class Settings(pydantic.BaseModel):
 
     @pydantic.field_validator("name", "target", "batch", "split_by", "positive", mode="before")
     @classmethod
-    def _text(cls, value):
-        """Let a name that looks like a number (a column called 2024, a batch 20261121) be a name."""
-        return str(value) if isinstance(value, int | float) else value
+    def _text(cls, value, info):
+        """Let a name that looks like a number (a column called 2024, a batch 20261121) be a name, and a class true."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return str(value) if number or (info.field_name == "positive" and isinstance(value, bool)) else value
 
     @pydantic.field_validator("split_by", "predictions_table", "features", mode="before")
     @classmethod
@@ -99,21 +100,21 @@ class Settings(pydantic.BaseModel):
 
     @pydantic.field_validator("metric")
     @classmethod
-    def _known_metric(cls, value):
-        known = ["auto", *dict.fromkeys(name for names in METRICS.values() for name in names)]
-        if value not in known:
-            raise ValueError(f"there is no such metric{did_you_mean(value, known)}. Choose one of: {', '.join(known)}")
+    def _existing_metric(cls, value):
+        metrics = ["auto", *dict.fromkeys(name for names in METRICS.values() for name in names)]
+        if value not in metrics:
+            nearest = did_you_mean(value, metrics)
+            raise ValueError(f"there is no such metric{nearest}. Choose one of: {', '.join(metrics)}")
         return value
 
 
-def check_settings(given: dict, env_file: Path = ROOT / "env.yaml") -> Settings:
+def check_settings(given: dict, env_file: Path | None = None) -> Settings:
     """Check what `env.yaml` and the command line say, all keys together; return it with its types.
 
     `given` are the values that a pipeline or a command uses; other keys are taken from the file. Raises `BatonError`
     naming every setting that is of the wrong kind, and every key of the file that does not exist.
     """
-    written = (yaml.safe_load(env_file.read_text()) or {}) if env_file.is_file() else {}
-    keys = [*Settings.model_fields]
+    written, keys = read_env(env_file), [*Settings.model_fields]
     complaints = [f"{key}: there is no such key{did_you_mean(key, keys)}" for key in written if key not in keys]
     # A batch's name is a template in the file.
     merged = {key: value for key, value in written.items() if key in keys and key != "batch"} | given
@@ -139,8 +140,8 @@ def check_candidate(params: dict) -> None:
     members = str(model).split("+")
     for member in members:
         if member not in CATALOGUE:
-            guess = did_you_mean(member, [*CATALOGUE])
-            raise BatonError(f"{where}: there is no model {member!r}{guess}. Choose from: {', '.join(CATALOGUE)}")
+            nearest = did_you_mean(member, [*CATALOGUE])
+            raise BatonError(f"{where}: there is no model {member!r}{nearest}. Choose from: {', '.join(CATALOGUE)}")
     if not isinstance(model_params, dict):
         raise BatonError(f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})")
     if not isinstance(tune, int) or isinstance(tune, bool) or tune < 0:
@@ -162,9 +163,16 @@ def column_names(value) -> list[str]:
     return [*dict.fromkeys(name for part in parts if (name := str(part).strip()))]
 
 
-def read_env(env_file: Path = ROOT / "env.yaml", **changed) -> dict:
-    """Read the keys of `env.yaml`, with some of them changed, as a pipeline would; no batch is meant."""
-    return {**yaml.safe_load(env_file.read_text()), "batch": "unknown", **changed}
+def read_env(file: Path | None = None) -> dict:
+    """Read `env.yaml`, or another such file, as it stands; empty if there is none."""
+    file = file or ROOT / "env.yaml"
+    try:
+        written = (yaml.safe_load(file.read_text()) or {}) if file.is_file() else {}
+    except yaml.YAMLError as error:
+        raise BatonError(f"{file.name}: this is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(written, dict):
+        raise BatonError(f"{file.name}: write one key a line, as `target: left`")
+    return written
 
 
 def fill_in(text: str) -> str:
@@ -206,9 +214,9 @@ def load_features(path: str | None) -> types.ModuleType | None:
     file = resolve(path)
     if not file.is_file():
         raise BatonError(f"{path}: there is no such file. Set features in env.yaml to your feature file, or to none.")
-    known = sys.modules.get(file.stem)
-    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == file.resolve():
-        return known
+    loaded = sys.modules.get(file.stem)
+    if loaded is not None and Path(getattr(loaded, "__file__", None) or "").resolve() == file.resolve():
+        return loaded
     # By its path: a kernel started in tasks/ would find the notebook of the same name first.
     spec = importlib.util.spec_from_file_location(file.stem, file)
     module = importlib.util.module_from_spec(spec)
@@ -225,8 +233,8 @@ def resolve(path: str) -> Path:
     return ROOT / path
 
 
-def did_you_mean(word: str, known: list[str]) -> str:
-    """Suggest the known word nearest to one that is not known, to go behind it in a message; "" if none is near."""
-    named = {name.lower(): name for name in known}
+def did_you_mean(word: str, words: list[str]) -> str:
+    """Suggest the nearest of some words to one that is not among them, to go behind it in a message; "" if none is near."""
+    named = {name.lower(): name for name in words}
     close = difflib.get_close_matches(word.lower(), named, n=1)
     return f" (did you mean {named[close[0]]!r}?)" if close else ""

@@ -1,4 +1,4 @@
-"""What a model is promised: the question it answers, and the columns that each raw row brings.
+"""The contract of a model: the question it answers, and the columns that each raw row brings.
 
 Training learns the contract from its table; it travels inside the registered model, and every row that is ever scored
 is held to it. So training and serving read a table in the same way, by the same code.
@@ -15,6 +15,8 @@ from baton import BatonError, config, values
 from baton.values import Format
 
 AFFIRMATIVE = {"1", "yes", "y", "true", "t", "positive", "+", "ja", "oui", "sí", "si", "sim"}
+
+YAML_WORDS = {"True": ("yes", "on"), "False": ("no", "off")}  # what YAML makes of these without quotes
 
 # Why a column is no feature.
 IGNORED = {
@@ -34,10 +36,11 @@ class Contract:
     """One question over one kind of table.
 
     `columns` maps each raw feature to how it is written, `target_format` says so of the target. `labels` are the
-    classes, the positive one last; empty for a regression. `task_reason` says how the question was told from the
+    classes, the positive one last; empty for a regression. `task_reason` says how the question was read from the
     table; `positive_reason` is "setting", "champion", "larger", "affirmative" or "rarer". `optional` features had
     missing values in training, so new rows may lack the column. `ignored` maps columns that are no features to a key
-    of `IGNORED`. `split` and `split_by` say how the holdout was chosen.
+    of `IGNORED`. `split` and `split_by` say how the holdout was chosen. With `equal_rows_differ`, rows
+    without ids that are equal in all features are different cases: more than half of the table is.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Contract:
     ignored: dict[str, str] = dataclasses.field(default_factory=dict)
     split: str = "hash"
     split_by: str | None = None
+    equal_rows_differ: bool = False
 
     @property
     def features(self) -> list[str]:
@@ -81,10 +85,11 @@ class Contract:
     def from_dict(cls, described: dict) -> "Contract":
         """Open a contract as `to_dict` wrote it, in this version or an earlier one."""
         described = _modernized(described)
-        columns = {column: Format(**how) for column, how in described["columns"].items()}
-        fields = {field.name for field in dataclasses.fields(cls)}
-        kept = {key: value for key, value in described.items() if key in fields}
-        return cls(**kept | {"columns": columns, "target_format": Format(**described["target_format"])})
+        formats = {
+            "columns": {column: _build(Format, how) for column, how in described["columns"].items()},
+            "target_format": _build(Format, described["target_format"]),
+        }
+        return _build(cls, described | formats)
 
     def read_features(self, table: pd.DataFrame, source: str = "the table") -> pd.DataFrame:
         """Take the raw features out of a table, in this contract's order and formats; more columns are fine.
@@ -264,10 +269,12 @@ def _order_labels(y: pd.Series, task: str, asked: str, champion: Contract | None
     labels = sorted(map(_native, y.unique()))
     texts = [str(label).lower() for label in labels]
     if asked != "auto":
-        if asked.strip().lower() not in texts:
+        asked_texts = {asked.strip().lower(), *YAML_WORDS.get(asked, ())}
+        named = [label for label, text in zip(labels, texts, strict=True) if text in asked_texts]
+        if len(named) != 1:
             shown = " and ".join(map(repr, labels))
             raise BatonError(f"positive names {asked!r}, and the target has {shown}; correct positive in env.yaml")
-        positive, reason = labels[texts.index(asked.strip().lower())], "setting"
+        positive, reason = named[0], "setting"
     elif champion and champion.task == "binary" and champion.positive in labels:
         positive, reason = champion.positive, "champion"
     elif not isinstance(labels[0], str):
@@ -282,9 +289,7 @@ def _order_labels(y: pd.Series, task: str, asked: str, champion: Contract | None
 def _find_uninformative(table: pd.DataFrame) -> dict[str, str]:
     there = {column: values.present(table[column]) for column in table}
     return {column: "empty" for column, present in there.items() if present.empty} | {
-        column: "constant"
-        for column, present in there.items()
-        if len(present) == len(table) and present.nunique() == 1
+        column: "constant" for column, present in there.items() if len(present) == len(table) and present.nunique() == 1
     }
 
 
@@ -314,15 +319,23 @@ def _native(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _build(kind: type, described: dict):
+    """Make a dataclass of what another version wrote, which may have more fields."""
+    fields = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{key: value for key, value in described.items() if key in fields})
+
+
 def _modernized(described: dict) -> dict:
     """Give a contract of version 0.1 today's fields; one of today is left as it is."""
-    if "formats" not in described:
+    if "target_format" in described:
         return described
 
     def modern(column: str, kind: str) -> dict:
-        written = described["formats"].get(column)
+        written = described.get("formats", {}).get(column)
         # Which decimal mark a column had was decided file by file, so the rows to be read say so still.
-        return {"kind": kind, "decimal": None} | ({"date": written} if kind == "date" and written else {"sign": written})
+        return {"kind": kind, "decimal": None} | (
+            {"date": written} if kind == "date" and written else {"sign": written}
+        )
 
     sentences = {
         "ignore_columns names it": "setting",
@@ -335,5 +348,5 @@ def _modernized(described: dict) -> dict:
         "columns": {column: modern(column, kind) for column, kind in described["columns"].items()},
         "target_format": modern(described["target"], kind),
         "task_reason": described["why"],
-        "ignored": {column: sentences.get(why, "split_by") for column, why in described["ignored"].items()},
+        "ignored": {column: sentences.get(why, "split_by") for column, why in described.get("ignored", {}).items()},
     }

@@ -12,6 +12,9 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from baton import BatonError, config
 from baton.contract import Contract
+from baton.models import complexity
+
+MOST_GIVEN_UP = 0.01  # of the best mean, that `choose: simplest` gives up for a simpler model
 
 
 class Metric(NamedTuple):
@@ -58,6 +61,13 @@ def _log_loss(truth, probabilities, classes):
     return -np.log(np.clip(given, np.finfo(float).eps, 1)).mean()
 
 
+def _rmsle(truth, predicted, _):
+    """A negative prediction is as wrong as 0, the least there can be; of a negative truth there is no logarithm."""
+    if np.any(truth < 0):
+        return np.nan
+    return sk.root_mean_squared_error(np.log1p(truth), np.log1p(np.maximum(predicted, 0)))
+
+
 METRICS = {
     "AUC": Metric(_auc, "probability"),
     "Average Precision": Metric(_average_precision, "probability"),
@@ -72,11 +82,7 @@ METRICS = {
     "MAE": Metric(lambda y, p, _: sk.mean_absolute_error(y, p), "number", higher_is_better=False),
     "MSE": Metric(lambda y, p, _: sk.mean_squared_error(y, p), "number", higher_is_better=False),
     "RMSE": Metric(lambda y, p, _: sk.root_mean_squared_error(y, p), "number", higher_is_better=False),
-    "RMSLE": Metric(
-        lambda y, p, _: np.sqrt(np.mean((np.log1p(np.abs(y)) - np.log1p(np.abs(p))) ** 2)),
-        "number",
-        higher_is_better=False,
-    ),
+    "RMSLE": Metric(_rmsle, "number", higher_is_better=False),
     "MAPE": Metric(
         lambda y, p, _: np.mean(np.abs((y[y != 0] - p[y != 0]) / y[y != 0])), "number", higher_is_better=False
     ),
@@ -116,14 +122,14 @@ def summary(folds: pd.DataFrame) -> dict[str, float]:
     return {f"cv_{what}/{metric}": float(table.at[what, metric]) for what in table.index for metric in table}
 
 
-def compare_to_best(folds: dict[str, pd.Series], metric: str) -> pd.DataFrame:
+def compare_to_best(folds: dict[str, pd.Series], metric: str, test_train_ratio: float) -> pd.DataFrame:
     """Rank candidates by their mean over the folds, with how far each is behind the best and how sure that is.
 
     `folds` maps each candidate to its scores by `metric`, one a fold, all over the same folds; a fold without a score
     (one class only has no AUC) is left out. `behind` is the mean of the paired differences to the best, at least 0;
-    `error` its standard error, corrected for training sets that overlap (Nadeau and Bengio, 2003); `low` and `high`
-    bound its 95% interval by Student's t. `level` marks those that the rule of one standard error (Breiman et al.,
-    1984) can't tell from the best; one fold alone tells no error, so nobody is level with the best by it.
+    `error` its standard error, corrected for training sets that overlap (Nadeau and Bengio, 2003) by the ratio of
+    validated rows to rows fitted on; `low` and `high` bound its 95% interval by Student's t. `level` marks those whose
+    interval includes 0: they can't be told from the best. One fold alone tells no error, so none is level by it.
     """
     table = pd.DataFrame(folds).dropna()
     if table.empty:
@@ -134,55 +140,82 @@ def compare_to_best(folds: dict[str, pd.Series], metric: str) -> pd.DataFrame:
     gaps = sign * (table[[best]].to_numpy() - table)
     count = len(table)
     behind, spread = gaps.mean(), gaps.std(ddof=1)
-    error = (spread * np.sqrt(1 / count + 1 / max(count - 1, 1))).fillna(0)
+    error = (spread * np.sqrt(1 / count + test_train_ratio)).fillna(0)
     reach = stats.t.ppf(0.975, count - 1) * error
     ranking = pd.DataFrame(
         {"mean": means, "std": table.std(ddof=1), "behind": behind, "error": error}
-        | {"low": behind - reach, "high": behind + reach, "level": behind <= error}
+        | {"low": behind - reach, "high": behind + reach, "level": behind <= reach.fillna(0)}
     )
-    return ranking.sort_values("mean", ascending=sign < 0).rename_axis("candidate")
+    return ranking.sort_values("mean", ascending=sign < 0, kind="stable").rename_axis("candidate")
 
 
-def choose(ranking: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
-    """Choose the simplest of the candidates that are level with the best, and say why.
+def choose(ranking: pd.DataFrame, models: dict[str, str], how: str) -> tuple[str, str]:
+    """Choose the winner, and say why: the best mean or, with `how` "simplest", the simplest that is level with it.
 
-    `costs` has a row a candidate and, in columns, what it takes (seconds to fit, to score, bytes): simplest is the
-    least geometric mean of the three, so no unit outweighs another.
+    `models` maps each candidate to its model of the catalogue, whose order says what is simple, so the same scores
+    always give the same choice. The simplest gives up at most 1% of the best mean.
     """
     best, level = ranking.index[0], ranking.index[ranking["level"]]
-    weight = np.exp(np.log(costs.loc[level]).mean(axis=1))
-    chosen = weight.idxmin()
+    others = f"; {len(level) - 1} of {len(ranking) - 1} others can't be told from it" if len(ranking) > 1 else ""
+    first = f"{best} has the best mean, {ranking.at[best, 'mean']:.4f}{others}"
+    if how == "best":
+        return best, first
+    most = MOST_GIVEN_UP * abs(ranking.at[best, "mean"])
+    near = [candidate for candidate in level if ranking.at[candidate, "behind"] <= most]
+    chosen = min(near, key=lambda candidate: complexity(models[candidate]))  # of equals, the one that ranks first
     if chosen == best:
-        others = (
-            f" and is the simplest of the {len(level)} that are level"
-            if len(level) > 1
-            else "; no other is level with it"
-        )
-        return chosen, f"{chosen} has the best mean{others}"
-    costing = ", ".join(f"{costs.at[chosen, column] / costs.at[best, column]:.2g}x the {column}" for column in costs)
+        return best, f"{first}. None of those is simpler and behind by at most {most:.4f}"
     return chosen, (
-        f"{chosen} is behind {best} by {ranking.at[chosen, 'behind']:.4f}, less than the standard error of that"
-        f" ({ranking.at[chosen, 'error']:.4f}), and is the simplest of the {len(level)} that are level:"
-        f" it takes {costing.replace('_', ' ')}"
+        f"{first}. Of those behind by at most {most:.4f}, {chosen} ({models[chosen]}) is the simplest: it is behind by"
+        f" {ranking.at[chosen, 'behind']:.4f}"
     )
 
 
 def bootstrap(
-    truth: np.ndarray, rivals: dict[str, np.ndarray], task: str, metric: str, draws: int = 1000, seed: int = 0
-) -> pd.DataFrame:
+    truth: np.ndarray, predictions: dict[str, np.ndarray], task: str, metric: str, groups: np.ndarray | None = None,
+    draws: int = 1000, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
     """Score several predictions of the same rows again and again, each time on rows drawn anew with replacement.
 
-    One row a draw, one column a rival. A draw takes the same rows for all, so differences between columns are paired.
+    One row a draw, one column for each of `predictions`. A draw takes the same rows for all, so differences between
+    columns are paired. With `groups` (rows,), whole groups are drawn.
     """
-    truth = np.asarray(truth)
+    truth, members = np.asarray(truth), _members(len(truth), groups)
     generator = np.random.default_rng(seed)
-    drawn = [generator.integers(0, len(truth), len(truth)) for _ in range(draws)]
+    drawn = [
+        np.concatenate([members[unit] for unit in picked]) if groups is not None else picked
+        for picked in (generator.integers(0, len(members), len(members)) for _ in range(draws))
+    ]
     return pd.DataFrame(
         {
-            who: [score(truth[rows], predictions[rows], task, metric)[metric] for rows in drawn]
-            for who, predictions in rivals.items()
+            name: [score(truth[rows], predicted[rows], task, metric)[metric] for rows in drawn]
+            for name, predicted in predictions.items()
         }
     )
+
+
+def chance(
+    truth: np.ndarray, predictions: np.ndarray, task: str, metric: str, groups: np.ndarray | None = None,
+    draws: int = 1000, seed: int = 0,
+) -> float:  # fmt: skip
+    """How often predictions that have nothing to do with the rows score as well: the p-value of a permutation test.
+
+    The predictions are given to other rows at random; with `groups` (rows,), to other groups as a whole, repeated or
+    cut where a group has more rows or fewer.
+    """
+    truth, members = np.asarray(truth), _members(len(truth), groups)
+    generator, sign = np.random.default_rng(seed), 1 if METRICS[metric].higher_is_better else -1
+    reached = score(truth, predictions, task, metric)[metric]
+    as_good = 0
+    for _ in range(draws):
+        rows = generator.permutation(len(members))
+        if groups is not None:
+            taken, rows = rows, np.empty(len(truth), dtype="int64")
+            for mine, other in zip(members, taken, strict=True):
+                rows[mine] = np.resize(members[other], len(mine))
+        lead = sign * (score(truth, predictions[rows], task, metric)[metric] - reached)
+        as_good += lead >= -1e-12  # but for rounding
+    return float((1 + as_good) / (1 + draws))
 
 
 def interval(draws: pd.Series) -> tuple[float, float]:
@@ -191,9 +224,17 @@ def interval(draws: pd.Series) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def baseline(truth, contract: Contract, training_target: pd.Series) -> np.ndarray:
+def baseline(truth, contract: Contract, y_train: pd.Series) -> np.ndarray:
     """Predict without looking at a single feature: the classes' shares in training, or the mean."""
     if contract.task == "regression":
-        return np.full(len(truth), training_target.mean())
-    shares = training_target.value_counts(normalize=True).reindex(contract.labels, fill_value=0).to_numpy()
+        return np.full(len(truth), y_train.mean())
+    shares = y_train.value_counts(normalize=True).reindex(contract.labels, fill_value=0).to_numpy()
     return np.tile(shares, (len(truth), 1))
+
+
+def _members(count: int, groups: np.ndarray | None) -> list[np.ndarray] | np.ndarray:
+    """The rows that are drawn together: each by itself or, with groups, those of a group."""
+    if groups is None:
+        return np.arange(count)
+    ordered = np.argsort(groups, kind="stable")
+    return np.split(ordered, np.unique(np.asarray(groups)[ordered], return_index=True)[1][1:])

@@ -30,21 +30,30 @@ from baton import BatonError, config
 
 READY = {TaskStatus.WaitingExecution, TaskStatus.WaitingDownload}
 DONE = {TaskStatus.Executed, TaskStatus.Skipped}
+STOPPED = "needs no more"
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}  # no right, or no room
+KEPT = "What was done is kept: the next build runs only what is missing."
+
+
+class BuildFailed(DAGBuildError):
+    """A build that ended with a message of ours, to which Ploomber's address for help is not added."""
+
+    def __init__(self, message: str):
+        Exception.__init__(self, message)
 
 
 class Parallel(Executor):
     """Run what is outdated in `processes` workers (default: one a core), which are kept, so libraries load once each.
 
-    A failed task stops what depends on it and nothing else. `settings` holds what `env.yaml` and the command line say,
-    to be checked before the first task. `lock` is the file by which no two builds of this pipeline are at work at once,
-    each reading what the other has half replaced. `preload` names slow modules that workers with nothing to do yet import
-    meanwhile. `start_method` is multiprocessing's; by default the platform's own.
+    A failed task stops what depends on it and nothing else. All settings are checked before the first task. `lock` is
+    the file by which no two builds of this pipeline are at work at once, each reading what the other has half replaced.
+    `preload` names slow modules that workers with nothing to do yet import meanwhile. `start_method` is
+    multiprocessing's; by default the platform's. `unused` is not used.
     """
 
     def __init__(
-        self, settings: dict, lock: str, processes: int | None = None, preload=(), start_method: str | None = None
+        self, lock: str, processes: int | None = None, preload=(), start_method: str | None = None, unused: str = ""
     ):
-        self.settings = settings
         self.lock = lock
         self.processes = processes or os.cpu_count()
         self.preload = preload
@@ -55,12 +64,13 @@ class Parallel(Executor):
     def __call__(self, dag, show_progress):
         super().__call__(dag)
         try:
-            config.check_settings(self.settings)
-            for task in dag.values():
-                config.check_candidate(task.params.to_dict())
+            params = [task.params.to_dict() for task in dag.values()]
+            config.check_settings({key: value for one in params for key, value in one.get("settings", {}).items()})
+            for one in params:
+                config.check_candidate(one)
             held = _hold(config.ROOT / self.lock)
         except (BatonError, OSError) as mistake:
-            raise DAGBuildError(f"\nNothing was run.\n{_message(mistake)}") from None
+            raise BuildFailed(f"\nNothing was run.\n{_message(mistake)}") from None
         with held:
             return self._run(dag)
 
@@ -92,7 +102,7 @@ class Parallel(Executor):
                     if note == STOPPED:
                         raise DAGBuildEarlyStop(note)
         if failures:
-            raise DAGBuildError(_explain(failures, reports, dag))
+            raise BuildFailed(_explain(failures, reports, dag))
         return reports
 
     def _settle(self, task, future: Future, failures: dict):
@@ -114,19 +124,15 @@ class Parallel(Executor):
         return report, f"done in {seconds:.1f} s"
 
 
-STOPPED = "needs no more"
-REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}  # no right, or no room
-KEPT = "What was done is kept: the next build runs only what is missing."
-
-
 def _hold(file: Path):
     """Take the lock, which the system lets go when this process ends, however it does."""
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         return FileLock(file).acquire(blocking=False)
     except Timeout:
-        said = "Another build of this pipeline is at work in this folder. Build again when it has ended."
-        raise BatonError(said) from None
+        raise BatonError(
+            "Another build of this pipeline and name is running in this folder. Build again when it has ended."
+        ) from None
 
 
 @contextlib.contextmanager
@@ -136,27 +142,27 @@ def _ended_at_once():
     try:
         yield
     except KeyboardInterrupt:
-        raise DAGBuildError(f"\nInterrupted. {KEPT}") from None
+        raise BuildFailed(f"\nInterrupted. {KEPT}") from None
     finally:
         for worker in set(multiprocessing.active_children()) - others:
             worker.terminate()
 
 
 def _prepare_worker():
-    # A terminal's Ctrl-C reaches all processes, and the build's own ends its workers. One that is killed can't: without
-    # being told, they would wait for ever for their next task.
+    # A terminal's Ctrl-C reaches all processes, and the build's ends its workers. One that is killed can't: without
+    # a word, they would wait for ever for their next task.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
     # One worker a core already: threads within a worker would only fight over it. Worse, one forked from a process that
     # has computed in threads (a notebook's kernel, say) waits for ever for those it has not. So both the libraries that
-    # are loaded are told, and those to come.
+    # are loaded are set, and those to come.
     threadpoolctl.threadpool_limits(1)
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     # Ploomber logs each error with its traceback as it happens; the build's last message says it once.
     logging.getLogger("ploomber").addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a picture in another alphabet
-    # The options of the HTML export are said not to be the notebook's own; they are not meant to be.
+    # The options of the HTML export are not the notebook's, and are not meant to be.
     warnings.filterwarnings("ignore", r"Output .* is a\s+notebook file")
 
 
@@ -193,7 +199,7 @@ def _message(error: Exception) -> str:
         if isinstance(cause, DAGBuildEarlyStop):
             return STOPPED
         if isinstance(cause, OSError) and cause.errno in REFUSED:
-            return f"the machine says: {cause}. Make room, or give whoever runs this the right to it"
+            return f"the machine says: {cause}. Make room, or give whoever runs this the permission"
         if isinstance(cause, sqlite3.DatabaseError):
             return f"the MLflow store says: {cause}. See to the file that mlflow_tracking_uri in env.yaml names"
         cause = cause.__cause__

@@ -1,5 +1,8 @@
-"""Every picture Baton draws. Each function returns a matplotlib figure and leaves nothing open."""
+"""Every figure Baton draws. Each function returns a matplotlib figure and leaves nothing open."""
 
+import os
+import re
+import io
 import shutil
 from pathlib import Path
 
@@ -7,7 +10,7 @@ import matplotlib
 import matplotlib.dates
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib import figure as matplotlib_figure
 from sklearn import metrics as sk
 from sklearn.calibration import CalibrationDisplay
 from sklearn.inspection import permutation_importance
@@ -15,10 +18,22 @@ from sklearn.inspection import permutation_importance
 from baton import evaluation
 from baton.contract import Contract
 
-BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
+BLUE, ORANGE = "#2b6cb0", "#dd6b20"
+LIGHT_GREY, GREY, DARK_GREY = "#e2e8f0", "#a0aec0", "#4a5568"
 COLOURS = [BLUE, ORANGE, "#38a169", "#805ad5", "#d53f8c", "#718096", "#d69e2e", "#319795"]
 matplotlib.rcParams["text.parse_math"] = False  # a column may be called $a_b
-SHOWN = 24  # columns in a grid of small pictures, or classes in one; a table may have hundreds
+SHOWN = 24  # columns in a grid of small figures, or classes in one; a table may have hundreds
+RANKED = 20  # candidates on the leaderboard
+ROW = ("axes fraction", "data")  # coordinates of what stands beside a row
+
+
+class Figure(matplotlib_figure.Figure):
+    """A figure that shows itself in any notebook; Jupyter draws Matplotlib's only with its inline backend."""
+
+    def _repr_png_(self) -> bytes:
+        drawn = io.BytesIO()
+        self.savefig(drawn, format="png")
+        return drawn.getvalue()
 
 
 def target_balance(target: pd.Series, contract: Contract) -> Figure:
@@ -54,16 +69,14 @@ def distributions(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> 
     for column, axes in grid.items():
         values = rows[column]
         if contract.task == "regression" and (_is_numeric(values) or _is_date(values)):
-            values = _drawable(values)
-            axes.plot(values, target, ".", color=BLUE, alpha=0.3, markersize=3)
-            _few_dates(axes, values)
+            axes.plot(_drawable(values), target, ".", color=BLUE, alpha=0.3, markersize=3)
+            _end_dates(axes, values)
             axes.set_ylabel(contract.target)
         elif contract.task == "regression":
-            _bars(axes, values)
+            _bars(axes, values, "{share:.1%}", fontsize=8)
         else:
-            for label, colour in zip(labels, COLOURS, strict=False):
-                own = values[target == label]
-                _histogram(axes, own, values, colour, f"{contract.target} = {_clipped(label)}")
+            for label, name, colour in zip(labels, _labels(labels), COLOURS, strict=False):
+                _histogram(axes, values[target == label], values, colour, f"{contract.target} = {name}")
         axes.set_title(column)
     if contract.labels:
         handles, names = next(iter(grid.values())).get_legend_handles_labels()
@@ -87,7 +100,7 @@ def correlations(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> F
     values = table.corr("spearman")
     figure, axes = _figure(2.4 + 0.42 * len(values), 1.6 + 0.42 * len(values))
     image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
-    names = [_clipped(name, 40) for name in values]
+    names = _labels(values, 40)
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
     axes.set_yticks(range(len(names)), names)
     for (row, column), value in np.ndenumerate(values.to_numpy()):
@@ -105,8 +118,8 @@ def correlations(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> F
     return figure
 
 
-def judge(truth: pd.Series, predictions: np.ndarray, contract: Contract) -> dict[str, Figure]:
-    """The pictures that judge predictions of rows a model has not seen; `truth` as `Contract.encode` gives it."""
+def evaluation_figures(truth: pd.Series, predictions: np.ndarray, contract: Contract) -> dict[str, Figure]:
+    """Evaluate out-of-fold predictions in figures; `truth` as `Contract.encode` gives it."""
     truth = truth.to_numpy()
     if contract.task == "regression":
         return {
@@ -143,27 +156,43 @@ def importance(pipeline, rows: pd.DataFrame, target: pd.Series, contract: Contra
     return figure
 
 
-def leaderboard(ranking: pd.DataFrame, metric: str) -> Figure:
-    """Each candidate's distance to the best with its 95% interval; those that are level with it stand out."""
-    shown = ranking.iloc[::-1]
-    figure, axes = _figure(7.5, 1.2 + 0.32 * len(shown))
-    for height, (_, row) in enumerate(shown.iterrows()):
+def leaderboard(ranking: pd.DataFrame, metric: str, settings: dict[str, str]) -> Figure:
+    """Draw how far each candidate is behind the best, with its 95% interval and, in small print, its settings.
+
+    `ranking` as `evaluation.compare_to_best` gives it; blue are those whose interval includes 0. Of more than 20
+    candidates the best 20 are drawn.
+    """
+    shown = ranking.iloc[RANKED - 1 :: -1]
+    figure, axes = _figure(9, 1.5 + 0.4 * len(shown))
+    axes.set_yticks(range(len(shown)), _labels(shown.index, 40), va="bottom")
+    for height, (name, row) in enumerate(shown.iterrows()):
         colour = BLUE if row["level"] else GREY
-        axes.plot([-row["high"], -row["low"]], [height, height], color=colour, linewidth=2)
-        axes.plot(-row["behind"], height, "o", color=colour)
-        axes.annotate(f"{row['mean']:.4f}", (1.01, height), xycoords=("axes fraction", "data"), va="center", fontsize=8)
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(shown)), shown.index)
+        axes.axhline(height, color=LIGHT_GREY, linewidth=0.6, zorder=0)
+        if row[["low", "high"]].notna().all():  # one fold alone gives no interval
+            axes.plot([row["low"], row["high"]], [height, height], color=colour, linewidth=2)
+        axes.plot(row["behind"], height, "o", color=colour)
+        axes.annotate(f"{row['mean']:.4f}", (1.015, height), xycoords=ROW, va="center")
+        below = {"xytext": (-3.5, -1), "textcoords": "offset points", "ha": "right", "va": "top"}
+        detail = _clipped(settings.get(name, ""), 64)
+        axes.annotate(detail, (0, height), xycoords=ROW, fontsize=7.5, color=DARK_GREY, **below)
+    axes.annotate("mean", (1.015, len(shown) - 0.4), xycoords=ROW, va="center", color=DARK_GREY)
+    axes.axvline(0, color="black", linewidth=0.8, zorder=1)
+    axes.set_ylim(-0.6, len(shown) - 0.4)
+    axes.tick_params("y", length=0)
+    axes.spines[["left", "right", "top"]].set_visible(False)
+    axes.locator_params("x", nbins=6)
     better = "higher" if evaluation.METRICS[metric].higher_is_better else "lower"
+    of_all = f"\nthe best {len(shown)} of {len(ranking)} candidates" if len(shown) < len(ranking) else ""
     axes.set(
-        xlabel=f"{metric} behind the best, with 95% interval (blue: level with it)",
-        title=f"Leaderboard by mean {metric} ({better} is better)",
+        xlabel=f"{metric} behind the best, with 95% interval\n"
+        "blue: level with the best (the interval includes 0), grey: not level",
+        title=f"Leaderboard by mean {metric} ({better} is better){of_all}",
     )
     return figure
 
 
 def predictions(table: pd.DataFrame, positive) -> Figure:
-    """What a batch was told: its labels and probabilities, or its numbers."""
+    """The predictions of a batch: labels and probabilities, or numbers."""
     certain = [column for column in table if column.startswith("probability")]
     figure, axes = _figure(9, 2.8, columns=2 if certain else 1)
     first = axes[0] if certain else axes
@@ -198,7 +227,7 @@ def save(figures: dict[str, Figure], folder: str | Path) -> None:
 
 def _confusion(truth, predictions, contract):
     codes = _frequent(pd.Series(truth), range(len(contract.labels)), SHOWN)
-    labels = [_clipped(contract.labels[code]) for code in codes]
+    labels = _labels(contract.labels[code] for code in codes)
     size = 2.2 + 0.5 * len(labels)
     figure, axes = _figure(size + 1, size)
     counted = sk.confusion_matrix(truth, predictions.argmax(axis=1), labels=codes)
@@ -211,12 +240,12 @@ def _confusion(truth, predictions, contract):
 
 def _curves(truth, predictions, contract, display, title):
     figure, axes = _figure(4.6, 4)
-    for code, colour in _judged_classes(truth, contract):
+    for code, name, colour in _drawn_classes(truth, contract):
         display.from_predictions(
             truth == code,
             predictions[:, code],
             ax=axes,
-            name=_clipped(contract.labels[code]),
+            name=name,
             curve_kwargs={"color": colour},
         )
     axes.set_title(f"{title}, out of fold")
@@ -226,14 +255,14 @@ def _curves(truth, predictions, contract, display, title):
 
 def _calibration(truth, predictions, contract):
     figure, axes = _figure(4.6, 4)
-    for code, colour in _judged_classes(truth, contract):
+    for code, name, colour in _drawn_classes(truth, contract):
         CalibrationDisplay.from_predictions(
             truth == code,
             predictions[:, code],
             n_bins=8,
             strategy="quantile",
             ax=axes,
-            name=_clipped(contract.labels[code]),
+            name=name,
             color=colour,
         )
     axes.set_title("Calibration, out of fold")
@@ -249,12 +278,13 @@ def _errors(truth, predictions, contract, kind, title):
     return figure
 
 
-def _judged_classes(truth, contract):
+def _drawn_classes(truth, contract):
     """Of two classes the positive one is drawn; of more, each that there is, or as many as there are colours."""
+    names = _labels(contract.labels)
     if contract.task == "binary":
-        return [(1, BLUE)]
-    codes = _frequent(pd.Series(truth), range(len(contract.labels)), len(COLOURS))
-    return [(code, colour) for code, colour in zip(codes, COLOURS, strict=False) if np.any(truth == code)]
+        return [(1, names[1], BLUE)]
+    codes = _frequent(pd.Series(truth), range(len(names)), len(COLOURS))
+    return [(code, names[code], colour) for code, colour in zip(codes, COLOURS, strict=False) if np.any(truth == code)]
 
 
 def _frequent(target, classes, most):
@@ -277,17 +307,35 @@ def _clipped(text, most=18):
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def _labels(names, most=18):
+    """Clip the names; those that would look alike keep the part where they start to differ."""
+    names = [str(name) for name in names]
+    alike = {}
+    for name in names:
+        alike.setdefault(_clipped(name, most), set()).add(name)
+
+    def label(name):
+        same = os.path.commonprefix([*alike[_clipped(name, most)]])
+        if same == name:
+            return _clipped(name, most)
+        start = len(same) - min(5, len(re.search(r"[^\W_]*$", same)[0]))  # where the word that differs starts
+        part = _clipped(name[start:], 10)
+        return name[: most - 1 - len(part)] + "…" + part
+
+    return [label(name) for name in names]
+
+
 def _barh(axes, names, lengths, most=18, **how):
-    # By its place, since two names may begin alike.
+    # By place, not by name: two values may have the same name, such as 1 and "1".
     places = range(len(names))
     bars = axes.barh(places, lengths, **how)
-    axes.set_yticks(places, [_clipped(name, most) for name in names])
+    axes.set_yticks(places, _labels(names, most))
     return bars
 
 
 def _histogram(axes, values, of_all, colour, label, density=True):
     if _is_date(of_all):
-        _few_dates(axes, of_all)
+        _end_dates(axes, of_all)
         of_all, values = (pd.Series(matplotlib.dates.date2num(_drawable(part).dropna())) for part in (of_all, values))
     if _is_numeric(of_all) and of_all.notna().any():
         if values.notna().sum() == 0:
@@ -299,14 +347,14 @@ def _histogram(axes, values, of_all, colour, label, density=True):
         _barh(axes, shares.index, shares, color=colour, alpha=0.55, label=label)
 
 
-def _bars(axes, values):
+def _bars(axes, values, label="{count}  ({share:.1%})", **how):
     counts = values.value_counts()[:12]
     if counts.empty:
         axes.text(0.5, 0.5, "no value", ha="center", transform=axes.transAxes)
         return
     bars = _barh(axes, counts.index, counts, color=_colours(len(counts)))
-    axes.bar_label(bars, [f" {count}  ({count / len(values):.1%})" for count in counts])
-    axes.set(xlabel="rows", xlim=(0, counts.max() * 1.3))
+    axes.bar_label(bars, [" " + label.format(count=count, share=count / len(values)) for count in counts], **how)
+    axes.set(xlabel="rows", xlim=(0, counts.max() * 1.5))
 
 
 def _is_numeric(values):
@@ -318,15 +366,17 @@ def _is_date(values):
 
 
 def _drawable(values):
-    """Dates that Matplotlib can draw: it knows the years 1 to 9999, the margins of an axis included."""
+    """Dates that Matplotlib can draw: its years are 1 to 9999, the margins of an axis included."""
     return values.clip(pd.Timestamp("1000-01-01"), pd.Timestamp("9000-01-01")) if _is_date(values) else values
 
 
-def _few_dates(axes, values):
-    if _is_date(values):
-        locator = matplotlib.dates.AutoDateLocator(minticks=1, maxticks=4)
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(locator))
+def _end_dates(axes, values):
+    """Label the first and the last date only: they fit under a small figure, and say what the column spans."""
+    if not _is_date(values) or values.isna().all():
+        return
+    ends = values.agg(["min", "max"]).drop_duplicates()
+    to_day = (ends == ends.dt.normalize()).all() or ends.max() - ends.min() > pd.Timedelta(days=3)
+    axes.set_xticks(_drawable(ends), [str(end)[: 10 if to_day else 19].replace(" ", "\n") for end in ends])
 
 
 def _colours(count):

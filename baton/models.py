@@ -1,4 +1,4 @@
-"""What is known of each model that a candidate can name: its questions, its package, its trusted types, its search.
+"""The catalogue of models that a candidate can name: its questions, its package, its trusted types, its search.
 
 The keys are PyCaret's ids. Their order is from the simplest model to the most complex, which `choose: simplest` goes
 by. To offer another model, add it here; if its package is new, add that to `pyproject.toml` too.
@@ -39,7 +39,7 @@ class Model(NamedTuple):
 CATALOGUE = {
     # linear
     "lr": Model(),
-    "ridge": Model(),
+    "ridge": Model((NUMBERS,)),  # for classes it gives no probabilities; nor does svm
     "lasso": Model((NUMBERS,)),
     "en": Model((NUMBERS,)),
     "lar": Model((NUMBERS,)),
@@ -51,19 +51,34 @@ CATALOGUE = {
     "par": Model((NUMBERS,)),
     "ransac": Model((NUMBERS,)),
     "tr": Model((NUMBERS,)),
-    "svm": Model(),
+    "svm": Model((NUMBERS,)),
     "lda": Model((CLASSES,)),
     "nb": Model((CLASSES,)),
     "qda": Model((CLASSES,)),
     # one tree, neighbours, kernels, a network
-    "dt": Model(trusted=TREE),
+    # PyCaret's own search of this one, mlp and ada tries parameters that scikit-learn doesn't have any more, or never had.
+    "dt": Model(trusted=TREE, search={"max_depth": Range(1, 12), "min_samples_leaf": Range(1, 60, log=True)}),
     "knn": Model(trusted=NEIGHBOURS),
     "kr": Model((NUMBERS,)),
     "rbfsvm": Model((CLASSES,)),
-    "gpc": Model((CLASSES,)),
-    "mlp": Model(trusted=("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",)),
+    "gpc": Model(
+        (CLASSES,),
+        trusted=(
+            "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+            "sklearn.gaussian_process.kernels.ConstantKernel",
+            "sklearn.gaussian_process.kernels.Product",
+            "sklearn.gaussian_process.kernels.RBF",
+        ),
+    ),
+    "mlp": Model(
+        trusted=("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",),
+        search={"alpha": Range(0.00001, 1.0, log=True), "learning_rate_init": Range(0.0001, 0.1, log=True)},
+    ),
     # many trees
-    "ada": Model(trusted=TREE),
+    "ada": Model(
+        trusted=TREE,
+        search={"n_estimators": Range(10, 300, log=True), "learning_rate": Range(0.01, 1.0, log=True)},
+    ),
     "et": Model(trusted=TREE),
     "rf": Model(trusted=TREE),
     "gbc": Model((CLASSES,), trusted=TREE),
@@ -117,3 +132,9 @@ def complexity(candidate_model: str) -> tuple[int, int]:
     """How complex a candidate's model is, to be compared with others: members of a blend, place of the most complex."""
     members = candidate_model.split("+")
     return len(members), max([*CATALOGUE].index(member) for member in members)
+
+
+def describe(model: str, model_params: dict, tune: int) -> str:
+    """Say in a few words what a candidate of the grid is."""
+    params = [f"{name}={value}" for name, value in model_params.items()]
+    return ", ".join([model, *params, *([f"tuned in {tune} trials"] if tune else [])])

@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.base import TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer, StandardScaler, TargetEncoder
 
@@ -19,25 +19,16 @@ from baton import BatonError, config
 
 FEW = 30  # values of a text that are one-hot encoded each
 OFTEN = 25  # rows a value of more needs on average, for its mean target to say something
+COMMON = 10  # rows a value needs to have a column to itself; in a small table fewer, down to RARE
+RARE = 3
 DAY, WEEK, YEAR = 86_400, 604_800, 31_556_952  # seconds
 NOT_A_TIME = float(np.iinfo("int64").min)
 
 
 def clean_and_derive(rows: pd.DataFrame, features) -> pd.DataFrame:
     """Apply the feature file's functions, those it has; with no file, rows stay as they are."""
-    for name, step in stateless_steps(features):
-        try:
-            rows = step.transform(rows)
-        except Exception as error:
-            frames = traceback.extract_tb(error.__traceback__)
-            where = next((frame for frame in frames if frame.name == name), frames[-1])
-            said = f"{type(error).__name__}: {error}"
-            if isinstance(error, KeyError):
-                said = (
-                    f"the rows have no column {error}. If this file was written for another table, set features in"
-                    " env.yaml to none, or to a file for this one"
-                )
-            raise BatonError(f"{Path(where.filename).name}, line {where.lineno}, {name}: {said}") from error
+    for _, step in stateless_steps(features):
+        rows = _call(step.func, rows)
     return rows
 
 
@@ -48,38 +39,64 @@ def stateless_steps(features) -> list[tuple[str, FunctionTransformer]]:
     ]
 
 
-def prepare(features, rows: pd.DataFrame, task: str) -> TransformerMixin:
+def select(training: pd.DataFrame, features) -> pd.Series:
+    """Tell which training rows the feature file's `select()` lets a model learn from; without one, all.
+
+    `training` are raw rows with their target. All rows are predicted and scored: what is left out here comes again.
+    """
+    if not hasattr(features, "select"):
+        return pd.Series(True, training.index)
+    kept = _call(features.select, training)
+    if not isinstance(kept, pd.DataFrame) or not kept.index.isin(training.index).all() or kept.empty:
+        raise BatonError(
+            f"{Path(features.__file__).name}, select: return some of the rows that come in, such as"
+            ' `rows[rows["price"] > 0]`; they keep their index'
+        )
+    return pd.Series(training.index.isin(kept.index), training.index)
+
+
+def hardly_repeats(texts: pd.Series) -> bool:
+    """Tell a text of names and remarks, which is left out: more than half of its values are different."""
+    return texts.nunique() > len(texts) / 2
+
+
+def prepare(features, rows: pd.DataFrame, task: str, grouped: bool = False) -> TransformerMixin:
     """Make the unfitted step that every fold fits anew: the feature file's own `prepare()`, or the usual one.
 
     `rows` are looked at for the kinds of their columns, and for how many values a text has. Numbers are filled with
-    their median, holes marked, and scaled. A text of few values is one-hot encoded, rare ones together; one of many,
-    each often repeated, becomes the mean target of its value, cross-fitted; one that hardly repeats is left out. A
-    date becomes a point in time and its place in the day, the week and the year.
+    their median, missing ones marked, and scaled. A text of few values is one-hot encoded, rare ones together; one of
+    many, each often repeated, becomes the mean target of its value, cross-fitted (with `grouped`, by the groups that
+    `fit` is given); one that hardly repeats is left out. A date becomes a point in time and its place in the day, the
+    week and the year.
     """
     if hasattr(features, "prepare"):
         return features.prepare()
     numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    common = int(np.clip(len(rows) / 100, RARE, COMMON))
     encoder = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", min_frequency=10, max_categories=FEW + 1, sparse_output=False
+        handle_unknown="infrequent_if_exist", min_frequency=common, max_categories=FEW + 1, sparse_output=False
     )
-    # A hole is None in a table read here, and NaN or None in JSON: different values to an encoder, so both are filled.
+    # A missing text is None in a table read here, and NaN or None in JSON: different values to an encoder, so both are filled.
     filled = make_pipeline(
         FunctionTransformer(np.asarray, kw_args={"dtype": "object"}, feature_names_out="one-to-one"),
         SimpleImputer(missing_values=np.nan, strategy="constant", fill_value=""),
         SimpleImputer(missing_values=None, strategy="constant", fill_value=""),
     )
     names = make_pipeline(filled, encoder)
-    folds = (KFold if task == "regression" else StratifiedKFold)(5, shuffle=True, random_state=0)
+    splitters = {
+        (True, False): KFold, (False, False): StratifiedKFold, (True, True): GroupKFold, (False, True): StratifiedGroupKFold
+    }  # fmt: skip
+    folds = splitters[task == "regression", grouped](5, shuffle=True, random_state=0)
     kind = "continuous" if task == "regression" else task
     means = make_pipeline(filled, TargetEncoder(target_type=kind, cv=folds), StandardScaler())
 
     text = rows.select_dtypes(exclude=["number", "datetime"])
-    # True and false of a feature file, maybe with holes: no order holds them and "".
+    # True and false of a feature file, maybe with missing ones: no order holds them and "".
     flags = [column for column in text if pd.api.types.infer_dtype(text[column]) == "boolean"]
     text = text.drop(columns=flags)
     values = text.nunique()
     many = (values > FEW) & (values <= len(rows) / OFTEN)
-    hardly = values > len(rows) / 2
+    hardly = text.apply(hardly_repeats) if len(text.columns) else values > 0
     steps = [
         (numbers, rows.select_dtypes("number").columns),
         (names, text.columns[~many & ~hardly]),
@@ -94,6 +111,22 @@ def prepare(features, rows: pd.DataFrame, task: str) -> TransformerMixin:
             " something from them in features.py"
         )
     return make_column_transformer(*used)
+
+
+def _call(function, rows: pd.DataFrame) -> pd.DataFrame:
+    """Call a function of the feature file; of an error, say in which line of it."""
+    try:
+        return function(rows)
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = next((frame for frame in frames if frame.name == function.__name__), frames[-1])
+        why = f"{type(error).__name__}: {error}"
+        if isinstance(error, KeyError):
+            why = (
+                f"the rows have no column {error}. If this file was written for another table, set features in"
+                " env.yaml to none, or to a file for this one"
+            )
+        raise BatonError(f"{Path(where.filename).name}, line {where.lineno}, {function.__name__}: {why}") from error
 
 
 def _calendar():

@@ -24,38 +24,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from baton import BatonError, config, tracking
+from baton import BatonError, config, models, tracking
 from baton.contract import Contract
 
 CHAMPION = "champion"
 
-# The types a model file may hold besides those skops trusts by itself. MLflow believes the list inside the artifact,
-# which guards nothing against who can write the artifact: this one is the project's own, and `predict` holds to it.
-TRUSTED_TYPES = [
-    "collections.OrderedDict",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "lightgbm.sklearn.LGBMRegressor",
-    "numpy.asarray",
-    "numpy.dtype",
-    "scipy.interpolate._bsplines.BSpline",
-    "scipy.interpolate._bsplines._BSpline",
-    "sklearn.compose._column_transformer.make_column_selector",
-    "sklearn.metrics._dist_metrics.EuclideanDistance64",
-    "sklearn.metrics._dist_metrics.MinkowskiDistance64",
-    "sklearn.model_selection._split.KFold",
-    "sklearn.model_selection._split.StratifiedKFold",
-    "sklearn.neighbors._ball_tree.BallTree",
-    "sklearn.neighbors._kd_tree.KDTree",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.tree._tree.Tree",
-    "sklearn.utils._bunch.Bunch",
-]
-
-# What it takes to run a model, written into it: the libraries its file format depends on, as installed here.
-REQUIREMENTS = [
-    f"{package}=={version(package)}" for package in ("mlflow", "scikit-learn", "lightgbm", "skops", "pandas", "numpy")
-]
+# The rows that a version learned from, 8 bytes each, in a file beside its model: see `split.identify`.
+FINGERPRINTS = "fingerprints.npy"
 
 
 class Model(NamedTuple):
@@ -66,34 +41,51 @@ class Model(NamedTuple):
     version: str | None = None
     run_id: str | None = None
 
+    @property
+    def fingerprints(self) -> np.ndarray | None:
+        """The sorted fingerprints of the rows it learned from; None if it was registered before they were kept."""
+        file = self.path / FINGERPRINTS
+        return np.load(file) if file.is_file() else None
+
     def __str__(self) -> str:
         return f"{self.contract.name} version {self.version}" if self.version else f"the model in {self.path}"
 
 
-def model_arguments(pipeline, contract: Contract, rows: pd.DataFrame, target: pd.Series, features: str | None) -> dict:
-    """What MLflow is told when a model is saved or logged. `rows` are raw features as `Contract.rows` gives them."""
+def model_arguments(pipeline, contract: Contract, X: pd.DataFrame, y: pd.Series, features: str | None) -> dict:
+    """What MLflow is given when a model is saved or logged. `X` are features as `Contract.read_features` gives them."""
     from mlflow.models import infer_signature
 
     with _quiet():
-        signature = infer_signature(rows, target.head(100))
+        signature = infer_signature(X, y.head(100))
     return {
         "sk_model": pipeline,
         "signature": signature,
-        "input_example": rows.head(3),
+        "input_example": X.head(3),
         "code_paths": [str(config.resolve(features))] if features else None,
         "skops_trusted_types": trusted_types(features),
         "serialization_format": "skops",
-        "pip_requirements": REQUIREMENTS,
-        "metadata": {
-            "contract": json.dumps(contract.to_dict())
-        },  # as text: MLflow sorts the keys, and columns have an order
+        "pip_requirements": requirements(pipeline),
+        # As text: MLflow sorts the keys, and columns have an order.
+        "metadata": {"contract": json.dumps(contract.to_dict())},
     }
 
 
 def trusted_types(features: str | None) -> list[str]:
-    """The project's list, and the two functions of this model's feature file."""
-    own = [f"{Path(features).stem}.{function}" for function in config.FEATURE_STEPS] if features else []
-    return TRUSTED_TYPES + own
+    """The project's list of types that a model file may hold, and the two functions of this model's feature file.
+
+    MLflow believes the list inside the artifact, which guards nothing against who can write the artifact.
+    """
+    steps = [f"{Path(features).stem}.{function}" for function in config.FEATURE_STEPS] if features else []
+    return models.trusted_types() + steps
+
+
+def requirements(pipeline) -> list[str]:
+    """The packages it takes to run a model, as installed here: of its file format, and of each estimator in it."""
+    estimators = [pipeline, *(value for value in pipeline.get_params().values() if hasattr(value, "get_params"))]
+    modules = {type(estimator).__module__.partition(".")[0] for estimator in estimators}
+    needed = {"mlflow", "scikit-learn", "skops", "pandas", "numpy"}
+    needed |= {package for package in models.packages() if package.replace("-", "_") in modules}
+    return sorted(f"{package}=={version(package)}" for package in needed)
 
 
 def save(path: Path, arguments: dict) -> int:
@@ -117,14 +109,14 @@ def log(run_id: str | None, arguments: dict, tracking_uri: str) -> str | None:
         return mlflow.sklearn.log_model(name="model", **arguments).model_uri
 
 
-def open_model(path: Path, **known) -> Model:
+def open_model(path: Path, **where) -> Model:
     """Read what a saved model says of itself."""
     described = yaml.safe_load((path / "MLmodel").read_text())
-    return Model(path, Contract(**json.loads(described["metadata"]["contract"])), **known)
+    return Model(path, Contract.from_dict(json.loads(described["metadata"]["contract"])), **where)
 
 
-def champion(name: str, tracking_uri: str) -> Model | None:
-    """Resolve the alias `champion` to the version it names now; None if no champion was ever crowned."""
+def find_champion(name: str, tracking_uri: str) -> Model | None:
+    """Resolve the alias `champion` to the version it names now; None if none was ever promoted."""
     from mlflow.exceptions import MlflowException
 
     client = tracking.connect(tracking_uri)
@@ -135,6 +127,16 @@ def champion(name: str, tracking_uri: str) -> Model | None:
             return None
         raise
     return version_of(name, found.version, tracking_uri)
+
+
+def champion_contract(settings: config.Settings) -> Contract | None:
+    """The contract of the champion that a training is to be compared with; None where there is none to compare with."""
+    store = tracking.resolve_uri(settings.mlflow_tracking_uri)
+    local = store.startswith("sqlite:///")
+    if not settings.track or (local and not Path(store.removeprefix("sqlite:///")).is_file()):
+        return None
+    champion = find_champion(settings.name, settings.mlflow_tracking_uri)
+    return champion.contract if champion else None
 
 
 def version_of(name: str, number: str, tracking_uri: str) -> Model:
@@ -152,78 +154,73 @@ def version_of(name: str, number: str, tracking_uri: str) -> Model:
 
 def require_champion(name: str, tracking_uri: str) -> Model:
     """Resolve the champion, or raise `BatonError` saying how to get one."""
-    found = champion(name, tracking_uri)
+    found = find_champion(name, tracking_uri)
     if found is None:
         raise BatonError(
             f"there is no champion for {name!r} in {tracking_uri}: train one with `ploomber build`, or set name and"
-            " mlflow_tracking_uri in env.yaml to where one is registered. (If training found none better than a guess, the"
-            " end of products/compare/compare.html says so.)"
+            " mlflow_tracking_uri in env.yaml to where one is registered. (If training found none better than the baseline,"
+            f" the end of products/{name}/compare/compare.html says so.)"
         )
     return found
 
 
-def register(name: str, model_uri: str, run_id: str, description: str, tags: dict, tracking_uri: str) -> Model:
-    """Register a logged model as the next version; a model that is registered already keeps its version."""
+def register(
+    candidate: dict, path: Path, reason: str, fingerprints: np.ndarray, training: dict, tracking_uri: str
+) -> Model:  # fmt: skip
+    """Register a training's winner as the next version, with the fingerprints of the rows it learned from.
+
+    A model that is registered already keeps its version. Where nothing is tracked, it is the model as saved in `path`.
+    """
+    if training["run_id"] is None:
+        return open_model(path)
     import mlflow
 
+    name, run_id, model_uri = open_model(path).contract.name, candidate["run_id"], candidate["model_uri"]
     client = tracking.connect(tracking_uri)
     tracking.require_run(client, run_id)
     earlier = [found for found in client.search_model_versions(f"name='{name}'") if found.run_id == run_id]
-    with _quiet():
-        made = (
-            earlier[0] if earlier else mlflow.register_model(model_uri, name, tags={k: str(v) for k, v in tags.items()})
-        )
-    client.update_model_version(name, made.version, description)
-    return version_of(name, made.version, tracking_uri)
-
-
-def enter(candidate: dict, path: Path, reason: str, training: dict, tracking_uri: str) -> Model:
-    """Register a build's winner; where nothing is tracked, take the model as it was saved in its folder."""
-    if training["run_id"] is None:
-        return open_model(path)
-    name = open_model(path).contract.name
     tags = {
         "candidate": candidate["candidate"],
         "training_run": training["run_id"],
         "data_digest": training["data_digest"],
     }
-    return register(name, candidate["model_uri"], candidate["run_id"], reason, tags, tracking_uri)
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder, FINGERPRINTS), np.unique(fingerprints))
+        client.log_model_artifact(model_uri.rpartition("/")[2], str(Path(folder, FINGERPRINTS)))
+        version = earlier[0] if earlier else mlflow.register_model(model_uri, name, tags=tags)
+    client.update_model_version(name, version.version, reason)
+    return version_of(name, version.version, tracking_uri)
 
 
-def rival(name: str, training: dict, tracking_uri: str) -> Model | None:
-    """The champion to beat; None if there is none yet, or nothing is tracked."""
-    return champion(name, tracking_uri) if training["run_id"] else None
-
-
-def crown_if(promote: bool, model: Model, tracking_uri: str) -> None:
-    """Give a registered version the alias `champion` if the verdict says so."""
-    if promote and model.version:
+def promote(model: Model, tracking_uri: str) -> None:
+    """Give a registered version the alias `champion`; nothing to do for a model that is not registered."""
+    if model.version:
         tracking.connect(tracking_uri).set_registered_model_alias(model.contract.name, CHAMPION, model.version)
 
 
-def predict(model: Model, rows: pd.DataFrame) -> np.ndarray:
-    """Run a saved model, in a process of its own, on raw features as `Contract.rows` gives them.
+def predict(model: Model, X: pd.DataFrame) -> np.ndarray:
+    """Run a saved model, in a process of its own, on features as `Contract.read_features` gives them.
 
     Returns probabilities (rows, classes) in the order of the contract's labels, or numbers (rows,).
     Raises `BatonError` if the file holds a type that is not on the list, or the model fails.
     """
     with tempfile.TemporaryDirectory() as folder:
-        given, taken = Path(folder, "rows.parquet"), Path(folder, "predictions.npy")
-        rows.reset_index(drop=True).to_parquet(given)
-        order = json.dumps({"model": str(model.path), "rows": str(given), "predictions": str(taken)})
+        rows, predictions = Path(folder, "rows.parquet"), Path(folder, "predictions.npy")
+        X.reset_index(drop=True).to_parquet(rows)
+        order = json.dumps({"model": str(model.path), "rows": str(rows), "predictions": str(predictions)})
         done = subprocess.run(
             [sys.executable, "-m", "baton.runner", order], capture_output=True, text=True, cwd=config.ROOT
         )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise BatonError(f"{model} could not predict: {reason}")
-        return np.load(taken)
+        return np.load(predictions)
 
 
 def predict_all(models: list[Model], table: pd.DataFrame) -> list[np.ndarray]:
     """Run several models on the same raw rows, each read by its own contract, side by side."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        return [*pool.map(lambda model: predict(model, model.contract.rows(table)), models)]
+        return [*pool.map(lambda model: predict(model, model.contract.read_features(table)), models)]
 
 
 @contextlib.contextmanager
@@ -238,5 +235,5 @@ def _quiet(steps=()):
                 raise
             raise BatonError(
                 f"the model (steps {', '.join(name for name, _ in steps)}) holds types that are not trusted: {error}."
-                " If you trust them, add them to TRUSTED_TYPES in baton/registry.py"
+                " If you trust them, add them to its catalogue entry in baton/models.py"
             ) from error

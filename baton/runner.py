@@ -24,12 +24,12 @@ def load(folder: Path):
     return skops.io.load(folder / "model.skops", trusted=found)
 
 
-def probabilities(pipeline, rows, contract):
+def probabilities(pipeline, X, contract):
     """Predict probabilities (rows, classes) in the order of the contract's labels, or numbers (rows,)."""
     if contract.task == "regression":
-        return pipeline.predict(rows)
+        return pipeline.predict(X)
     order = [list(pipeline.classes_).index(label) for label in contract.labels]
-    return pipeline.predict_proba(rows)[:, order]
+    return pipeline.predict_proba(X)[:, order]
 
 
 def main(model: str, rows: str, predictions: str) -> None:
@@ -42,7 +42,7 @@ def main(model: str, rows: str, predictions: str) -> None:
     pipeline = load(Path(model))
     contract = registry.open_model(Path(model)).contract
     # As in training, by the contract: a missing text is None there, and NaN in what Parquet gives.
-    np.save(predictions, probabilities(pipeline, contract.rows(pd.read_parquet(rows)), contract))
+    np.save(predictions, probabilities(pipeline, contract.read_features(pd.read_parquet(rows)), contract))
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ class Batch:
 
 def read_batch(path: str) -> Batch:
     """Read the batch that `receive` wrote."""
-    said = json.loads(Path(path).read_text())
-    return Batch(**{field.name: said[field.name] for field in dataclasses.fields(Batch)})
+    written = json.loads(Path(path).read_text())
+    return Batch(**{field.name: written[field.name] for field in dataclasses.fields(Batch)})
 
 
 def receive(
@@ -50,14 +50,14 @@ def receive(
     reached.
     """
     contract = model.contract
-    rows = contract.rows(table, source)
+    X = contract.read_features(table, source)
     ids = table[[column for column in contract.id_columns if column in table.columns]].apply(_as_integers)
     tables.check_destination(predictions_table)
     received = Batch(
         contract.name, batch, model.version, model.run_id, tables.digest(table), len(table), predictions_table,
         contract.remarks(table),
     )  # fmt: skip
-    return received, pd.concat([ids, rows], axis=1)
+    return received, pd.concat([ids, X], axis=1)
 
 
 def is_published(batch: Batch) -> bool:
@@ -66,11 +66,11 @@ def is_published(batch: Batch) -> bool:
     if not manifest.is_file():
         return False
     try:
-        said = json.loads(manifest.read_text())
+        written = json.loads(manifest.read_text())
     except ValueError:  # it was cut off
         return False
-    whole = all((batch.folder / part).is_file() for part in [*said["parts"], "_report.html"])
-    return whole and all(said.get(key) == value for key, value in batch.to_dict().items())
+    whole = all((batch.folder / part).is_file() for part in [*written["parts"], "_report.html"])
+    return whole and all(written.get(key) == value for key, value in batch.to_dict().items())
 
 
 def score(table: pd.DataFrame, model: registry.Model) -> pd.DataFrame:
@@ -81,9 +81,9 @@ def score(table: pd.DataFrame, model: registry.Model) -> pd.DataFrame:
     `model_version`; `scored_at` (UTC).
     """
     contract = model.contract
-    answers = registry.predict(model, contract.rows(table))
-    known = [column for column in contract.id_columns if column in table.columns]
-    ids = table[known] if known else pd.DataFrame({"row": np.arange(len(table))}, index=table.index)
+    answers = registry.predict(model, contract.read_features(table))
+    id_columns = [column for column in contract.id_columns if column in table.columns]
+    ids = table[id_columns] if id_columns else pd.DataFrame({"row": np.arange(len(table))}, index=table.index)
     scored = ids.assign(prediction=_labelled(answers, contract))
     if contract.task == "binary":
         scored = scored.assign(probability=answers[:, 1])
@@ -119,8 +119,8 @@ def publish(predictions: pd.DataFrame, batch: Batch, contract: Contract) -> Path
     }
     (draft / "_manifest.json").write_text(json.dumps(manifest, indent=2, default=str))
     if batch.predictions_table:
-        named = {"model_name": batch.name, "batch": batch.batch}
-        tables.append(predictions.assign(**named), batch.predictions_table, replacing=named)
+        key = {"model_name": batch.name, "batch": batch.batch}
+        tables.append(predictions.assign(**key), batch.predictions_table, replacing=key)
     replaced = draft.with_name(draft.name + ".replaced")
     if batch.folder.exists():
         batch.folder.rename(replaced)

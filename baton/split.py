@@ -45,8 +45,10 @@ def separate(table: pd.DataFrame, contract: Contract, settings: config.Settings)
     answered = table[y.notna()].assign(**{contract.target: y[y.notna()].infer_objects()})  # no estimator learns objects
     copies = answered.duplicated() if contract.id_columns else pd.Series(False, answered.index)
     rows = answered[~copies]
+    repetitive = not contract.id_columns and len(contract.read_features(rows).drop_duplicates()) < len(rows) / 2
+    contract = dataclasses.replace(contract, equal_rows_differ=repetitive)
     identity, groups, times = _identify_for_split(rows, contract)
-    aside = _choose_holdout(groups, times, settings.holdout)
+    aside = _choose_holdout(groups, times, contract, settings.holdout)
     training, holdout = rows[~aside], rows[aside]
     learned = [label for label in contract.labels if (training[contract.target] == label).any()]
     unlearned = holdout[contract.target].isin([label for label in contract.labels if label not in learned])
@@ -54,7 +56,9 @@ def separate(table: pd.DataFrame, contract: Contract, settings: config.Settings)
     holdout, learnable = holdout[~unlearned], dataclasses.replace(contract, labels=learned)
     _require_enough(training, holdout, len(np.unique(identity[~aside])), learnable)
     when = times if times is None else times[~aside]
-    folds = pd.DataFrame({"fold": assign_folds(training, groups[~aside], when, learnable, settings.folds, settings.seed)})
+    folds = pd.DataFrame(
+        {"fold": assign_folds(training, groups[~aside], when, learnable, settings.folds, settings.seed)}
+    )
     facts = {
         "rows": len(table),
         "without_target": len(table) - len(answered),
@@ -92,6 +96,12 @@ class Folds(PredefinedSplit):
         return float(np.mean([len(validated) / len(training) for training, validated in self.split()]))
 
 
+def make_splitter(folds: pd.DataFrame, contract: Contract) -> Folds:
+    """The splitter of `Division.folds`; by time, each fold is predicted from earlier ones only."""
+    trains = folds["trains"].to_numpy() if "trains" in folds else None
+    return Folds(folds["fold"].to_numpy(), forward=contract.split == "time", trains=trains)
+
+
 def fingerprint(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
     """Hash each row's values in these columns to a uint64, evenly spread.
 
@@ -107,19 +117,40 @@ def fingerprint(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
     return np.array(parts, dtype="uint64")
 
 
-def identify(table: pd.DataFrame, contract: Contract) -> np.ndarray:
-    """Fingerprint what makes a row the row it is to a model: its ids or, without those, its raw features."""
-    if contract.id_columns:
-        return fingerprint(table, contract.id_columns)
-    return fingerprint(contract.read_features(table), sorted(contract.features))
+def identify(rows: pd.DataFrame, contract: Contract) -> np.ndarray:
+    """Fingerprint what makes each row of a table the row it is to a model: its ids or, without those, its raw features.
+
+    Where equal rows are different cases, they are numbered by their target and a number, so all rows are needed.
+    """
+    nameless = rows[contract.id_columns].isna().all(axis=1).to_numpy()  # all rows, if there are no id columns
+    found = np.zeros(len(rows), dtype="uint64")
+    if not nameless.all():
+        found[~nameless] = fingerprint(rows[~nameless], contract.id_columns)
+    if nameless.any():
+        X = contract.read_features(rows[nameless])
+        content = fingerprint(X, sorted(X))  # whatever order the columns come in
+        apart = contract.equal_rows_differ
+        found[nameless] = _tell_apart(content, rows[contract.target][nameless]) if apart else content
+    return found
 
 
-def find_seen(table: pd.DataFrame, contract: Contract, fingerprints: np.ndarray) -> np.ndarray | None:
-    """Tell which rows a model has learned from, by the fingerprints it keeps; None if the table can't tell."""
-    needed = contract.id_columns or contract.features
-    if not {*needed} <= {*table.columns}:
+def fingerprint_training(training: pd.DataFrame, holdout: pd.DataFrame, contract: Contract) -> np.ndarray:
+    """The fingerprints of the training rows, for a model to keep."""
+    rows = pd.concat([training, holdout]).sort_index()  # as they stood in the table
+    return pd.Series(identify(rows, contract), rows.index)[training.index].to_numpy()
+
+
+def find_seen(
+    training: pd.DataFrame, holdout: pd.DataFrame, contract: Contract, fingerprints: np.ndarray
+) -> np.ndarray | None:
+    """Tell which holdout rows another model has learned from, by its contract and the fingerprints that it keeps.
+
+    None if the table lacks a column that its rows would be identified by.
+    """
+    rows = pd.concat([training, holdout]).sort_index()
+    if not {*(contract.id_columns or contract.features)} <= {*rows.columns}:
         return None
-    return np.isin(identify(table, contract), fingerprints)
+    return pd.Series(np.isin(identify(rows, contract), fingerprints), rows.index)[holdout.index].to_numpy()
 
 
 def assign_folds(
@@ -157,15 +188,9 @@ def assign_folds(
 
 def _identify_for_split(rows: pd.DataFrame, contract: Contract) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Fingerprint each row, name what it belongs to and must not be parted from, and read its time if that divides."""
-    if contract.id_columns:
-        identity = fingerprint(rows, contract.id_columns)
-    else:
-        # A column with a single value so far counts too: its second one must not give every row another hash.
-        single = dict.fromkeys(contract.uninformative, values.Format("text"))
-        whole = dataclasses.replace(contract, columns=contract.columns | single)
-        identity = fingerprint(whole.read_features(rows), sorted(whole.features))
-        if len(np.unique(identity)) < len(identity) / 2:
-            identity = _tell_apart(identity, rows[contract.target])
+    # A column with a single value so far counts too: its second one must not give every row another hash.
+    single = dict.fromkeys(contract.uninformative, values.Format("text"))
+    identity = identify(rows, dataclasses.replace(contract, columns=contract.columns | single))
     groups = identity
     if contract.split == "group":
         column = rows[contract.split_by]
@@ -174,7 +199,9 @@ def _identify_for_split(rows: pd.DataFrame, contract: Contract) -> tuple[np.ndar
     return identity, groups, times
 
 
-def _choose_holdout(groups: np.ndarray, times: np.ndarray | None, share: float) -> np.ndarray:
+def _choose_holdout(
+    groups: np.ndarray, times: np.ndarray | None, contract: Contract, share: float
+) -> np.ndarray:  # fmt: skip
     by_hash = groups < np.uint64(int(share * 2**64))
     if times is None:
         return by_hash
@@ -182,7 +209,9 @@ def _choose_holdout(groups: np.ndarray, times: np.ndarray | None, share: float) 
     moments, counts = np.unique(dated, return_counts=True)
     newer = counts[::-1].cumsum()[::-1] / max(len(dated), 1)  # share of rows from each moment on
     if len(moments) < 2:
-        raise BatonError("split: time needs rows of two times or more; give another column than this to split by")
+        raise BatonError(
+            f"split_by names {contract.split_by!r}, which has {len(moments) or 'no'} time; split: time needs two or more"
+        )
     first = moments[1:][np.abs(newer[1:] - share).argmin()]
     return np.where(np.isnan(times), by_hash, times >= first)
 
@@ -220,16 +249,17 @@ def _shuffled_folds(
 
 
 def _canonical(column: pd.Series) -> list[str]:
-    """Write each value in the one way that all ways to read it have in common."""
-    if pd.api.types.is_datetime64_any_dtype(column):  # as a CSV would have it
-        return ["" if pd.isna(value) else str(value).removesuffix(" 00:00:00") for value in column]
-    numbers = values.parse_numbers(column).tolist()
-    return [
-        ""
-        if missing
-        else (repr(number + 0.0) if number == number else str(value).strip().removesuffix(" 00:00:00"))
-        for value, number, missing in zip(column, numbers, column.isna(), strict=True)
+    """Write each value in the one way that all ways to read it have in common; "" for a missing one."""
+    codes, different = pd.factorize(column)  # mostly few
+    different = pd.Series(different)
+    numbers = values.parse_numbers(different)
+    if values.is_text(different):  # in an id, a comma is part of a text
+        numbers = numbers.mask(different.astype("str").str.contains(",", regex=False))
+    texts = [
+        repr(number + 0.0) if number == number else str(value).strip().removesuffix(" 00:00:00")  # a day, as in a CSV
+        for value, number in zip(different, numbers.tolist(), strict=True)
     ]
+    return [*map([*texts, ""].__getitem__, codes.tolist())]  # the code of a missing value is -1
 
 
 def _tell_apart(identity: np.ndarray, y: pd.Series) -> np.ndarray:
@@ -242,7 +272,8 @@ def _require_both_sides(groups: np.ndarray, aside: np.ndarray, contract: Contrac
     if contract.split != "group" or (aside.any() and not aside.all()):
         return
     different, least = len(np.unique(groups)), float(groups.min()) / 2**64
-    remedy = f"set holdout to {least + 0.01:.2f}, or " if not aside.any() and least < 0.49 else ""
+    larger = not aside.any() and different > 1 and least < 0.49
+    remedy = f"set holdout to {least + 0.01:.2f}, or " if larger else ""
     side = "the holdout" if not aside.any() else "training"
     raise BatonError(
         f"none of the {different} groups of {contract.split_by!r} falls into {side} with holdout: {share}. A group's side is"
@@ -258,7 +289,7 @@ def _require_enough(training: pd.DataFrame, holdout: pd.DataFrame, different: in
                 + (f", or another column than {contract.split_by!r} to split by" if contract.split_by else "")
             )
     for rows, part in ((training, "training rows"), (holdout, "holdout rows")):
-        only = rows[contract.target].unique()
+        only = rows[contract.target].unique().tolist()
         if contract.labels and len(only) == 1:
             raise BatonError(
                 f"column {contract.target!r}: all {len(rows)} {part} are of class {only[0]!r}, so there is nothing to"

@@ -34,22 +34,25 @@ def read_table(source: str) -> pd.DataFrame:
     """Read a source whole.
 
     Columns are numbers, booleans, dates, or text. All of a CSV is text, as it stands there: what it means is for the
-    contract to say, so that no value's meaning hangs on the rows it arrived with. Raises `BatonError` for a source
-    that is missing, empty, or not a table.
+    contract to say. `attrs["decimal"]` is "," where all of a source comes from files that a semicolon delimits, which
+    are mostly written where the decimal mark is a comma. Raises `BatonError` for a source that is missing, empty, or
+    not a table.
     """
     source = str(source)
     parts = (
-        {source: _query(source)} if is_database(source) else {_said(path): _read_file(path) for path in files(source)}
+        {source: _query(source)} if is_database(source) else {_named(path): _read_file(path) for path in files(source)}
     )
     first, rows = next(iter(parts.items()))
     for path, part in parts.items():
         if set(part.columns) != set(rows.columns):
             differ = ", ".join(map(repr, sorted(set(part.columns) ^ set(rows.columns))))
-            raise BatonError(f"{path} and {first} have not the same columns: only one of them has {differ}")
+            raise BatonError(f"{path} and {first} have different columns: only one of them has {differ}")
     table = pd.concat([*parts.values()], ignore_index=True) if len(parts) > 1 else rows.reset_index(drop=True)
     if table.empty:
         raise BatonError(f"{source}: there is a header with {table.shape[1]} columns, and no row.")
-    return table.apply(_plain)
+    table = table.apply(_plain)
+    table.attrs = {"decimal": ","} if all(part.attrs.get("decimal") == "," for part in parts.values()) else {}
+    return table
 
 
 def is_database(source: str) -> bool:
@@ -64,9 +67,9 @@ def files(source: str) -> list[Path]:
         return [path]
     found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
     named = path if path.is_dir() else Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
-    # What the source names itself may be called anything; below it, .ipynb_checkpoints and _delta_log hold no rows.
-    aside = re.compile(r"(^|/)[._]")
-    data = sorted(file for file in found if file.is_file() and not aside.search(file.relative_to(named).as_posix()))
+    # What the source itself names may be called anything; below it, .ipynb_checkpoints and _delta_log hold no rows.
+    hidden = re.compile(r"(^|/)[._]")
+    data = sorted(file for file in found if file.is_file() and not hidden.search(file.relative_to(named).as_posix()))
     if path.is_dir():
         data = [file for file in data if _kind_of(file)]
     if not data:
@@ -76,21 +79,21 @@ def files(source: str) -> list[Path]:
 
 
 def append(rows: pd.DataFrame, destination: str, replacing: dict) -> None:
-    """Add rows to a table of a database, which is made if it isn't there, in one transaction: all or nothing.
+    """Add rows to a table of a database, which is made if it doesn't exist, in one transaction: all or nothing.
 
-    Rows that are there already with the values `replacing` in those columns are taken out first, so to do it twice
-    changes nothing. Raises `BatonError` if it can't be done.
+    Rows of the table with the values `replacing` in those columns are deleted first, so doing it twice changes nothing.
+    Raises `BatonError` if it can't be done.
     """
     import sqlalchemy
 
     schema, name = _table_name(destination)
     with _connected(destination) as connection:
-        there = sqlalchemy.inspect(connection)
-        if there.has_table(name, schema):
-            lacking = set(rows.columns) - {column["name"] for column in there.get_columns(name, schema)}
+        existing = sqlalchemy.inspect(connection)
+        if existing.has_table(name, schema):
+            lacking = set(rows.columns) - {column["name"] for column in existing.get_columns(name, schema)}
             if lacking:
                 raise BatonError(
-                    f"{destination}: the table is there, and lacks the columns {', '.join(sorted(lacking))};"
+                    f"{destination}: the table exists, and lacks the columns {', '.join(sorted(lacking))};"
                     " name another in predictions_table"
                 )
             table = sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema, autoload_with=connection)
@@ -101,7 +104,7 @@ def append(rows: pd.DataFrame, destination: str, replacing: dict) -> None:
 
 
 def check_destination(destination: str | None) -> None:
-    """Raise `BatonError` if a database can't be reached, before a night's work is done for nothing."""
+    """Raise `BatonError` if a database can't be reached, before rows are scored for it."""
     if destination is not None:
         _table_name(destination)
         with _connected(destination):
@@ -111,8 +114,8 @@ def check_destination(destination: str | None) -> None:
 def identity(source: str | None) -> str:
     """Name a source, or a feature file, by its content, so that a change is noticed; "none" for no file.
 
-    A file counts with its bytes, a database with the rows it answers. What can't be read has the name of its error,
-    which the task that reads it will tell.
+    A file counts with its bytes, a database with the rows it answers. What can't be read is named by its error, which
+    the task that reads it will raise.
     """
     if source is None:
         return "none"
@@ -136,17 +139,19 @@ def digest(rows: pd.DataFrame) -> str:
 
 def _kind_of(file: Path) -> str | None:
     suffixes = [suffix.lower() for suffix in file.suffixes[-2:]]
-    own = suffixes[-2] if len(suffixes) == 2 and suffixes[-1] in COMPRESSED else suffixes[-1] if suffixes else ""
-    return "csv" if own in CSV else "parquet" if own in PARQUET else None
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    last = suffixes[-1] if suffixes else ""
+    return "csv" if last in CSV else "parquet" if last in PARQUET else None
 
 
-def _said(file: Path) -> Path:
+def _named(file: Path) -> Path:
     """A file as messages name it: within the project, from there."""
     return file.relative_to(config.ROOT) if file.is_relative_to(config.ROOT) else file
 
 
 def _read_file(file: Path) -> pd.DataFrame:
-    name, kind = _said(file), _kind_of(file)
+    name, kind = _named(file), _kind_of(file)
     if kind is None:
         raise BatonError(
             f"{name}: can't read a {file.suffix or 'nameless'} file; give one of: {', '.join(CSV + PARQUET)}"
@@ -159,7 +164,7 @@ def _read_file(file: Path) -> pd.DataFrame:
         rows = pd.read_parquet(io.BytesIO(content)) if kind == "parquet" else _read_csv(content, name)
     except BatonError:
         raise
-    except Exception as error:  # each library and compression has errors of its own
+    except Exception as error:  # each library and compression raises errors of another kind
         raise BatonError(f"{name}: this can't be read as {kind}: {_first_line(error)}") from None
     if rows.index.names != [None]:  # a Parquet file's index is data as well
         rows = rows.reset_index(allow_duplicates=True)
@@ -199,28 +204,14 @@ def _read_csv(content: bytes, name: Path) -> pd.DataFrame:
         if not ragged:
             raise
         raise BatonError(
-            f"{name}: row {int(ragged[1]) - 1} has {ragged[3]} values where the header names {ragged[2]} columns. Mend"
-            " it there; if values hold the delimiter or a quote, put them in double quotes."
+            f"{name}: row {int(ragged[1]) - 1} has {ragged[3]} values where the header names {ragged[2]} columns."
+            " Correct it there; if values hold the delimiter or a quote, put them in double quotes."
         ) from None
     # A quote that is never closed makes one value of all that follows; in any column but the last, the row is ragged.
     if len(rows) and re.search(r"[\r\n]", rows.iat[-1, -1]) and not text.rstrip().endswith('"'):
-        raise BatonError(f"{name}: row {len(rows)} opens a double quote that is never closed. Mend it there.")
-    if delimiter in ";\t":  # written where the comma is the decimal point, or may be
-        rows = rows.apply(_with_decimal_points)
+        raise BatonError(f"{name}: row {len(rows)} opens a double quote that is never closed. Correct it there.")
+    rows.attrs = {"decimal": ","} if delimiter == ";" else {}
     return rows
-
-
-def _with_decimal_points(column: pd.Series) -> pd.Series:
-    """Turn decimal commas into points; where there are some, the dots beside them part thousands."""
-    if not column.str.contains(",", regex=False).any():
-        return column
-    before, behind = r"\s*[+-]?(?:[$€£¥]\s*)?", r"(?:[eE][+-]?\d+)?(?:\s*[$€£¥%])?\s*"
-    thousands = rf"{before}[1-9]\d{{0,2}}(?:\.\d{{3}})+(?:,\d+)?{behind}"
-    plain = column.mask(column.str.fullmatch(thousands), column.str.replace(".", "", regex=False))
-    comma = rf"^({before}\d*),(\d+{behind})$"
-    if not plain.str.fullmatch(comma).any():
-        return column
-    return plain.str.replace(comma, r"\1.\2", regex=True)
 
 
 def _decode(content: bytes, name: Path) -> str:
@@ -243,17 +234,18 @@ def _delimiter(text: str) -> str:
     found = {}
     for delimiter in DELIMITERS:
         widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
-        # A row that lacks one does not end it being a delimiter.
-        even, usual = widths.count(widths[0]) > 0.8 * len(widths), delimiter in USUAL
+        even, usual = widths.count(widths[0]) > 0.8 * len(widths), delimiter in USUAL  # a row may lack some
         if widths[0] > 1 and (even or usual):
             found[delimiter] = (even, usual, widths[0])
     return max(found, key=found.get, default=",")
 
 
 def _plain(column: pd.Series) -> pd.Series:
-    """Make one of the four kinds of what databases and Parquet files hold besides: decimals, dates without a time, …"""
+    """Turn what databases and Parquet files hold into numbers, booleans, dates or text: decimals, days, categories, …"""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
+    if isinstance(column.dtype, pd.ArrowDtype) and pd.api.types.is_float_dtype(column):
+        return column.astype(column.dtype.numpy_dtype)  # a float32 stays one: see `values.parse_numbers`
     if isinstance(column.dtype, pd.ArrowDtype | pd.PeriodDtype | pd.IntervalDtype):
         column = column.astype("object")
     if pd.api.types.is_timedelta64_dtype(column):
@@ -300,7 +292,7 @@ def _table_name(source: str) -> tuple[str | None, str]:
 
 @contextlib.contextmanager
 def _connected(source: str, reading: bool = False):
-    """A transaction with the database of a source: kept if all goes well, else as if it had never been."""
+    """A transaction with the database of a source: committed if all goes well, else rolled back."""
     import sqlalchemy
 
     try:
@@ -323,11 +315,11 @@ def _connected(source: str, reading: bool = False):
 
 
 def _reason(error: Exception) -> str:
-    """What the database itself said, below what each library on the way made of it."""
+    """The message of the database itself, below what each library on the way made of it."""
     while inner := getattr(error, "orig", None) or error.__cause__:
         error = inner
-    told = error.args[0] if error.args else ""
-    return told.get("M", str(told)) if isinstance(told, dict) else _first_line(error)  # pg8000 tells it as fields
+    fields = error.args[0] if error.args else ""  # as pg8000 gives it
+    return fields.get("M", str(fields)) if isinstance(fields, dict) else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,10 +1,12 @@
-"""The tournament: PyCaret fits a candidate fold by fold; what is kept is plain scikit-learn.
+"""The tournament: each candidate is cross-validated over the same folds; what is kept is plain scikit-learn.
 
-The only module that imports PyCaret. PyCaret's own preprocessing stays off: on pandas 2.2 and later it can pair rows
-with other rows' targets. It is handed a scikit-learn pipeline, whose first step prepares all columns within each fold.
+The only module that imports PyCaret, which gives the models with their defaults, blends them and searches for better
+settings. Its own preprocessing stays off: on pandas 2.2 and later it can pair rows with other rows' targets.
 """
 
 import contextlib
+import functools
+import gc
 import io
 import logging
 import os
@@ -16,13 +18,15 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 import pandas as pd
+import sklearn
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.ensemble import VotingClassifier, VotingRegressor
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from baton import BatonError, evaluation, preparation
 from baton.contract import Contract
-from baton.split import Folds
+from baton.models import CATALOGUE, CLASSES, NUMBERS, Range
+from baton.split import make_splitter
 
 os.environ.setdefault("PYCARET_CUSTOM_LOGGING_PATH", os.devnull)  # else it leaves a logs.log wherever it starts
 with matplotlib.rc_context():  # to import PyCaret restyles every plot of the process
@@ -30,63 +34,62 @@ with matplotlib.rc_context():  # to import PyCaret restyles every plot of the pr
     from pycaret.distributions import IntUniformDistribution, UniformDistribution
     from pycaret.regression import RegressionExperiment
 
-# What Optuna improves. Not AUC for several classes: PyCaret scores that 0 wherever a fold lacks a rare class.
-TUNED_FOR = {"binary": "AUC", "multiclass": "MCC", "regression": "R2"}
-
-# Where it looks, of a model whose search PyCaret spreads so wide that a few trials find nothing (learning rates from
-# 0.000001 on). Of all others, PyCaret's own ranges.
-SEARCHED = {
-    "lightgbm": {
-        "learning_rate": UniformDistribution(0.02, 0.2, log=True),
-        "num_leaves": IntUniformDistribution(6, 96, log=True),
-        "min_child_samples": IntUniformDistribution(5, 100, log=True),
-        "colsample_bytree": UniformDistribution(0.3, 1.0),
-        "subsample": UniformDistribution(0.5, 1.0),
-        "reg_lambda": UniformDistribution(0.001, 30.0, log=True),
-    }
-}
+# A search is repeated within each fold as long as it fits a model to no more rows than this in all: about ten minutes of
+# LightGBM. A number of rows, not of seconds, so that the same table is always treated in the same way.
+NESTED_ROWS = 50_000_000
+INNER_FOLDS = 3
+UNGROUPED = {GroupKFold: KFold, StratifiedGroupKFold: StratifiedKFold}
 
 
 class Result(NamedTuple):
-    """What a tournament says of one candidate.
+    """What the tournament finds of one candidate.
 
-    `scores` has a row a fold and a column a metric; `predictions` holds, for every training row, what the model that
-    did not see it predicted: probabilities (rows, classes) or numbers (rows,). `pycaret` is PyCaret's own table.
+    `estimator` is unfitted, with the settings that were found if it was tuned. `scores` has a row a fold and a column a
+    metric; `predictions` holds, for every training row, what the model that did not see it predicted: probabilities
+    (rows, classes) or numbers (rows,). `nested` is False if the folds that score the candidate chose its settings too.
     """
 
     estimator: BaseEstimator
     scores: pd.DataFrame
     predictions: np.ndarray
-    pycaret: pd.DataFrame
+    nested: bool
 
 
-def play(
-    model: str, model_params: dict, tune: int, rows: pd.DataFrame, folds: pd.DataFrame, target: pd.Series,
+def cross_validate(
+    model: str, model_params: dict, tune: int, X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame,
     contract: Contract, prepare: TransformerMixin, seed: int,
 ) -> Result:  # fmt: skip
-    """Cross-validate a candidate with PyCaret over the given folds and return its unfitted estimator and its scores.
+    """Cross-validate a candidate over the given folds.
 
-    `model` is a PyCaret id, or several joined by "+" for a blend (soft vote or mean), whose `model_params` are a
-    mapping for each member. With `tune` > 0, Optuna's TPE tries that many settings, over folds of its own; then the
-    winner is scored over the given folds like all others. `folds` is `split.Division.folds`.
+    `model` is an id of the catalogue, or several joined by "+" for a blend, whose `model_params` are a mapping for each
+    member. `folds` has the columns `fold` and `group` of `split.Division.folds`, and `trains`, which is False for rows
+    that are validated only. With `tune` > 0, PyCaret tries that many settings, as `metric` scores them: over all folds
+    for the estimator that is returned, and within the rows each fold is fitted on for its scores, if that is affordable.
     """
-    coded, fold = contract.encode(target), folds["fold"].to_numpy()
-    fewest = min(len(fitted) for fitted, _ in _splitter(fold, contract).split())
-    with _quiet(), _blamed_on(model, model_params):
-        experiment = _experiment(rows, fold, coded, contract, seed)
-        recorder = _record_predictions(experiment, contract)
-        estimator = _estimator(experiment, model, model_params, contract, fewest)
-        # PyCaret calls a step's fit and then its transform, which would show each row its own target through an encoder
-        # that learns from it. Within scikit-learn's own pipeline, the model sees what fit_transform gives.
-        pipeline = Pipeline([("prepare", clone(prepare)), ("model", estimator)])
+    coded = contract.encode(y).astype("float64" if contract.task == "regression" else "int64")
+    splitter = make_splitter(folds, contract)
+    groups = folds["group"].to_numpy()
+    with _quiet(), _named_in_errors(model, model_params):
+        fewest = min(len(fitted) for fitted, _ in splitter.split())
+        start = Pipeline(
+            [("prepare", clone(prepare)), ("model", make_estimator(model, model_params, contract, fewest, seed))]
+        )
+        # Of two folds, neither has folds within the rows it is fitted on; by time, only the first one has none.
+        numbers = folds.loc[folds["fold"] >= 0, "fold"].nunique()
+        affordable = len(folds) * tune * INNER_FOLDS * numbers <= NESTED_ROWS and (splitter.forward or numbers > 2)
+        nested = not tune or affordable
         if tune:
-            pipeline = clone(_tune(experiment, pipeline, model, tune, folds["tuning"].to_numpy(), contract))
-            recorder.clear()
-        experiment.create_model(pipeline, refit=False, verbose=False)
-        table = experiment.pull()
-    predictions = _in_table_order(recorder, fold, coded.to_numpy(), contract)
-    scores = evaluation.score_folds(coded.to_numpy(), predictions, fold, contract.task)
-    return Result(clone(pipeline.named_steps["model"]), scores, predictions, table.drop(columns="recorded"))
+            experiment = set_up(X, coded, splitter, contract, seed)
+            _add_metric(experiment, contract)
+            search = functools.partial(_tune, experiment, start, model, tune, contract)
+        pipeline = search(folds) if tune else start
+        predictions = np.full((len(X), len(contract.labels)) if contract.labels else len(X), np.nan)
+        for fitted, validated in splitter.split():
+            found = search(_fold_within(folds, fitted)) if tune and nested else pipeline
+            parts = X.iloc[fitted], coded.iloc[fitted]
+            predictions[validated] = _predict(fit(clone(found), *parts, groups[fitted]), X.iloc[validated], contract)
+    scores = evaluation.score_folds(coded.to_numpy(), predictions, folds["fold"].to_numpy(), contract.task)
+    return Result(clone(pipeline.named_steps["model"]), scores, predictions, nested)
 
 
 def assemble(prepare: TransformerMixin, estimator: BaseEstimator, features) -> Pipeline:
@@ -94,36 +97,64 @@ def assemble(prepare: TransformerMixin, estimator: BaseEstimator, features) -> P
     return Pipeline([*preparation.stateless_steps(features), ("prepare", clone(prepare)), ("model", clone(estimator))])
 
 
-def refit(pipeline: Pipeline, rows: pd.DataFrame, target: pd.Series) -> tuple[Pipeline, dict[str, float]]:
-    """Fit on all training rows, raw, and measure what that cost.
+def fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series, groups: np.ndarray | None = None) -> Pipeline:
+    """Fit a pipeline; one whose encoder is cross-fitted by group is given the groups (rows,), if they are enough."""
+    grouped, ungrouped = _encoder_folds(pipeline)
+    if groups is None or len(np.unique(groups)) < max((folds.n_splits for folds in grouped.values()), default=0):
+        return pipeline.set_params(**ungrouped).fit(X, y)
+    if not grouped:
+        return pipeline.fit(X, y)
+    with sklearn.config_context(enable_metadata_routing=True):
+        return pipeline.fit(X, y, groups=groups)
 
-    Returns the fitted pipeline and its costs in seconds of one processor: `fit_seconds`, and `score_seconds` for
-    1,000 rows. What is over at once is done three times and the fastest counts: candidates are chosen by this.
+
+def fit_and_time(
+    pipeline: Pipeline, X: pd.DataFrame, y: pd.Series, groups: np.ndarray | None = None
+) -> tuple[Pipeline, dict[str, float]]:
+    """Fit on all rows given, raw, and measure what that costs.
+
+    Returns the fitted pipeline and its costs in seconds of one processor: `fit_seconds`, and `score_seconds` for 1,000
+    rows.
     """
-    sample = rows.sample(1000, replace=True, random_state=0)
+    sample = X.sample(1000, replace=True, random_state=0)
     with _quiet():
-        fit = _fastest(lambda: pipeline.fit(rows, target))
-        return pipeline, {"fit_seconds": fit, "score_seconds": _fastest(lambda: pipeline.predict(sample))}
+        fit_seconds = _seconds(lambda: fit(pipeline, X, y, groups))
+        return pipeline, {"fit_seconds": fit_seconds, "score_seconds": _seconds(lambda: pipeline.predict(sample))}
 
 
-def _fastest(work: Callable, brief: float = 0.1) -> float:
-    took = []
-    while not took or (len(took) < 3 and sum(took) < brief):
-        started = time.process_time()
-        work()
-        took.append(time.process_time() - started)
-    return max(min(took), 1e-6)  # some clocks tick too slowly to see it
+def make_estimator(model: str, model_params: dict, contract: Contract, fewest: int, seed: int) -> BaseEstimator:
+    """Make a model of the catalogue, with PyCaret's defaults where `model_params` says nothing; or PyCaret's blend.
+
+    None asks for more neighbours than the `fewest` rows it is fitted on.
+    """
+    kind = CLASSES if contract.labels else NUMBERS
+    if "+" in model:
+        members = [make_estimator(one, model_params.get(one, {}), contract, fewest, seed) for one in model.split("+")]
+        # Its members keep their ids as names, by which their parameters are found.
+        blend = clone(_catalogue(kind, seed).blend_models(members, fold=2, verbose=False))
+        return blend.set_params(estimators=[*zip(model.split("+"), members, strict=True)])
+    if kind not in CATALOGUE[model].predicts:
+        raise BatonError(f"model {model!r} can't predict {kind}; take another for {contract.target!r} in pipeline.yaml")
+    entry = _catalogue(kind, seed).models(internal=True).loc[model]
+    estimator = entry["Class"](**(entry["Args"] | model_params))
+    if "n_neighbors" in estimator.get_params():
+        estimator.set_params(n_neighbors=min(estimator.n_neighbors, fewest))
+    return estimator
 
 
-def _experiment(rows, fold, coded, contract, seed):
+def set_up(X: pd.DataFrame, y: pd.Series, splitter, contract: Contract, seed: int):
+    """Set up PyCaret's experiment over features, a target as `Contract.encode` gives it, and folds, and return it.
+
+    For `tune_model` here; and in a notebook for whatever else PyCaret offers: see the end of `tasks/fit.py`.
+    """
     # PyCaret wants a test split of its own and we have none to give: it is handed two training rows twice, and never
     # asked about them. All rows are its training rows.
-    data = rows.assign(**{contract.target: coded}).reset_index(drop=True)
-    experiment = RegressionExperiment() if contract.task == "regression" else ClassificationExperiment()
+    data = X.assign(**{contract.target: y}).reset_index(drop=True)
+    experiment = ClassificationExperiment() if contract.labels else RegressionExperiment()
     experiment.setup(
         data, target=contract.target, test_data=data.tail(2).copy(), index=False, preprocess=False,
-        fold_strategy=_splitter(fold, contract), session_id=seed, n_jobs=1, memory=False, html=False, verbose=False,
-        system_log=False, log_experiment=False,
+        fold_strategy=splitter, session_id=seed, n_jobs=1, memory=False, html=False, verbose=False, system_log=False,
+        log_experiment=False,
     )  # fmt: skip
     # PyCaret would take brackets and quotes out of the names by which our pipeline finds its columns.
     experiment.pipeline.steps = [("placeholder", None)]
@@ -132,86 +163,115 @@ def _experiment(rows, fold, coded, contract, seed):
     return experiment
 
 
-def _estimator(experiment, model: str, model_params: dict, contract: Contract, fewest: int) -> BaseEstimator:
-    """Make a model of PyCaret's catalogue, with PyCaret's defaults where `model_params` says nothing; or a blend.
-
-    None asks for more neighbours than the `fewest` rows it is fitted on.
-    """
-    if "+" in model:
-        members = [
-            (part, _estimator(experiment, part, model_params.get(part, {}), contract, fewest))
-            for part in model.split("+")
-        ]
-        return VotingRegressor(members) if contract.task == "regression" else VotingClassifier(members, voting="soft")
-    known = experiment.models(internal=True)
-    if model not in known.index:
-        kind = "numbers" if contract.task == "regression" else "classes"
-        raise BatonError(f"model {model!r} can't predict {kind}; take another for {contract.target!r} in pipeline.yaml")
-    estimator = known.at[model, "Class"](**(known.at[model, "Args"] | model_params))
-    if "n_neighbors" in estimator.get_params():
-        estimator.set_params(n_neighbors=min(estimator.n_neighbors, fewest))
-    return estimator
+@functools.cache
+def _catalogue(kind: str, seed: int):
+    """An experiment over a few rows, to ask for models by: to set one up over a whole table takes its time."""
+    rows = pd.DataFrame({"a": np.arange(20.0), "y": [0, 1] * 10})
+    experiment = ClassificationExperiment() if kind == CLASSES else RegressionExperiment()
+    how = {"html": False, "verbose": False, "system_log": False, "log_experiment": False}
+    return experiment.setup(rows, target="y", session_id=seed, preprocess=False, memory=False, n_jobs=1, **how)
 
 
-def _splitter(fold: np.ndarray, contract: Contract) -> Folds:
-    return Folds(fold, forward=contract.split == "time")
-
-
-def _tune(experiment, pipeline: Pipeline, model: str, trials: int, fold: np.ndarray, contract: Contract) -> Pipeline:
-    """Search for better settings over folds of their own, so that the folds that judge did not choose them."""
-    space = SEARCHED.get(model) or experiment.models(internal=True).at[model, "Tune Distributions"]
+def _tune(
+    experiment, start: Pipeline, model: str, trials: int, contract: Contract, folds: pd.DataFrame
+) -> Pipeline:  # fmt: skip
+    """Search for better settings than a pipeline starts with, by the contract's metric over these folds."""
+    splitter = make_splitter(_merge_folds(folds, experiment.y_train, contract), contract)
+    sizes = [len(fitted) for fitted, _ in splitter.split()]
+    if not sizes:  # the first fold in time: no other shows what is better
+        return start
+    space = {name: _distribution(found) for name, found in CATALOGUE[model].search.items()}
+    space = space or experiment.models(internal=True).at[model, "Tune Distributions"]
     if not space:
         raise BatonError(f"model {model!r} has no settings to search; set tune to 0 in pipeline.yaml")
-    start = experiment.create_model(pipeline, cross_validation=False, verbose=False)
-    return experiment.tune_model(
-        start, fold=_splitter(fold, contract), n_iter=trials, optimize=TUNED_FOR[contract.task],
-        custom_grid={f"model__{setting}": values for setting, values in space.items()},
-        search_library="optuna", search_algorithm="tpe", choose_better=True, verbose=False, tuner_verbose=False,
-    )  # fmt: skip
+    if "n_neighbors" in space:
+        space = space | {"n_neighbors": IntUniformDistribution(1, min(50, *sizes))}
+    # PyCaret hands no groups on: within a search, the encoder is cross-fitted row by row.
+    grouped, ungrouped = _encoder_folds(start)
+    gc.freeze()  # PyCaret collects garbage again and again: among what a search leaves, not among all that is imported
+    try:
+        found = experiment.tune_model(
+            clone(start).set_params(**ungrouped), fold=splitter, n_iter=trials, optimize="chosen by",
+            custom_grid={f"model__{name}": values for name, values in space.items()}, choose_better=True,
+            search_library="optuna", search_algorithm="tpe", verbose=False, tuner_verbose=False,
+        )  # fmt: skip
+    finally:
+        gc.unfreeze()
+    return clone(found).set_params(**grouped)
 
 
-def _record_predictions(experiment, contract: Contract) -> list[np.ndarray]:
-    """Keep what each fold's model predicts, as PyCaret scores it: asking again would fit every fold a second time."""
-    recorded = []
+def _encoder_folds(pipeline: Pipeline) -> tuple[dict, dict]:
+    """Find the parameters by which encoders are cross-fitted by group, and what makes them go row by row."""
+    grouped = {name: value for name, value in pipeline.get_params().items() if type(value) in UNGROUPED}
+    return grouped, {
+        name: UNGROUPED[type(value)](value.n_splits, shuffle=True, random_state=0) for name, value in grouped.items()
+    }
 
-    def record(truth, predicted, **_):
+
+def _fold_within(folds: pd.DataFrame, fitted: np.ndarray) -> pd.DataFrame:
+    """Keep the folds of the fitted rows alone: the others are neither fitted on nor validated."""
+    within = np.isin(np.arange(len(folds)), fitted)
+    return folds.assign(fold=folds["fold"].where(within, -1), trains=within)
+
+
+def _merge_folds(folds: pd.DataFrame, y: pd.Series, contract: Contract) -> pd.DataFrame:
+    """Number the folds anew: few of them, of neighbours, so that their order in time stays.
+
+    One that would be predicted by a model fitted on a single class, or on no row, validates nothing.
+    """
+    numbers = np.unique(folds.loc[folds["fold"] >= 0, "fold"])
+    merged = {number: place * min(INNER_FOLDS, len(numbers)) // len(numbers) for place, number in enumerate(numbers)}
+    folds = folds.assign(fold=folds["fold"].map(merged).fillna(-1).astype("int64"))
+    fold = folds["fold"].to_numpy().copy()
+    for fitted, validated in make_splitter(folds, contract).split():
+        if y.iloc[fitted].nunique() < (2 if contract.labels else 1):
+            fold[validated] = -1
+    return folds.assign(fold=fold)
+
+
+def _distribution(found: Range):
+    whole = isinstance(found.low, int) and isinstance(found.high, int)
+    return (IntUniformDistribution if whole else UniformDistribution)(found.low, found.high, log=found.log)
+
+
+def _add_metric(experiment, contract: Contract) -> None:
+    """Let PyCaret score as the candidates are scored, and by nothing else: each metric predicts anew."""
+    metric = evaluation.METRICS[contract.metric]
+    for name in experiment.get_metrics().index:
+        experiment.remove_metric(name)
+
+    def score(y, predicted, **_):
         predicted = np.asarray(predicted, dtype=float)
-        # Of two classes, or where a fold has learned only two, PyCaret hands over the second one's probability alone.
-        alone = contract.labels and predicted.ndim == 1
-        recorded.append(np.column_stack([1 - predicted, predicted]) if alone else predicted)
-        return 0.0
-
-    # PyCaret's regressions read "pred" by themselves, and refuse to be told so.
-    read = {} if contract.task == "regression" else {"target": "pred_proba"}
-    experiment.add_metric("recorded", "recorded", record, **read)
-    return recorded
-
-
-def _in_table_order(recorded: list, fold: np.ndarray, coded: np.ndarray, contract: Contract) -> np.ndarray:
-    """Put the predictions, recorded fold after fold, back where their rows stand; NaN where no fold validates."""
-    splits = [*_splitter(fold, contract).split()]
-    if [len(part) for part in recorded] != [len(validated) for _, validated in splits]:
-        raise BatonError(
-            f"PyCaret scored {[len(part) for part in recorded]} rows fold by fold, where the folds have"
-            f" {[len(validated) for _, validated in splits]}: the model could not be fitted or asked for probabilities"
-            " in some fold"
+        if contract.task == "binary" and predicted.ndim == 1:
+            predicted = np.column_stack([1 - predicted, predicted])
+        if contract.labels and predicted.shape[1:] != (len(contract.labels),):
+            return 0.0  # a fold without rows of some class: the same for every setting
+        return np.nan_to_num(
+            evaluation.score(np.asarray(y), predicted, contract.task, contract.metric)[contract.metric]
         )
-    if contract.task == "regression":
-        ordered = np.full(len(fold), np.nan)
-        for (_, validated), part in zip(splits, recorded, strict=True):
-            ordered[validated] = part
-        return ordered
-    ordered = np.full((len(fold), len(contract.labels)), np.nan)
-    for (fitted, validated), part in zip(splits, recorded, strict=True):
-        # A class without a row to learn from in this fold has no column there: to that model it can't be.
-        known = np.unique(coded[fitted]).astype(int)
-        ordered[validated] = 0
-        ordered[np.ix_(validated, known)] = part
-    return ordered
+
+    # PyCaret's regressions read "pred" by themselves, and refuse that argument.
+    reads = {"target": "pred_proba"} if contract.labels else {}
+    experiment.add_metric("chosen_by", "chosen by", score, greater_is_better=metric.higher_is_better, **reads)
+
+
+def _predict(pipeline: Pipeline, X: pd.DataFrame, contract: Contract) -> np.ndarray:
+    """Predict numbers, or probabilities in the order of the codes; a class the model has not seen has none."""
+    if not contract.labels:
+        return pipeline.predict(X)
+    probabilities = np.zeros((len(X), len(contract.labels)))
+    probabilities[:, pipeline.classes_.astype(int)] = pipeline.predict_proba(X)
+    return probabilities
+
+
+def _seconds(work: Callable) -> float:
+    started = time.process_time()
+    work()
+    return max(time.process_time() - started, 1e-6)  # some clocks tick too slowly to see it
 
 
 @contextlib.contextmanager
-def _blamed_on(model: str, model_params: dict):
+def _named_in_errors(model: str, model_params: dict):
     """Say of a model that can't be fitted which one it is and why; the notebook keeps the traceback."""
     try:
         yield

@@ -43,20 +43,21 @@ def connect(uri: str):
     try:
         return mlflow.MlflowClient(resolved)
     except Exception as error:
-        said = config.hide(str(error).splitlines()[0], uri)  # below it, the SQL
-        raise BatonError(f"mlflow_tracking_uri {uri!r}: the store can't be opened: {said}") from None
+        reason = config.hide(str(error).splitlines()[0], uri)  # below it, the SQL
+        raise BatonError(f"mlflow_tracking_uri {uri!r}: the store can't be opened: {reason}") from None
 
 
-def start_training(track: bool, uri: str, name: str, tags: dict, rows: pd.DataFrame, source: str) -> str | None:
-    """Open the parent run of a training and return its id; None if `track` is false.
+def start_training(settings: config.Settings, tags: dict, training: pd.DataFrame) -> str | None:
+    """Open the parent run of a training and return its id; None if nothing is tracked.
 
-    This also creates the store, and enters the training rows in it, before the candidates fan out: two processes
+    This also creates the store, and writes the training rows into it, before the candidates fan out: two processes
     that do either at the same moment break it.
     """
-    if not track:
+    if not settings.track:
         return None
     import mlflow
 
+    name, uri = settings.name, settings.mlflow_tracking_uri
     client = connect(uri)
     found = client.get_experiment_by_name(name)
     if found is None:
@@ -64,36 +65,40 @@ def start_training(track: bool, uri: str, name: str, tags: dict, rows: pd.DataFr
         where = (config.ROOT / "mlruns" / name).as_uri() if local else None
         experiment = client.create_experiment(name, artifact_location=where)
     elif found.lifecycle_stage == "deleted":
-        raise BatonError(f"the MLflow experiment {name!r} was deleted: `mlflow experiments restore -x {found.experiment_id}`, or change name in env.yaml")  # fmt: skip
+        raise BatonError(
+            f"the MLflow experiment {name!r} was deleted: `mlflow experiments restore -x {found.experiment_id}`, or change"
+            " name in env.yaml"
+        )
     else:
         experiment = found.experiment_id
     with mlflow.start_run(
         experiment_id=experiment, run_name=time.strftime("training %Y-%m-%d %H:%M"), tags=_tags(tags)
     ) as run:
-        mlflow.log_input(_dataset(rows, source), context="training")
+        mlflow.log_input(_dataset(training, settings.train_data), context="training")
         return run.info.run_id
 
 
 def log_candidate(
-    parent: str | None, uri: str, candidate: str, *, params: dict, metrics: dict, tags: dict, figures: str,
-    tables: dict, rows: pd.DataFrame, source: str, started: float,
+    facts: dict, settings: config.Settings, candidate: str, *, params: dict, metrics: dict, figures: str, tables: dict,
+    training: pd.DataFrame, started: float,
 ) -> str | None:  # fmt: skip
     """File a candidate as a child of the training run and return its run id; its model is still to come.
 
-    `figures` is a folder; `rows` are the training's, from `source`; `started` is the time.time() its fitting began.
-    A run that could not be written whole ends as FAILED.
+    `facts` are what `clean` found of the training; `figures` is a folder; `started` is the time.time() its fitting
+    began. A run that could not be written whole ends as FAILED.
     """
-    if parent is None:
+    if facts["run_id"] is None:
         return None
     import mlflow
 
-    client = connect(uri)
-    own = _tags(tags | {"candidate": candidate, "mlflow.parentRunId": parent, "mlflow.runName": candidate})
-    created = client.create_run(_experiment_of(client, parent), start_time=int(started * 1000), tags=own)
+    client, parent = connect(settings.mlflow_tracking_uri), facts["run_id"]
+    tags = {key: facts[key] for key in ("task", "metric", "data_digest")} | {"candidate": candidate}
+    tags = _tags(tags | {"mlflow.parentRunId": parent, "mlflow.runName": candidate})
+    created = client.create_run(_experiment_of(client, parent), start_time=int(started * 1000), tags=tags)
     with mlflow.start_run(run_id=created.info.run_id):
         mlflow.log_params(params)
         mlflow.log_metrics({key: value for key, value in metrics.items() if value == value})
-        mlflow.log_input(_dataset(rows, source), context="training")
+        mlflow.log_input(_dataset(training, settings.train_data), context="training")
         mlflow.log_artifacts(figures, "figures")
         for name, frame in tables.items():
             mlflow.log_text(frame.to_csv(), f"tables/{name}.csv")
@@ -112,8 +117,8 @@ def log_failure(parent: str | None, uri: str, candidate: str, error: str, notebo
         f"attributes.status = 'FAILED' AND tags.candidate = '{candidate}' AND tags.`mlflow.parentRunId` = '{parent}'",
     )
     unsaid = [run for run in broken if "error" not in run.data.tags]
-    own = _tags({"candidate": candidate, "mlflow.parentRunId": parent, "mlflow.runName": candidate})
-    run_id = (unsaid[0] if unsaid else client.create_run(experiment, tags=own)).info.run_id
+    labels = _tags({"candidate": candidate, "mlflow.parentRunId": parent, "mlflow.runName": candidate})
+    run_id = (unsaid[0] if unsaid else client.create_run(experiment, tags=labels)).info.run_id
     client.set_tag(run_id, "error", error[:5000])
     client.log_text(run_id, error, "error.txt")
     if notebook.is_file():

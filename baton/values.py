@@ -22,7 +22,7 @@ BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.
 
 SIGNS = "$€£¥%"  # of money and of per cent, beside a number
 # A number with a decimal point, as it stands and with its thousands parted; with a decimal comma, the two marks swapped.
-PLAIN = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[iI]nf(?:inity)?)"
+PLAIN = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf(?:inity)?))"
 PARTED = r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"
 SWAPPED = str.maketrans(".,", ",.")
 CODE = r"[+-]?(?:0\d|\d{16})"  # a leading zero, or more digits than a float64 holds: 01067 is no quantity
@@ -33,8 +33,8 @@ class Format:
     """How a column writes its values.
 
     `kind` is number, boolean, date or text. Of numbers written as text, `decimal` is the decimal mark and `sign` the
-    currency or per cent sign beside them; without a mark, as in models of older versions, it is taken from the rows
-    that are read. `date` is the format of dates as `strptime` has it, or "ISO8601".
+    currency or per cent sign beside them. Numbers that were no text in training have no mark, nor have those of models
+    of older versions: where they come as text, it is taken from the rows that are read. `date` is the format of dates as `strptime` has it, or "ISO8601".
     """
 
     kind: str
@@ -50,12 +50,13 @@ def learn_formats(table: pd.DataFrame) -> dict[str, Format]:
     tell either, with a decimal point, unless `table.attrs["decimal"]` says that a comma is usual where it comes from.
     """
     found = {column: _learn_format(table[column]) for column in table}
-    marks = Counter(one.decimal for one in found.values() if one.kind == "number" and one.decimal)
+    written = {column for column, one in found.items() if one.kind == "number" and is_text(table[column])}
+    marks = Counter(found[column].decimal for column in written if found[column].decimal)
     usual = max(marks, key=marks.get, default=table.attrs.get("decimal", "."))
     if len({*marks.values()}) == 1 < len(marks):  # as many columns say one as the other
         usual = table.attrs.get("decimal", ".")
     return {
-        column: dataclasses.replace(one, decimal=one.decimal or usual) if one.kind == "number" else one
+        column: dataclasses.replace(one, decimal=one.decimal or usual) if column in written else one
         for column, one in found.items()
     }
 
@@ -86,7 +87,7 @@ def read(column: pd.Series, how: Format) -> tuple[pd.Series, pd.Series]:
         found = read_booleans(values)
     else:
         found = parse_numbers(values, how.decimal, how.sign)
-    return found, values.notna() & found.isna()
+    return found.rename(column.name), values.notna() & found.isna()
 
 
 def parse_numbers(column: pd.Series, decimal: str | None = ".", sign: str | None = None) -> pd.Series:
@@ -98,18 +99,21 @@ def parse_numbers(column: pd.Series, decimal: str | None = ".", sign: str | None
         return pd.Series(np.nan, column.index)
     if pd.api.types.is_numeric_dtype(column):
         short = pd.api.types.is_float_dtype(column) and column.dtype.itemsize < 8
-        exact = column.to_numpy("float32", na_value=np.nan).astype("str") if short else column.to_numpy("float64", na_value=np.nan)
+        exact = (
+            column.to_numpy("float32", na_value=np.nan).astype("str")
+            if short
+            else column.to_numpy("float64", na_value=np.nan)
+        )
         return pd.Series(exact.astype("float64"), column.index)
-    texts = _without_sign(column.dropna().astype("str").str.strip(), sign)
-    if decimal is None:
-        decimal = next(iter(_marks(texts.drop_duplicates())), ".")
-    if decimal == ",":
-        texts = texts.str.translate(SWAPPED)
-    parted = texts.str.fullmatch(PARTED)
-    texts = texts.mask(parted, texts.str.replace(",", "", regex=False)) if parted.any() else texts
-    plain = (parted | texts.str.fullmatch(PLAIN)).to_numpy(bool)
+    texts = column.dropna().astype("str").str.strip()
+    if decimal is None:  # as version 0.1 did: commas count as decimal marks first in a file that semicolons delimit
+        comma = column.attrs.get("decimal") == "," and texts.str.contains(",", regex=False).any()
+        decimal = max(",." if comma else ".,", key=lambda mark: _as_python(texts, mark, sign)[1].sum())
+    texts, plain = _as_python(texts, decimal, sign)
     numbers = np.full(len(texts), np.nan)
-    numbers[plain] = texts.to_numpy(object)[plain].astype("float64")  # pd.to_numeric is off in the last bit of one in ten
+    numbers[plain] = texts.to_numpy(object)[plain].astype(
+        "float64"
+    )  # pd.to_numeric is off in the last bit of one in ten
     found = np.full(len(column), np.nan)
     found[column.notna().to_numpy()] = numbers
     return pd.Series(found, column.index)
@@ -117,8 +121,9 @@ def parse_numbers(column: pd.Series, decimal: str | None = ".", sign: str | None
 
 def read_booleans(column: pd.Series) -> pd.Series:
     """Read true and false, in words or as 1 and 0, as float64; NaN for anything else."""
-    plain = column.astype("object").where(column.notna(), None)
-    return plain.map(lambda value: BOOLEANS.get(str(value).strip().lower(), np.nan)).astype("float64")
+    codes, different = pd.factorize(column)
+    found = [BOOLEANS.get(str(value).strip().lower(), np.nan) for value in different]
+    return pd.Series(np.array([*found, np.nan])[codes], column.index)  # the code of a missing value is -1
 
 
 def is_missing(column: pd.Series) -> pd.Series:
@@ -154,7 +159,7 @@ def _learn_format(column: pd.Series) -> Format:
     if pd.api.types.is_bool_dtype(column):
         return Format("boolean")
     if pd.api.types.is_numeric_dtype(column):
-        return Format("number")
+        return Format("number", decimal=None)
     if pd.api.types.is_datetime64_any_dtype(column):
         return Format("date")
     texts = present(column).drop_duplicates()
@@ -171,12 +176,23 @@ def _learn_format(column: pd.Series) -> Format:
 
 def _marks(texts: pd.Series, sign: str | None = None) -> list[str]:
     """The decimal marks with which every text is a number."""
-    return [mark for mark in ".," if parse_numbers(texts, mark, sign).notna().all()]
+    parts = (texts.head(1000), texts)  # mostly the first rows tell that a mark is not it
+    return [mark for mark in ".," if all(_as_python(part, mark, sign)[1].all() for part in parts)]
+
+
+def _as_python(texts: pd.Series, decimal: str, sign: str | None) -> tuple[pd.Series, np.ndarray]:
+    """Write numbers as Python does; return the texts, and a mask of those that are numbers."""
+    texts = _without_sign(texts, sign)
+    if decimal == ",":
+        texts = texts.str.translate(SWAPPED)
+    parted = texts.str.fullmatch(PARTED)
+    texts = texts.mask(parted, texts.str.replace(",", "", regex=False)) if parted.any() else texts
+    return texts, (parted | texts.str.fullmatch(PLAIN)).to_numpy(bool)
 
 
 def _sign(texts: pd.Series) -> str | None:
     """The currency or per cent sign beside numbers; None if there is none, or several, which can't be compared."""
-    first_or_last = texts.str.extract(rf"^[+-]?\s*([{SIGNS}])|([{SIGNS}])$")
+    first_or_last = texts[texts.str.contains(f"[{SIGNS}]")].str.extract(rf"^[+-]?\s*([{SIGNS}])|([{SIGNS}])$")
     found = first_or_last.stack().dropna().unique()
     return str(found[0]) if len(found) == 1 else None
 
@@ -214,7 +230,11 @@ def _read_dates(values: pd.Series, written: str) -> pd.Series:
         return pd.to_datetime(values, utc=True).dt.tz_localize(None).astype("datetime64[us]")
     if pd.api.types.is_numeric_dtype(values):
         return pd.Series(pd.NaT, values.index, dtype="datetime64[us]")
-    texts = values.astype("str").where(values.notna(), None)
-    found = _parse_dates(texts, written)
+    texts = values.dropna().astype("str")
+    different = texts.drop_duplicates()  # mostly few
+    found = _parse_dates(different, written)
     # A database, or another day's export, may write the same dates in the standard way.
-    return found.fillna(_parse_dates(texts, ISO)).astype("datetime64[us]")
+    found = found.fillna(_parse_dates(different[found.isna()], ISO)).set_axis(different)
+    dates = pd.Series(pd.NaT, values.index, dtype="datetime64[us]")
+    dates[values.notna().to_numpy()] = found.astype("datetime64[us]").reindex(texts).to_numpy()
+    return dates

@@ -1,24 +1,11 @@
 # %% [markdown]
 # # Clean
-# Read the table, agree on what it asks, and set the holdout aside before anyone has looked at a row.
+# Read the table, say what it asks, set the holdout aside, and look at what is left with a careful colleague's eye.
 
 # %% tags=["parameters"]
 upstream = None
 product = None
-name = None
-train_data = None
-target = None
-id_columns = None
-ignore_columns = None
-task = None
-metric = None
-split = None
-split_by = None
-holdout = None
-folds = None
-seed = None
-track = None
-mlflow_tracking_uri = None
+settings = None
 
 # %%
 import json
@@ -26,62 +13,66 @@ from pathlib import Path
 
 import pandas as pd
 
-from baton import checks, contract, promotion, tables, tracking
-from baton.split import separate
+from baton import checks, config, promotion, registry, split, tables, tracking
+from baton.contract import learn_contract
 
-table = tables.read_table(train_data)
+settings = config.Settings(**settings)
+table = tables.read_table(settings.train_data)
 table.head()
 
 # %% [markdown]
-# **The contract** is what every model is promised: the question, and the kind of each raw column. It travels with
-# the registered model, and rows that come to be scored are held to it.
+# **The contract** says what every model can rely on: the question, and how each raw column is written. It travels with
+# the registered model, and rows that come to be scored are held to it. All rows are read for this. A champion's question
+# stays the question.
 
 # %%
-promised = contract.learn_contract(
-    table, name, target, id_columns, task, metric, ignore_columns, split, split_by
-)  # fmt: skip
-print(f"{promised.task}, because {promised.why}; candidates are chosen by {promised.metric}")
-rows = promised.rows(table)
-pd.Series(promised.columns, name="kind").to_frame().assign(missing=rows.isna().sum(), distinct=rows.nunique())
+champion = registry.champion_contract(settings)
+contract = learn_contract(table, settings, champion)
+promotion.require_comparable(contract, champion, table)
+print(f"{contract.task}, because {contract.task_reason}; candidates are chosen by {contract.metric}")
+
+# %% [markdown]
+# **The holdout** is chosen by a hash of what identifies a row, so a row stays on its side when the table grows; or
+# it is whole groups, or the newest rows. From here on, whatever relates a column to the target looks at the training
+# rows only.
+
+# %%
+division = split.separate(table, contract, settings)
+contract, training, folds = division.contract, division.training, division.folds
+pd.Series(division.facts, name="rows").map("{:g}".format).to_frame()
+
+# %%
+X = contract.read_features(training)
+pd.Series(contract.kinds, name="kind").to_frame().assign(missing=X.isna().sum(), distinct=X.nunique())
+
+# %%
+training.groupby(folds["fold"])[contract.target].describe()
 
 # %% [markdown]
 # **What a careful colleague would say.** Nothing here stops the training; each names the column, the count, the remedy.
 
 # %%
-warnings = checks.check(table, promised, folds)
+warnings = checks.check(table, division, settings)
 pd.Series(warnings or ["nothing"], name="warning").to_frame().style.hide().set_properties(**{"text-align": "left"})
 
 # %% [markdown]
-# **The holdout** is chosen by a hash of what identifies a row, so a row stays on its side when the table grows; or
-# it is whole groups, or the newest rows. Candidates never see it; it judges the winner once, in `compare`.
+# The run that all candidates of this training will be children of is opened here, while a single process is running.
 
 # %%
-training, judges, numbers, promised, facts = separate(table, promised, holdout, folds, seed)
-pd.Series(facts, name="rows").to_frame()
-
-# %%
-training.groupby(numbers["fold"])[promised.target].describe()
-
-# %% [markdown]
-# The run that all candidates of this training will be children of is opened here, while a single process is running;
-# and a champion of that name, if there is one, must be one that the winner can be compared with.
-
-# %%
-promotion.require_comparable(promised, table, track, mlflow_tracking_uri)
-tags = {
-    "task": promised.task,
-    "metric": promised.metric,
-    "target": promised.target,
+facts = {
+    "task": contract.task,
+    "metric": contract.metric,
+    "target": contract.target,
     "data_digest": tables.digest(table),
 }
-run_id = tracking.start_training(track, mlflow_tracking_uri, promised.name, tags, training, train_data)
+run_id = tracking.start_training(settings, facts, training)
 
 # %%
 training.to_parquet(product["train"])
-judges.to_parquet(product["holdout"])
-numbers.to_parquet(product["folds"])
+division.holdout.to_parquet(product["holdout"])
+folds.to_parquet(product["folds"])
 Path(product["warnings"]).write_text(json.dumps(warnings, indent=2))
-Path(product["contract"]).write_text(json.dumps(promised.to_dict(), indent=2))
-outcome = {"run_id": run_id, "train_data": train_data, **tags, **facts}
+Path(product["contract"]).write_text(json.dumps(contract.to_dict(), indent=2))
+outcome = {"run_id": run_id, "train_data": settings.train_data, **facts, **division.facts}
 Path(product["training"]).write_text(json.dumps(outcome, indent=2))
-outcome
+pd.Series(outcome, name="training").to_frame()

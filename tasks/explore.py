@@ -6,38 +6,39 @@
 # %% tags=["parameters"]
 upstream = ["clean"]
 product = None
+settings = None
 
 # %%
 import pandas as pd
 
-from baton import contract, figures
+from baton import figures
+from baton.contract import read_contract
 
-promised = contract.read_contract(upstream["clean"]["contract"])
+contract = read_contract(upstream["clean"]["contract"])
 training = pd.read_parquet(upstream["clean"]["train"])
-rows = promised.rows(training)
-target = training[promised.target]
-rows.describe(include="all").T
+X, y = contract.read_features(training), training[contract.target]
+X.describe(percentiles=[0.5], include="all").T
 
 # %% [markdown]
 # **Is the target balanced?** Where one class is rare, accuracy flatters a model that never names it.
 
 # %%
-figures.target_balance(target, promised)
+figures.target_balance(y, contract)
 
 # %% [markdown]
-# **What is missing?** As it stands in the table: codes for "missing", such as a zero, are not known here yet.
+# **What is missing?** As it stands in the table: codes for "missing", such as a zero, are not counted here yet.
 
 # %%
-figures.missing_values(rows)
+figures.missing_values(X)
 
 # %% [markdown]
 # **What does each column look like, and does it differ with the target?**
 
 # %%
-figures.distributions(rows, target, promised)
+figures.distributions(X, y, contract)
 
 # %% [markdown]
 # **Which columns say the same thing twice?**
 
 # %%
-figures.correlations(rows, target, promised)
+figures.correlations(X, y, contract)

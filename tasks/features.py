@@ -6,36 +6,46 @@
 # %% tags=["parameters"]
 upstream = ["clean"]
 product = None
-features = None
+settings = None
 
 # %%
 import pandas as pd
 
-from baton import config, contract, preparation
+from baton import config, preparation
+from baton.contract import read_contract
 
-promised = contract.read_contract(upstream["clean"]["contract"])
-training = pd.read_parquet(upstream["clean"]["train"])
-raw = promised.rows(training)
-own = config.load_features(features)
+contract = read_contract(upstream["clean"]["contract"])
+training, folds = (pd.read_parquet(upstream["clean"][part]) for part in ("train", "folds"))
+raw, y = contract.read_features(training), training[contract.target]
+feature_code = config.load_features(config.Settings(**settings).features)
+
+# %% [markdown]
+# **Select** leaves out rows that a model should not learn from, if the feature file has such a function. They are
+# predicted and scored all the same: rows like them will come.
+
+# %%
+folds = folds.assign(trains=preparation.select(training.assign(**raw), feature_code))
+folds["trains"].value_counts()
 
 # %% [markdown]
 # **Clean** marks values that only look like values; **derive** adds columns. Neither drops a row or sees another one.
 
 # %%
-rows = preparation.clean_and_derive(raw, own)
-rows.head()
+X = preparation.clean_and_derive(raw, feature_code)
+X.head()
 
 # %%
-changed = pd.DataFrame({"missing before": raw.isna().sum(), "missing after": rows.isna().sum()}).reindex(rows.columns)
-changed.assign(derived=~rows.columns.isin(raw.columns))
+changed = pd.DataFrame({"missing before": raw.isna().sum(), "missing after": X.isna().sum()}).reindex(X.columns)
+changed.assign(derived=~X.columns.isin(raw.columns))
 
 # %% [markdown]
 # **Prepare** turns these into numbers. It is fitted anew in every fold; here, once, to show what comes out.
 
 # %%
-prepare = preparation.prepare(own, rows, promised.task)
-prepared = prepare.fit_transform(rows, promised.encode(training[promised.target]))
+prepare = preparation.prepare(feature_code, X, contract.task)
+prepared = prepare.fit_transform(X, contract.encode(y))
 pd.DataFrame(prepared, columns=prepare.get_feature_names_out()).describe().T
 
 # %%
-rows.to_parquet(product["rows"])
+X.to_parquet(product["X"])
+folds.to_parquet(product["folds"])

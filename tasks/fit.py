@@ -10,9 +10,7 @@ candidate = None
 model = None
 model_params = None
 tune = None
-features = None
-seed = None
-mlflow_tracking_uri = None
+settings = None
 
 # %%
 import json
@@ -21,22 +19,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from baton import config, contract, evaluation, figures, preparation, registry, tournament, tracking
+from baton import config, evaluation, figures, preparation, registry, tournament, tracking
+from baton.contract import read_contract
 
-started = time.time()
-promised = contract.read_contract(upstream["clean"]["contract"])
-known = json.loads(Path(upstream["clean"]["training"]).read_text())
-training, folds = (pd.read_parquet(upstream["clean"][part]) for part in ("train", "folds"))
-rows = pd.read_parquet(upstream["features"]["rows"])
-own = config.load_features(features)
-target = training[promised.target]
+started, settings = time.time(), config.Settings(**settings)
+contract = read_contract(upstream["clean"]["contract"])
+facts = json.loads(Path(upstream["clean"]["training"]).read_text())
+training = pd.read_parquet(upstream["clean"]["train"])
+X, folds = (pd.read_parquet(upstream["features"][part]) for part in ("X", "folds"))
+feature_code, y = config.load_features(settings.features), training[contract.target]
 
 # %% [markdown]
 # **Cross-validation.** Each fold is predicted by a model that did not see it.
 
 # %%
-prepare = preparation.prepare(own, rows, promised.task)
-result = tournament.play(model, model_params, tune, rows, folds, target, promised, prepare, seed)
+prepare = preparation.prepare(feature_code, X, contract.task, grouped=folds["group"].duplicated().any())
+result = tournament.cross_validate(model, model_params, tune, X, y, folds, contract, prepare, settings.seed)
 result.scores.agg(["mean", "std"]).T
 
 # %%
@@ -46,9 +44,10 @@ result.estimator
 # **The model itself**: raw rows in, prediction out, fitted on all training rows.
 
 # %%
-raw = promised.rows(training)
-pipeline, costs = tournament.refit(tournament.assemble(prepare, result.estimator, own), raw, target)
-arguments = registry.model_arguments(pipeline, promised, raw, target, features)
+raw, trains = contract.read_features(training), folds["trains"]
+pipeline = tournament.assemble(prepare, result.estimator, feature_code)
+pipeline, costs = tournament.fit_and_time(pipeline, raw[trains], y[trains], folds["group"][trains])
+arguments = registry.model_arguments(pipeline, contract, raw, y, settings.features)
 costs["model_bytes"] = registry.save(Path(product["model"]), arguments)
 costs
 
@@ -56,9 +55,9 @@ costs
 # **Its pictures** show the out-of-fold predictions, so they are as honest as the scores above.
 
 # %%
-judged = folds["fold"] >= 0
-drawn = figures.judge(promised.encode(target)[judged], result.predictions[judged], promised)
-drawn["importance"] = figures.importance(pipeline, raw, target, promised, seed)
+validated = folds["fold"] >= 0
+drawn = figures.evaluation_figures(contract.encode(y)[validated], result.predictions[validated], contract)
+drawn["importance"] = figures.importance(pipeline, raw, y, contract, settings.seed)
 figures.save(drawn, product["figures"])
 
 # %% [markdown]
@@ -66,16 +65,16 @@ figures.save(drawn, product["figures"])
 
 # %%
 run_id = tracking.log_candidate(
-    known["run_id"], mlflow_tracking_uri, candidate, started=started,
-    params={"model": model, "tune": tune, "seed": seed, **result.estimator.get_params(deep=False)},
+    facts, settings, candidate, started=started,
+    params={"model": model, "tune": tune, "seed": settings.seed, **result.estimator.get_params(deep=False)},
     metrics=evaluation.summary(result.scores) | costs,
-    tags={key: known[key] for key in ("task", "metric", "data_digest")},
-    figures=product["figures"], tables={"scores": result.scores}, rows=training, source=known["train_data"],
+    figures=product["figures"], tables={"scores": result.scores}, training=training,
 )  # fmt: skip
-model_uri = registry.log(run_id, arguments, mlflow_tracking_uri)
+model_uri = registry.log(run_id, arguments, settings.mlflow_tracking_uri)
 
 # %%
 result.scores.to_csv(product["scores"])
-outcome = {"candidate": candidate, "model": model, "run_id": run_id, "model_uri": model_uri, "costs": costs}
+outcome = {"candidate": candidate, "model": model, "model_params": model_params, "tune": tune, "nested": result.nested}
+outcome |= {"run_id": run_id, "model_uri": model_uri, "costs": costs}
 Path(product["candidate"]).write_text(json.dumps(outcome, indent=2))
-outcome
+pd.Series(outcome, name="candidate").to_frame()

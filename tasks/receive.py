@@ -5,32 +5,30 @@
 # %% tags=["parameters"]
 upstream = None
 product = None
-name = None
-score_data = None
-predictions_table = None
-batch = None
-mlflow_tracking_uri = None
+settings = None
 
 # %%
 import json
 from pathlib import Path
 
-from baton import registry, scoring, tables
+import pandas as pd
 
-champion = registry.require_champion(str(name), mlflow_tracking_uri)
-table = tables.read_table(score_data)
+from baton import config, registry, scoring, tables
+
+settings = config.Settings(**settings)
+champion = registry.require_champion(settings.name, settings.mlflow_tracking_uri)
+table = tables.read_table(settings.score_data)
 table.head()
 
 # %% [markdown]
-# The alias `champion` is resolved here, once: the rest of this run uses this version, whatever is crowned meanwhile.
+# The alias `champion` is resolved here, once: the rest of this run uses this version, whatever is promoted meanwhile.
 
 # %%
-received, rows = scoring.receive(table, champion, str(batch), score_data, predictions_table)
-published = scoring.is_published(received)
-rows.describe(include="all").T
+batch, X = scoring.receive(table, champion, settings.batch, settings.score_data, settings.predictions_table)
+X.describe(percentiles=[0.5], include="all").T
 
 # %%
-rows.to_parquet(product["rows"])
-outcome = received.to_dict() | {"published": published}
+X.to_parquet(product["X"])
+outcome = batch.to_dict() | {"published": scoring.is_published(batch)}
 Path(product["batch"]).write_text(json.dumps(outcome, indent=2))
-outcome
+pd.Series(outcome, name="batch").to_frame()

@@ -1,22 +1,22 @@
 # %% [markdown]
 # # Score
-# Run the pinned version of the champion on the raw rows, in a process that has no feature code but the version's own.
+# Run the pinned version of the champion on the raw rows, in a process that has no feature code but the version's.
 
 # %% tags=["parameters"]
 upstream = ["receive"]
 product = None
-predictions_table = None
-mlflow_tracking_uri = None
+settings = None
 
 # %%
 import pandas as pd
 
-from baton import registry, scoring
+from baton import config, registry, scoring
 
+settings = config.Settings(**settings)
 batch = scoring.read_batch(upstream["receive"]["batch"])
-champion = registry.version_of(batch.name, batch.model_version, mlflow_tracking_uri)
-rows = pd.read_parquet(upstream["receive"]["rows"])
-predictions = scoring.score(rows, champion)
+champion = registry.version_of(batch.name, batch.model_version, settings.mlflow_tracking_uri)
+X = pd.read_parquet(upstream["receive"]["X"])
+predictions = scoring.score(X, champion)
 predictions.head()
 
 # %% [markdown]

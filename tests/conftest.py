@@ -1,9 +1,11 @@
 """A real project to test: a clone of this one, trained once by the README's own command, and copied for each test."""
 
+import contextlib
 import functools
 import importlib.util
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,8 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
+import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock
@@ -22,7 +27,20 @@ from baton import config, contract, split, tables
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 PROGRAMS = Path(sys.executable).parent
+PROJECT = Path(__file__).parent / "project"  # the env.yaml, features.py and grid that the machinery is tested with
 ODD = "pw @/x%1#'"  # a password with all that a URL, a template and SQL would read as their own
+
+# The project's noxfile, in an environment that is there already.
+NOXFILE = f"""
+import sys
+sys.path.insert(0, {str(config.ROOT)!r})
+import noxfile
+noxfile.make, noxfile.WORK = lambda *_: None, {sys.prefix!r}
+"""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--env-file", help="an env file whose keys tests/test_project.py takes in place of env.yaml's")
 
 
 class Project:
@@ -86,6 +104,11 @@ class Project:
                 task["grid"] = [entry for entry in task["grid"] if entry["candidate"][0] in names]
         (self.folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
 
+    def read(self, path: str) -> dict:
+        """Read a JSON file of `products/<name>/`, for the name that env.yaml has."""
+        name = yaml.safe_load((self.folder / "env.yaml").read_text())["name"]
+        return json.loads((self.folder / "products" / name / path).read_text())
+
 
 @functools.cache
 def start_warm() -> subprocess.Popen:
@@ -93,6 +116,49 @@ def start_warm() -> subprocess.Popen:
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
     return subprocess.Popen([sys.executable, Path(__file__).parent / "warm.py"], env=os.environ | one, **how)
+
+
+def free_port() -> int:
+    """Choose a port of 127.0.0.1 for a server to start on.
+
+    Not by binding port 0: until the server has loaded, the system may give such a port to another worker's kernel or
+    connection. It gives away none below 32768.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+
+
+def answers(address: str) -> bool:
+    """Tell whether a server answers at this address, with no error."""
+    with contextlib.suppress(OSError):
+        return urllib.request.urlopen(address, timeout=10).status == 200
+    return False
+
+
+@contextlib.contextmanager
+def serving(command: list, ready, log: Path, **how):
+    """Run a server in a process group of its own, wait until `ready()` is true, and end the group.
+
+    What it printed is in `log`, and in pytest's report of a test that fails.
+    """
+    with log.open("w") as printed:
+        server = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, start_new_session=True, **how)
+    try:
+        given_up = time.monotonic() + 180
+        while not ready():
+            assert server.poll() is None, f"it ended with {server.returncode}: {command}\n{log.read_text()}"
+            assert time.monotonic() < given_up, f"it does not answer: {command}\n{log.read_text()}"
+            time.sleep(0.1)
+        yield server
+    finally:
+        for how_to_end in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(server.pid, how_to_end)
+                server.wait(30)
+        print(log.read_text())
 
 
 def load_script(path: Path):
@@ -103,8 +169,20 @@ def load_script(path: Path):
     return module
 
 
+def learn(table, target: str = "y", champion=None, **keys) -> contract.Contract:
+    """Learn the contract of a table, with these settings and the usual ones."""
+    return contract.learn_contract(table, settings(target=target, **keys), champion)
+
+
+def settings(**keys) -> config.Settings:
+    return config.Settings(**{"name": "demo", "train_data": "t.csv", "target": "y"} | keys)
+
+
 def copy_sources(folder: Path) -> Project:
-    """Copy what git would clone, with the edits that are not committed yet."""
+    """Copy what git would clone, with the edits that are not committed yet, and put the tests' project into it.
+
+    What a user writes (`env.yaml`, `features.py`, the grid) is hers to change: tests of the machinery have their own.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=config.ROOT, capture_output=True, text=True, check=True
     )  # fmt: skip
@@ -112,6 +190,11 @@ def copy_sources(folder: Path) -> Project:
         if (config.ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(config.ROOT / name, folder / name)
+    for name in ("env.yaml", "features.py"):
+        shutil.copy2(PROJECT / name, folder / name)
+    pipeline = (folder / "pipeline.yaml").read_text()
+    start, end = pipeline.index("    grid:\n"), pipeline.index("\n  - source: tasks/compare.py")
+    (folder / "pipeline.yaml").write_text(pipeline[:start] + (PROJECT / "grid.yaml").read_text() + pipeline[end:])
     return Project(folder)
 
 
@@ -151,12 +234,28 @@ def trained(first_hour, tmp_path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def diabetes():
-    """The sample table as `clean` leaves it: (contract, raw training rows, their folds, their targets)."""
+def features():
+    """The feature code of the tests' project."""
+    return config.load_features(str(PROJECT / "features.py"))
+
+
+class Sample(NamedTuple):
+    """The sample table as `clean` leaves it."""
+
+    contract: contract.Contract
+    X: pd.DataFrame
+    y: pd.Series
+    folds: pd.DataFrame
+    division: split.Division
+
+
+@pytest.fixture(scope="session")
+def diabetes() -> Sample:
     table = tables.read_table(config.ROOT / "data" / "diabetes_train.csv")
-    asked = contract.learn_contract(table, "diabetes", "Outcome", [], "auto", "auto")
-    training, _, folds, asked, _ = split.separate(table, asked, 0.2, 5, 7)
-    return asked, asked.rows(training), folds, training["Outcome"]
+    asked = settings(name="diabetes", target="Outcome")
+    division = split.separate(table, contract.learn_contract(table, asked), asked)
+    X, y = division.contract.read_features(division.training), division.training["Outcome"]
+    return Sample(division.contract, X, y, division.folds, division)
 
 
 @pytest.fixture(scope="session")
@@ -173,9 +272,7 @@ def postgres():
         how |= {"user": "postgres", "group": "postgres", "extra_groups": []}
         for path in (folder, folder / "password"):
             shutil.chown(path, "postgres", "postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     data = ["-D", str(folder / "data")]
     first = [
         "--username=me",

@@ -1,5 +1,5 @@
 """A corpus of bad tables and wrong knobs: each ends with one message that says what, where and what to do, and leaves
-nothing behind. Every case is a real build, of `pipeline.yaml` or `pipeline.serve.yaml`.
+nothing behind. All are put to `baton check`, which reads as training does; some of each kind to a real build.
 """
 
 import gzip
@@ -7,9 +7,13 @@ import io
 import os
 import sqlite3
 import zipfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
+
+from baton import cli, config
 
 GOOD = "a,b,y\n" + "".join(f"{n},{'uvw'[n % 3]},{'no' if n % 3 else 'yes'}\n" for n in range(60))
 SPREADSHEET = io.BytesIO()
@@ -31,7 +35,7 @@ FILES = {
     "header only": ({"t.csv": "a,b,y\n"}, {}, "bad/t.csv: there is a header with 3 columns, and no row."),
     "a longer row": ({"t.csv": rows("1,u,no", "2,v,yes,7")}, {}, "bad/t.csv: row 2 has 4 values where the header names 3 columns"),
     "a shorter row": ({"t.csv": rows("1,u,no", "2,v", "3,u,no")}, {}, "bad/t.csv: row 2 has 2 values where the header names 3"),
-    "a quote that never ends": ({"t.csv": rows('1,"u,no', "2,v,yes")}, {}, "bad/t.csv: row 1 has 2 values where the header names 3 columns. Mend it there; if values hold the delimiter or a quote"),
+    "a quote that never ends": ({"t.csv": rows('1,"u,no', "2,v,yes")}, {}, "bad/t.csv: row 1 has 2 values where the header names 3 columns. Correct it there; if values hold the delimiter or a quote"),
     "binary": ({"t.csv": bytes(range(256)) * 9}, {}, "bad/t.csv: this is no text but binary data. Is it a spreadsheet"),
     "a spreadsheet called CSV": ({"t.csv": SPREADSHEET.getvalue()}, {}, "bad/t.csv: this is no text but binary data. Is it a spreadsheet"),
     "a spreadsheet": ({"t.xlsx": SPREADSHEET.getvalue()}, {"train_data": "bad/t.xlsx"}, "bad/t.xlsx: can't read a .xlsx file; give one of: .csv"),
@@ -43,7 +47,7 @@ FILES = {
     "no file": ({"u.csv": GOOD}, {}, "bad/t.csv: there is no such file. Set train_data and score_data in env.yaml"),
     "no file of the pattern": ({"t.csv": GOOD}, {"train_data": "bad/2026-*.csv"}, "bad/2026-*.csv: there is no such file"),
     "a folder of something else": ({"notes.md": "hm"}, {"train_data": "bad"}, "bad: there is no CSV or Parquet file in this folder"),
-    "parts that differ": ({"1.csv": GOOD, "2.csv": GOOD.replace("b", "B", 1)}, {"train_data": "bad"}, "bad/2.csv and bad/1.csv have not the same columns: only one of them has 'B', 'b'"),
+    "parts that differ": ({"1.csv": GOOD, "2.csv": GOOD.replace("b", "B", 1)}, {"train_data": "bad"}, "bad/2.csv and bad/1.csv have different columns: only one of them has 'B', 'b'"),
     "one name twice": ({"t.csv": "a,a,y\n1,2,no\n"}, {}, "bad/t.csv: more than one column has the name 'a'"),
     "one name twice but for spaces": ({"t.csv": "a, a,y\n1,2,no\n"}, {}, "bad/t.csv: more than one column has the name 'a'"),
     "a delimiter of its own": ({"t.csv": GOOD.replace(",", "%")}, {}, "the table of 'bad' lacks 1 of the columns it needs: 'y'"),
@@ -51,28 +55,28 @@ FILES = {
 }  # fmt: skip
 
 COLUMNS = {
-    "no target": ({}, {"target": "z"}, "the table of 'bad' lacks 1 of the columns it needs: 'z'; mend target in env.yaml. It has: a, b, y"),
+    "no target": ({}, {"target": "z"}, "the table of 'bad' lacks 1 of the columns it needs: 'z'; correct target in env.yaml. It has: a, b, y"),
     "another spelling": ({}, {"target": "Y"}, "lacks 1 of the columns it needs: 'Y'"),
-    "no id": ({}, {"id_columns": "a, id"}, "lacks 1 of the columns it needs: 'id'; mend id_columns in env.yaml"),
-    "no such column to ignore": ({}, {"ignore_columns": "c"}, "lacks 1 of the columns it needs: 'c'; mend ignore_columns"),
+    "no id": ({}, {"id_columns": "a, id"}, "lacks 1 of the columns it needs: 'id'; correct id_columns in env.yaml"),
+    "no such column to ignore": ({}, {"ignore_columns": "c"}, "lacks 1 of the columns it needs: 'c'; correct ignore_columns"),
     "the target an id": ({}, {"id_columns": "y"}, "id_columns names 'y', which is the target"),
     "an id called as the output": ({"t.csv": GOOD.replace("a,", "prediction,", 1)}, {"id_columns": "prediction"}, "id column 'prediction' has the name of a column that scoring writes"),
     "an empty target": ({"t.csv": rows("1,u,", "2,v,")}, {}, "column 'y': no row has a value. Set target in env.yaml"),
     "a target of question marks": ({"t.csv": rows("1,u,?", "2,v,NA", times=20)}, {}, "column 'y': no row has a value"),
     "a target of infinities": ({"t.csv": rows("1,u,inf", "2,v,-inf", times=20)}, {}, "column 'y': no row has a value"),
-    "one class": ({"t.csv": rows("1,u,no", "2,v,no", times=20)}, {}, "column 'y': every one of its 40 values is 'no', so there is nothing to learn"),
+    "one class": ({"t.csv": rows("1,u,no", "2,v,no", times=20)}, {}, "column 'y': every one of its 40 values is 'no': there is nothing to learn"),
     "a name for each row": ({"t.csv": rows(*(f"{n},u,n{n}" for n in range(40)))}, {}, "column 'y' holds 40 different values in 40 rows, too many to be classes"),
     "a regression on names": ({}, {"task": "regression"}, "column 'y' holds text such as 'yes'; task: regression needs numbers"),
     "two classes of three": ({}, {"target": "b", "task": "binary"}, "column 'b' has 3 different values; task: binary needs two"),
     "several classes of two": ({}, {"task": "multiclass"}, "column 'y' has two different values; set task to binary"),
-    "a metric of another question": ({}, {"metric": "R2"}, "metric 'R2' can't judge a binary question. Choose one of: AUC"),
+    "a metric of another question": ({}, {"metric": "R2"}, "metric 'R2' can't score a binary question. Choose one of: AUC"),
     "a metric in small letters": ({}, {"metric": "auc"}, "metric: there is no such metric (did you mean 'AUC'?)"),
     "no column to learn from": ({}, {"id_columns": "a", "ignore_columns": "b"}, "the table of 'bad' has no column to learn from besides 'y', ids and ignored ones"),
     "only constant columns": ({"t.csv": rows("1,u,no", "1,u,yes", times=20)}, {}, "the table of 'bad' has no column to learn from"),
     "one row": ({"t.csv": rows("1,u,no")}, {}, "column 'y': every one of its 1 values is 'no'"),
     "three rows": ({"t.csv": rows("1,u,no", "2,v,yes", "3,w,no")}, {}, "give a larger table"),
     "one group": ({"t.csv": GOOD.replace("v", "u").replace("w", "u") + "1,,no\n"}, {"split": "group", "split_by": "b", "target": "a"}, "are left for"),
-    "no column of groups": ({}, {"split": "group", "split_by": "shop"}, "lacks 1 of the columns it needs: 'shop'; mend split_by in env.yaml"),
+    "no column of groups": ({}, {"split": "group", "split_by": "shop"}, "lacks 1 of the columns it needs: 'shop'; correct split_by in env.yaml"),
     "groups by no column": ({}, {"split": "group"}, "split: group goes by a column: name it in split_by"),
     "a column for no split": ({}, {"split_by": "b"}, "split: hash goes by no column, and split_by names 'b': set split to group or time"),
     "a time that is none": ({}, {"split": "time", "split_by": "b"}, "split_by names 'b', which holds text; split: time needs dates, or numbers"),
@@ -107,46 +111,65 @@ FEATURES = {
 }  # fmt: skip
 
 
-def fail_to_train(project, files: dict, keys: dict) -> str:
-    """Train on what is in the folder bad/, in vain; return what was said."""
-    project.edit("pipeline.yaml", "preload: [baton.tournament, mlflow]", "preload: []")  # nothing gets that far
-    project.keep_candidates("lr")
-    (project.folder / "bad").mkdir()
+def put(folder: Path, files: dict, keys: dict) -> dict:
+    """Write bad files into the folder bad/ of a project; return the keys of env.yaml that name them."""
+    (folder / "bad").mkdir()
     for name, content in (files or {"t.csv": GOOD}).items():
-        (project.folder / "bad" / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    with sqlite3.connect(project.folder / "bad" / "there.db") as store:
+        (folder / "bad" / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with sqlite3.connect(folder / "bad" / "there.db") as store:
         store.execute("CREATE TABLE bare (a, y)")
     store.close()
-    project.set(**{"name": "bad", "target": "y", "features": None, "train_data": "bad/t.csv"} | keys)
-    said = project.build(succeeds=False)
-    assert "Traceback" not in said
-    assert not (project.folder / "predictions").exists()
-    return said
+    return {"name": "bad", "target": "y", "features": None, "train_data": "bad/t.csv"} | keys
 
 
-@pytest.mark.parametrize(
-    ("files", "keys", "expected"),
-    [pytest.param(*case, id=name) for name, case in (FILES | COLUMNS | DATABASES | KNOBS).items()],
-)
-def test_a_bad_table_or_knob_stops_training_with_one_message_and_leaves_nothing(
-    fresh, monkeypatch, files, keys, expected
-):
+CASES = FILES | COLUMNS | DATABASES | KNOBS
+
+
+@pytest.mark.parametrize(("files", "keys", "expected"), CASES.values(), ids=CASES)
+def test_a_bad_table_or_knob_is_named_by_the_check(tmp_path, monkeypatch, capsys, files, keys, expected):
     monkeypatch.setenv("BAD_PASSWORD", "correct horse")
-    said = fail_to_train(fresh, files, keys)
-    assert expected in said
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    (tmp_path / "env.yaml").write_text(yaml.safe_dump(put(tmp_path, files, keys)))
+    assert cli.main(["check"]) == 1
+    printed = capsys.readouterr()
+    assert expected in printed.err
+    for secret in ("correct horse", "correct%20horse", "hunter2"):
+        assert secret not in printed.err
+    assert printed.out == ""
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def fail_to_train(project, files: dict, keys: dict) -> str:
+    """Train on what is in the folder bad/, in vain; return what was printed."""
+    project.edit("pipeline.yaml", "preload: [baton.tournament, mlflow]", "preload: []")  # nothing gets that far
+    project.keep_candidates("lr")
+    project.set(**put(project.folder, files, keys))
+    printed = project.build(succeeds=False)
+    assert "Traceback" not in printed
+    assert "Need help?" not in printed
+    assert not (project.folder / "predictions").exists()
+    return printed
+
+
+@pytest.mark.parametrize("case", ["a longer row", "no target", "no server", "a password written down", "one fold"])
+def test_a_bad_table_or_knob_stops_training_with_one_message_and_leaves_nothing(fresh, monkeypatch, case):
+    monkeypatch.setenv("BAD_PASSWORD", "correct horse")
+    files, keys, expected = CASES[case]
+    printed = fail_to_train(fresh, files, keys)
+    assert expected in printed
     made = [path for path in (fresh.folder / "products").rglob("*") if path.is_file()]
     assert {path.name for path in made} <= {"training.lock", "clean.ipynb"}  # as far as it got, to be looked at
     assert not (fresh.folder / "mlflow.db").exists()
     assert not (fresh.folder / "mlruns").exists()
     for secret in ("correct horse", "correct%20horse", "hunter2"):
-        assert not [text for text in (said, *(path.read_text() for path in made)) if secret in text]
+        assert not [text for text in (printed, *(path.read_text() for path in made)) if secret in text]
 
 
 @pytest.mark.parametrize(("keys", "expected"), FEATURES.values(), ids=FEATURES)
 def test_feature_code_that_does_not_fit_is_named_once_the_table_is_read(fresh, keys, expected):
     assert expected in fail_to_train(fresh, {}, keys)
-    assert (fresh.folder / "products/clean/train.parquet").exists()
-    assert not (fresh.folder / "products/features/rows.parquet").exists()
+    assert (fresh.folder / "products/bad/clean/train.parquet").exists()
+    assert not (fresh.folder / "products/bad/features/X.parquet").exists()
 
 
 HEADER = "Pregnancies,Glucose,BloodPressure,SkinThickness,Insulin,BMI,DiabetesPedigreeFunction,Age"

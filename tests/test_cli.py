@@ -77,7 +77,7 @@ def test_check_takes_ploombers_options(capsys, visits, options, said):
         (["check", "--env--folds"], "--env--folds: there is no value behind it; give --env--KEY VALUE\n"),
         (["check", "--env--target", "--env--folds", "3"], "--env--target: there is no value behind it"),
         (["options", "nowhere.yaml"], "nowhere.yaml: there is no such file\n"),
-        (["options", "{folder}/typo.yaml"], "{folder}/typo.yaml: there is no key 'fold' (did you mean 'folds'?)\n"),
+        (["options", "{folder}/typo.yaml"], "{folder}/typo.yaml: there is no such key as 'fold' (did you mean 'folds'?)\n"),
         (["options", "{folder}/list.yaml"], "{folder}/list.yaml: write one key a line, as `target: left`\n"),
         (["options", "{folder}/broken.yaml"], "{folder}/broken.yaml: this is no YAML: "),
     ],

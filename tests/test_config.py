@@ -3,34 +3,43 @@
 import importlib
 import re
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
+from conftest import PROJECT
 
 from baton import BatonError, config, evaluation
 
-SHIPPED = yaml.safe_load((config.ROOT / "env.yaml").read_text().replace("{{now[:10]}}", "2026-11-21"))
+ALL = {
+    "name": "demo", "target": "y", "train_data": "train.csv", "score_data": "new.csv", "predictions_table": None,
+    "id_columns": [], "ignore_columns": [], "features": None, "task": "auto", "positive": "auto", "metric": "auto",
+    "choose": "best", "split": "hash", "split_by": None, "holdout": 0.2, "folds": 5, "seed": 7, "batch": "one",
+    "track": True, "mlflow_tracking_uri": "sqlite:///mlflow.db",
+}  # fmt: skip
+NOWHERE = Path("no env.yaml here")
+SHIPPED = yaml.safe_load((PROJECT / "env.yaml").read_text().replace("{{now[:10]}}", "2026-11-21"))
 PIPELINES = ["pipeline.yaml", "pipeline.serve.yaml"]
 GRID = [
     {key: values[0] for key, values in entry.items()}
-    for task in yaml.safe_load((config.ROOT / "pipeline.yaml").read_text())["tasks"]
-    for entry in task.get("grid", [])
+    for entry in yaml.safe_load((PROJECT / "grid.yaml").read_text())["grid"]
 ]
 
 
-def settings(**changed) -> dict:
-    return SHIPPED | changed
+def check(**changed) -> config.Settings:
+    return config.check_settings(ALL | changed, NOWHERE)
 
 
 def test_the_shipped_settings_are_valid_and_complete():
-    config.check_settings(SHIPPED)
-    assert set(SHIPPED) == set(config.Settings.model_fields)
+    config.check_settings(SHIPPED, NOWHERE)
+    assert set(SHIPPED) == set(config.Settings.model_fields) == set(ALL)
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
-def test_each_pipeline_hands_every_setting_to_the_check(pipeline):
-    written = yaml.safe_load((config.ROOT / pipeline).read_text())["executor"]["settings"]
-    assert written == {key: f"{{{{{key}}}}}" for key in SHIPPED}
+def test_each_pipeline_names_every_setting(pipeline):
+    """Ploomber warns of keys of env.yaml that a pipeline does not name."""
+    written = (config.ROOT / pipeline).read_text()
+    assert [key for key in SHIPPED if f"{{{{{key}}}}}" not in written] == []
 
 
 @pytest.mark.parametrize("candidate", GRID, ids=lambda candidate: candidate["candidate"])
@@ -40,7 +49,7 @@ def test_every_candidate_of_the_shipped_grid_is_valid(candidate):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("name", "a b", "string should match pattern"),
         ("name", "../a", "string should match pattern"),
@@ -55,6 +64,9 @@ def test_every_candidate_of_the_shipped_grid_is_valid(candidate):
         ("target", None, "input should be a valid string"),
         ("features", 3, "input should be a valid string"),
         ("task", "clasification", "input should be 'auto', 'binary', 'multiclass' or 'regression'"),
+        ("positive", None, "input should be a valid string"),
+        ("positive", ["a"], "input should be a valid string"),
+        ("choose", "one_se", "input should be 'best' or 'simplest'"),
         ("metric", "Acuracy", "there is no such metric (did you mean 'Accuracy'?). Choose one of: auto, AUC, "),
         ("metric", "profit", "there is no such metric. Choose one of: auto, AUC, "),
         ("holdout", 0.9, "input should be less than or equal to 0.5"),
@@ -76,9 +88,9 @@ def test_every_candidate_of_the_shipped_grid_is_valid(candidate):
         ("mlflow_tracking_uri", None, "input should be a valid string"),
     ],
 )
-def test_a_wrong_setting_is_named_with_its_value(key, value, said):
-    with pytest.raises(BatonError, match=rf"\n  {key}: {re.escape(said)}.*\(it is {re.escape(repr(value))}\)$"):
-        config.check_settings(settings(**{key: value}))
+def test_a_wrong_setting_is_named_with_its_value(key, value, message):
+    with pytest.raises(BatonError, match=rf"\n  {key}: {re.escape(message)}.*\(it is {re.escape(repr(value))}\)$"):
+        check(**{key: value})
 
 
 @pytest.mark.parametrize(
@@ -104,41 +116,61 @@ def test_a_wrong_setting_is_named_with_its_value(key, value, said):
         ("seed", 0),
         ("seed", 2**32 - 1),
         ("metric", "RMSE"),
+        ("choose", "simplest"),
+        ("positive", "success"),
+        ("positive", -1),
+        ("positive", True),
     ],
 )
 def test_an_unusual_setting_is_allowed(key, value):
-    config.check_settings(settings(**{key: value}))
+    check(**{key: value})
 
 
-@pytest.mark.parametrize("key", [*SHIPPED])
+@pytest.mark.parametrize("key", ["name", "target", "train_data"])
 def test_a_missing_setting_is_named(key):
-    with pytest.raises(BatonError, match=rf"\n  {key}: field required"):
-        config.check_settings({other: value for other, value in SHIPPED.items() if other != key})
+    with pytest.raises(BatonError) as raised:
+        config.check_settings({other: value for other, value in ALL.items() if other != key}, NOWHERE)
+    assert str(raised.value).splitlines()[1:] == [f"  {key}: it is missing"]
+
+
+def test_settings_come_from_the_command_then_the_file_then_the_defaults(tmp_path):
+    file = tmp_path / "env.yaml"
+    file.write_text('name: demo\ntarget: y\ntrain_data: t.csv\nfolds: 4\nseed: 8\nbatch: "{{now[:10]}}"\n')
+    settings = config.check_settings({"folds": "3", "id_columns": "a, b", "positive": 1}, file)
+    assert (settings.folds, settings.seed, settings.holdout, settings.batch) == (3, 8, 0.2, "unknown")
+    assert (settings.id_columns, settings.positive, settings.choose) == (["a", "b"], "1", "best")
+
+
+def test_a_wrong_value_of_the_file_is_named_as_one_of_the_command(tmp_path):
+    file = tmp_path / "env.yaml"
+    file.write_text("name: demo\ntarget: y\ntrain_data: t.csv\nfolds: 40\n")
+    with pytest.raises(BatonError, match=r"\n  folds: input should be less than or equal to 20 \(it is 40\)$"):
+        config.check_settings({}, file)
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("fold: 5", "fold: there is no such key (did you mean 'folds'?)"),
         ("traget: Outcome", "traget: there is no such key (did you mean 'target'?)"),
         ("xyz: 1", "xyz: there is no such key"),
     ],
 )
-def test_an_unknown_key_of_the_file_is_named_with_the_nearest_known_one(tmp_path, line, said):
+def test_an_unknown_key_of_the_file_is_named_with_the_nearest_one_there_is(tmp_path, line, message):
     file = tmp_path / "env.yaml"
     file.write_text(f"folds: 5\n{line}\n")
     with pytest.raises(BatonError) as raised:
-        config.check_settings(SHIPPED, file)
-    assert str(raised.value).splitlines()[1:] == [f"  {said}"]
+        config.check_settings(ALL, file)
+    assert str(raised.value).splitlines()[1:] == [f"  {message}"]
 
 
-def test_all_mistakes_are_told_at_once(tmp_path):
+def test_all_mistakes_are_named_at_once(tmp_path):
     file = tmp_path / "env.yaml"
     file.write_text("metrik: AUC\n")
     with pytest.raises(BatonError) as raised:
-        config.check_settings(settings(folds=1, holdout=2, task="guess"), file)
+        config.check_settings(ALL | {"folds": 1, "holdout": 2, "task": "guess"}, file)
     first, *complaints = str(raised.value).splitlines()
-    assert first == "env.yaml, or an --env-- option, needs mending:"
+    assert first == "env.yaml, or an --env-- option, needs a correction:"
     assert sorted(line.split(":")[0].strip() for line in complaints) == ["folds", "holdout", "metrik", "task"]
 
 
@@ -162,11 +194,11 @@ def test_all_mistakes_are_told_at_once(tmp_path):
 )
 def test_columns_are_read_as_yaml_or_a_command_line_says_them(written, columns):
     assert config.column_names(written) == columns
-    assert config.Settings(**settings(id_columns=written)).id_columns == columns
+    assert config.Settings(**ALL | {"id_columns": written}).id_columns == columns
 
 
 @pytest.mark.parametrize(
-    ("split", "split_by", "said"),
+    ("split", "split_by", "message"),
     [
         ("hash", None, None),
         ("hash", "none", None),
@@ -177,12 +209,12 @@ def test_columns_are_read_as_yaml_or_a_command_line_says_them(written, columns):
         ("hash", "day", "split: hash goes by no column, and split_by names 'day': set split to group or time"),
     ],
 )
-def test_split_and_split_by_go_together(split, split_by, said):
-    if said is None:
-        config.check_settings(settings(split=split, split_by=split_by))
+def test_split_and_split_by_go_together(split, split_by, message):
+    if message is None:
+        check(split=split, split_by=split_by)
     else:
-        with pytest.raises(BatonError, match=rf"\n  {re.escape(said)}$"):
-            config.check_settings(settings(split=split, split_by=split_by))
+        with pytest.raises(BatonError, match=rf"\n  {re.escape(message)}$"):
+            check(split=split, split_by=split_by)
 
 
 ADDRESSES = ["train_data", "score_data", "predictions_table", "mlflow_tracking_uri"]
@@ -205,9 +237,9 @@ ADDRESSES = ["train_data", "score_data", "predictions_table", "mlflow_tracking_u
 )
 def test_a_password_is_refused_and_not_repeated(key, value):
     with pytest.raises(BatonError) as raised:
-        config.check_settings(settings(**{key: value}))
-    first, *said = str(raised.value).splitlines()
-    assert said == [
+        check(**{key: value})
+    first, *complaints = str(raised.value).splitlines()
+    assert complaints == [
         f"  {key}: it holds a password, which would end up in every notebook and run. Write ${{NAME}} in its place, and"
         " give the password in the environment variable NAME"
     ]
@@ -229,12 +261,12 @@ def test_a_password_is_refused_and_not_repeated(key, value):
     ],
 )
 def test_what_holds_no_password_is_allowed(key, value):
-    config.check_settings(settings(**{key: value}))
+    check(**{key: value})
 
 
 def test_a_password_is_not_repeated_when_another_thing_is_wrong():
     with pytest.raises(BatonError) as raised:
-        config.check_settings(settings(train_data={"url": "postgresql://me:Geheim7@host/db"}))
+        check(train_data={"url": "postgresql://me:Geheim7@host/db"})
     assert str(raised.value).splitlines()[1:] == ["  train_data: input should be a valid string"]
 
 
@@ -254,7 +286,7 @@ def test_the_environment_is_filled_in_as_a_url_needs_it(monkeypatch, text, fille
     assert config.fill_in(text) == filled
 
 
-def test_a_variable_that_is_not_there_is_named_and_no_other_is_told(monkeypatch):
+def test_a_variable_that_is_not_there_is_named_and_no_other(monkeypatch):
     monkeypatch.setenv("ODD_ONE", "Geheim7")
     monkeypatch.delenv("NO_SUCH", raising=False)
     with pytest.raises(BatonError) as raised:
@@ -281,9 +313,9 @@ def test_what_was_filled_in_is_taken_out_of_messages(monkeypatch, value, message
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
-        ({"model": "rff"}, "there is no model 'rff' (did you mean 'rf'?). Choose from: ada, ard, br, dt"),
+        ({"model": "rff"}, "there is no model 'rff' (did you mean 'rf'?). Choose from: lr, ridge, lasso, en"),
         ({"model": "xgboost"}, "there is no model 'xgboost'"),
         ({"model": None}, "there is no model 'None'"),
         ({"model": "lr+lihgtgbm"}, "there is no model 'lihgtgbm' (did you mean 'lightgbm'?)"),
@@ -302,10 +334,10 @@ def test_what_was_filled_in_is_taken_out_of_messages(monkeypatch, value, message
         ({"model": "lr+rf", "tune": 5}, "a blend can't be tuned; set tune to 0"),
     ],
 )
-def test_a_wrong_candidate_is_named_with_what_is_wrong(changed, said):
+def test_a_wrong_candidate_is_named_with_what_is_wrong(changed, message):
     right = {"candidate": "mine", "model": "rf", "model_params": {}, "tune": 0}
     config.check_candidate(right)
-    with pytest.raises(BatonError, match=re.escape(f"pipeline.yaml, grid, candidate 'mine': {said}")):
+    with pytest.raises(BatonError, match=re.escape(f"pipeline.yaml, grid, candidate 'mine': {message}")):
         config.check_candidate(right | changed)
 
 
@@ -323,9 +355,9 @@ def test_every_metric_that_can_be_computed_can_be_chosen_by():
 @pytest.fixture
 def feature_file(tmp_path, monkeypatch):
     """Write a feature file of a name no module has, and forget the module afterwards."""
-    monkeypatch.setitem(sys.modules, "own_features", None)
-    del sys.modules["own_features"]
-    file = tmp_path / "own_features.py"
+    monkeypatch.setitem(sys.modules, "other_features", None)
+    del sys.modules["other_features"]
+    file = tmp_path / "other_features.py"
     file.write_text("def clean(rows):\n    return 'the file'\n")
     return file
 
@@ -334,9 +366,9 @@ def feature_file(tmp_path, monkeypatch):
 def namesake(feature_file, tmp_path, monkeypatch):
     """Put another module of that name where Python looks first."""
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "own_features.py").write_text("def clean(rows):\n    return 'a namesake'\n")
+    (tmp_path / "elsewhere" / "other_features.py").write_text("def clean(rows):\n    return 'a namesake'\n")
     monkeypatch.syspath_prepend(tmp_path / "elsewhere")
-    return "own_features"
+    return "other_features"
 
 
 def test_no_feature_file_is_no_module():
@@ -359,9 +391,9 @@ def test_the_feature_file_is_found_even_after_a_namesake_was_imported(feature_fi
 
 
 def test_a_feature_file_can_be_imported_by_name_once_it_is_loaded(feature_file):
-    """A saved model names its functions so: own_features.clean."""
+    """A saved model names its functions so: other_features.clean."""
     config.load_features(str(feature_file))
-    assert importlib.import_module("own_features").clean(None) == "the file"
+    assert importlib.import_module("other_features").clean(None) == "the file"
 
 
 def test_a_feature_file_is_run_once(feature_file):
@@ -371,7 +403,7 @@ def test_a_feature_file_is_run_once(feature_file):
 
 
 def test_a_broken_feature_file_leaves_nothing_half_loaded(feature_file):
-    """Who mends the file in Jupyter and runs the cell again must get the mended one."""
+    """Who corrects the file in Jupyter and runs the cell again must get the corrected one."""
     whole = feature_file.read_text()
     feature_file.write_text("import a_package_nobody_has\n" + whole)
     with pytest.raises(ModuleNotFoundError, match="a_package_nobody_has"):
@@ -380,9 +412,9 @@ def test_a_broken_feature_file_leaves_nothing_half_loaded(feature_file):
     assert config.load_features(str(feature_file)).clean(None) == "the file"
 
 
-def test_a_feature_file_that_is_not_python_is_told_with_its_line(feature_file):
+def test_a_feature_file_that_is_not_python_is_named_with_its_line(feature_file):
     feature_file.write_text("x = 1\ndef clean(rows:\n    return rows\n")
-    with pytest.raises(BatonError, match=r"own_features\.py, line 2: .*: def clean\(rows:"):
+    with pytest.raises(BatonError, match=r"other_features\.py, line 2: .*: def clean\(rows:"):
         config.load_features(str(feature_file))
 
 

@@ -50,9 +50,9 @@ def test_training_and_scoring_from_a_database_that_gets_the_predictions(fresh, p
 
     made = [path for path in files(fresh.folder) if "tests" not in path.parts]
     assert len(made) > 100
-    for known in (secret, quoted):
-        assert known not in printed
-        assert [path for path in made if known.encode() in path.read_bytes()] == []
+    for text in (secret, quoted):
+        assert text not in printed
+        assert [path for path in made if text.encode() in path.read_bytes()] == []
 
 
 def files(folder: Path) -> list[Path]:

@@ -1,11 +1,14 @@
 """Scores held against scikit-learn's own, and the rules that choose held against examples worked by hand."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import learn
 from sklearn import metrics as sk
 
-from baton import BatonError, config, contract, evaluation
+from baton import BatonError, config, evaluation, split
 
 BINARY = np.array([0, 0, 1, 1, 0, 1, 1, 0])
 SURE = np.array([0.1, 0.6, 0.7, 0.4, 0.2, 0.9, 0.8, 0.55])
@@ -111,13 +114,21 @@ def test_a_class_that_the_rows_lack_is_left_out_of_the_mean_auc():
         # Zeros can't be divided by; PyCaret leaves them out too.
         ([0.0, 2.0, 4.0], [9.0, 1.0, 5.0], "MAPE", (1 / 2 + 1 / 4) / 2),
         ([-2.0, 4.0], [-1.0, 5.0], "MAPE", (1 / 2 + 1 / 4) / 2),
-        ([-1.0, 3.0], [1.0, 3.0], "RMSLE", 0.0),
-        ([1.0, 3.0], [-1.0, 3.0], "RMSLE", 0.0),
+        ([-1.0, 3.0], [1.0, 3.0], "RMSLE", np.nan),
+        # As wrong as 0; where predictions that make no sense were left out, the worst model had the best score.
+        ([1.0, 3.0], [-1.0, 3.0], "RMSLE", np.log(2) / np.sqrt(2)),
         ([np.e - 1, 0.0], [0.0, 0.0], "RMSLE", np.sqrt(1 / 2)),
     ],
 )
 def test_relative_errors_stand_zeros_and_negative_numbers(truth, predicted, metric, expected):
-    assert evaluation.score(truth, predicted, "regression", metric)[metric] == pytest.approx(expected)
+    found = evaluation.score(np.array(truth), np.array(predicted), "regression", metric)[metric]
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_negated_predictions_have_a_worse_rmsle_than_any_that_are_not():
+    truth = np.array([1.0, 3.0, 8.0])
+    negated, guessed = (evaluation.score(truth, given, "regression", "RMSLE")["RMSLE"] for given in (-truth, truth / 2))
+    assert negated > guessed > 0
 
 
 @pytest.mark.filterwarnings("error")
@@ -161,6 +172,7 @@ def test_the_summary_has_mean_and_standard_deviation_of_each_metric():
 
 
 # Worked by hand. Over 4 folds a standard error is std * sqrt(1/4 + 1/3), and Student's t has 3 degrees: 3.182446.
+THIRD = 1 / 3  # validated rows for each row fitted on, as four folds have them
 SCORES = {
     "close": [0.9, 0.7, 0.8, 0.76],  # behind by 0, 0.1, -0.1, 0.04: mean 0.01, std 0.084063
     "steady": [0.8, 0.8, 0.7, 0.7],  # behind by 0.1, 0, 0, 0.1: mean 0.05, std 0.057735
@@ -175,31 +187,33 @@ RANKED = pd.DataFrame(
         "error": [0, 0.0642046, 0.0440959, 0],
         "low": [0, -0.1943276, -0.0903328, 0.4],
         "high": [0, 0.2143276, 0.1903328, 0.4],
-        "level": [True, True, False, False],
+        "level": [True, True, True, False],
     },
     index=pd.Index(["best", "close", "steady", "far"], name="candidate"),
 )
 
 
 def test_candidates_are_ranked_by_their_distance_to_the_best():
-    ranking = evaluation.compare_to_best({name: pd.Series(values) for name, values in SCORES.items()}, "AUC")
+    ranking = evaluation.compare_to_best({name: pd.Series(values) for name, values in SCORES.items()}, "AUC", THIRD)
     pd.testing.assert_frame_equal(ranking, RANKED, atol=1e-6)
 
 
 @pytest.mark.parametrize("metric", ["Log Loss", "RMSE", "MAE", "MAPE"])
 def test_where_lower_is_better_the_lowest_is_the_best(metric):
-    ranking = evaluation.compare_to_best({name: 1 - pd.Series(values) for name, values in SCORES.items()}, metric)
+    ranking = evaluation.compare_to_best(
+        {name: 1 - pd.Series(values) for name, values in SCORES.items()}, metric, THIRD
+    )
     pd.testing.assert_frame_equal(ranking, RANKED.assign(mean=1 - RANKED["mean"]), atol=1e-6)
 
 
 def test_one_candidate_alone_is_the_best():
-    ranking = evaluation.compare_to_best({"only": pd.Series([0.7, 0.8])}, "AUC")
+    ranking = evaluation.compare_to_best({"only": pd.Series([0.7, 0.8])}, "AUC", THIRD)
     assert ranking.loc["only", ["mean", "behind", "error", "level"]].tolist() == [0.75, 0, 0, True]
 
 
 def test_equal_candidates_are_level():
     scores = pd.Series([0.7, 0.8, 0.9])
-    ranking = evaluation.compare_to_best({"a": scores, "b": scores, "c": scores - 0.1}, "AUC")
+    ranking = evaluation.compare_to_best({"a": scores, "b": scores, "c": scores - 0.1}, "AUC", THIRD)
     assert ranking["level"].to_dict() == {"a": True, "b": True, "c": False}
 
 
@@ -209,12 +223,14 @@ def test_a_fold_without_a_score_counts_for_nothing(lacking):
     folds = {name: pd.Series([*values]) for name, values in SCORES.items()}
     gaps = {name: scores.where(~scores.index.isin(lacking)) for name, scores in folds.items()}
     gaps["far"] = folds["far"]  # one candidate may have a score where others have none
-    expected = evaluation.compare_to_best({name: scores.drop(lacking) for name, scores in folds.items()}, "AUC")
-    pd.testing.assert_frame_equal(evaluation.compare_to_best(gaps, "AUC"), expected)
+    expected = evaluation.compare_to_best({name: scores.drop(lacking) for name, scores in folds.items()}, "AUC", THIRD)
+    pd.testing.assert_frame_equal(evaluation.compare_to_best(gaps, "AUC", THIRD), expected)
 
 
 def test_one_fold_ranks_and_tells_no_error():
-    ranking = evaluation.compare_to_best({"a": pd.Series([0.7]), "b": pd.Series([0.8]), "c": pd.Series([0.8])}, "AUC")
+    ranking = evaluation.compare_to_best(
+        {"a": pd.Series([0.7]), "b": pd.Series([0.8]), "c": pd.Series([0.8])}, "AUC", THIRD
+    )
     assert ranking["level"].to_dict() == {"b": True, "c": True, "a": False}
     assert ranking["behind"].tolist() == pytest.approx([0, 0, 0.1])
     assert ranking[["low", "high", "std"]].isna().all(axis=None)
@@ -222,45 +238,59 @@ def test_one_fold_ranks_and_tells_no_error():
 
 def test_no_score_at_all_is_explained():
     with pytest.raises(BatonError, match="no fold has a score by AUC: choose by another metric, or give more rows"):
-        evaluation.compare_to_best({"a": pd.Series([np.nan, np.nan])}, "AUC")
+        evaluation.compare_to_best({"a": pd.Series([np.nan, np.nan])}, "AUC", THIRD)
 
 
-def costs(**candidates) -> pd.DataFrame:
-    return pd.DataFrame(candidates, index=["fit_seconds", "score_seconds", "model_bytes"]).T
-
-
-def test_of_candidates_that_are_level_the_cheaper_is_chosen_and_the_reason_says_so():
-    chosen, why = evaluation.choose(
-        RANKED, costs(best=[8, 0.4, 9000], close=[2, 0.1, 3000], steady=[1e-3, 1e-3, 1], far=[1e-3, 1e-3, 1])
+def test_the_error_goes_by_the_real_sizes_of_forward_folds():
+    """Fold after fold is fitted on more rows: 1, 2, 3 and 4 parts, and not on 4 parts of 5 each time."""
+    folds = split.Folds(np.repeat([-1, 0, 1, 2, 3], 6), forward=True)
+    assert folds.test_train_ratio() == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert split.Folds(np.repeat([0, 1, 2, 3], 6)).test_train_ratio() == pytest.approx(1 / 3)
+    left_out = split.Folds(np.repeat([0, 1], 4), trains=np.array([True, False] * 4))
+    assert left_out.test_train_ratio() == pytest.approx(4 / 2)
+    gaps = pd.Series(SCORES["close"]) - SCORES["best"]
+    ranking = evaluation.compare_to_best(
+        {name: pd.Series(values) for name, values in SCORES.items()}, "AUC", folds.test_train_ratio()
     )
-    assert chosen == "close"
-    assert why == (
-        "close is behind best by 0.0100, less than the standard error of that (0.0642), and is the simplest of the 2"
-        " that are level: it takes 0.25x the fit seconds, 0.25x the score seconds, 0.33x the model bytes"
-    )
+    assert ranking.at["close", "error"] == pytest.approx(gaps.std() * np.sqrt(1 / 4 + 25 / 48))
 
 
-def test_the_best_is_chosen_where_it_is_the_cheapest_of_those_level():
-    chosen, why = evaluation.choose(
-        RANKED, costs(best=[2, 0.1, 3000], close=[8, 0.4, 9000], steady=[1e-3, 1e-3, 1], far=[1e-3, 1e-3, 1])
-    )
-    assert chosen == "best"
-    assert why.startswith("best has the best mean")
-    assert "simplest of the 2" in why
+MODELS = {"best": "lightgbm", "close": "rf", "steady": "lr", "far": "lr"}
 
 
-def test_the_best_is_chosen_where_no_other_is_level():
-    chosen, why = evaluation.choose(
-        RANKED.drop(index="close"), costs(best=[8, 0.4, 9000], steady=[1e-3, 1e-3, 1], far=[1e-3, 1e-3, 1])
-    )
-    assert (chosen, why) == ("best", "best has the best mean; no other is level with it")
+@pytest.mark.parametrize(
+    ("how", "models", "chosen", "why"),
+    [
+        ("best", {}, "best", "best has the best mean, 0.8000; 2 of 3 others can't be told from it"),
+        ("simplest", {}, "best", "can't be told from it. None of those is simpler and behind by at most 0.0080"),
+        ("simplest", {"near": "dt"}, "near", r"behind by at most 0.0080, near \(dt\) is the simplest: it is behind by 0.0050"),
+        ("simplest", {"near": "lightgbm"}, "best", "None of those is simpler"),
+        ("simplest", {"near": "lr+dt"}, "best", "None of those is simpler"),
+        ("best", {"near": "lr"}, "best", "best has the best mean"),
+    ],
+)  # fmt: skip
+def test_the_best_is_chosen_or_the_simplest_that_gives_up_a_hundredth_of_it(how, models, chosen, why):
+    """`close` and `steady` are simpler and level, and behind by more than that: 0.01 and 0.05."""
+    given = SCORES | ({"near": [0.89, 0.8, 0.7, 0.79]} if models else {})
+    ranking = evaluation.compare_to_best({name: pd.Series(values) for name, values in given.items()}, "AUC", THIRD)
+    found, reason = evaluation.choose(ranking, MODELS | models, how)
+    assert found == chosen
+    assert re.search(why, reason)
 
 
-@pytest.mark.parametrize("unit", [1, 1000, 1e-6])
-def test_no_unit_of_a_cost_outweighs_another(unit):
-    """Four times slower to fit and nine times smaller is simpler, in seconds and bytes as in hours and gigabytes."""
-    table = costs(best=[1, 1, 9], close=[4, 1, 1]) * [unit, 1, 1 / unit]
-    assert evaluation.choose(RANKED, table)[0] == "close"
+def test_of_models_as_simple_the_one_that_ranks_first_is_chosen():
+    scores = {"a": [0.79, 0.704], "b": [0.79, 0.706], "c": [0.8, 0.7]}
+    ranking = evaluation.compare_to_best({name: pd.Series(values) for name, values in scores.items()}, "AUC", 1)
+    assert evaluation.choose(ranking, {"a": "lr", "b": "lr", "c": "rf"}, "simplest")[0] == "b"
+
+
+def test_the_simplest_of_models_scored_by_an_error_is_behind_by_a_hundredth_at_most():
+    """By R2 a best mean may be below 0, and by RMSE it is the smallest."""
+    scores = {"a": pd.Series([-2.0, -1.9]), "b": pd.Series([-1.99, -1.93]), "c": pd.Series([-1.9, -2.1])}
+    models = {"a": "rf", "b": "lr", "c": "lr"}
+    assert evaluation.choose(evaluation.compare_to_best(scores, "R2", 1), models, "simplest")[0] == "b"
+    errors = {name: -values for name, values in scores.items()}
+    assert evaluation.choose(evaluation.compare_to_best(errors, "RMSE", 1), models, "simplest")[0] == "b"
 
 
 def test_bootstrap_draws_score_rows_drawn_with_replacement():
@@ -270,9 +300,9 @@ def test_bootstrap_draws_score_rows_drawn_with_replacement():
     assert draws["a"].tolist() == pytest.approx([np.abs(NUMBERS - GUESSES)[drawn].mean() for drawn in rows])
 
 
-def test_a_draw_takes_the_same_rows_for_all_rivals():
-    rivals = {"a": GUESSES, "same": GUESSES.copy(), "worse": NUMBERS + 2 * (GUESSES - NUMBERS)}
-    draws = evaluation.bootstrap(NUMBERS, rivals, "regression", "MAE", draws=50)
+def test_a_draw_takes_the_same_rows_for_all():
+    several = {"a": GUESSES, "same": GUESSES.copy(), "worse": NUMBERS + 2 * (GUESSES - NUMBERS)}
+    draws = evaluation.bootstrap(NUMBERS, several, "regression", "MAE", draws=50)
     assert draws["a"].nunique() > 5
     np.testing.assert_allclose(draws["same"], draws["a"])
     np.testing.assert_allclose(draws["worse"], 2 * draws["a"])
@@ -285,6 +315,18 @@ def test_bootstrap_draws_depend_on_the_seed_alone():
     )
     assert first == pytest.approx(again, nan_ok=True)
     assert first != pytest.approx(other, nan_ok=True)
+
+
+def test_whole_groups_are_drawn():
+    """Ten rows of each of 12 groups, all right or all wrong: as if there were 12 rows, and not 120."""
+    right = np.repeat([0, 1] * 6, 10)
+    predictions, groups = {"a": np.eye(2)[1 - right]}, np.tile(np.arange(12), (10, 1)).T.ravel()
+    truth = np.zeros(120, dtype=int)
+    rows, whole = (
+        evaluation.bootstrap(truth, predictions, "binary", "Accuracy", groups=given)["a"] for given in (None, groups)
+    )
+    assert whole.std() / rows.std() == pytest.approx(np.sqrt(10), rel=0.1)
+    assert {*(whole * 12).round(6) % 1} == {0}
 
 
 def test_the_interval_is_as_wide_as_chance_makes_it():
@@ -316,7 +358,5 @@ def test_the_interval_holds_95_of_100_draws_and_leaves_out_those_without_a_score
 )
 def test_the_baseline_knows_the_training_targets_and_nothing_else(training, expected):
     target = pd.Series(training)
-    asked = contract.learn_contract(
-        pd.DataFrame({"x": range(len(target)), "y": target}), "demo", "y", [], "auto", "auto"
-    )
+    asked = learn(pd.DataFrame({"x": range(len(target)), "y": target}))
     assert evaluation.baseline([0, 0], asked, target).tolist() == expected

@@ -45,9 +45,9 @@ def test_an_example_runs_through_to_predictions(fresh, make_tables, name):
     options = fresh.run("baton", "options", f"examples/{name}.yaml").split()
     fresh.build(*options)
     fresh.build("-e", "pipeline.serve.yaml", *options, "--env--batch", "new")
-    verdict = json.loads((fresh.folder / "products/compare/verdict.json").read_text())
-    assert verdict["promote"]
-    assert verdict["scores"]["challenger"]["lead"] == 0 < verdict["scores"]["guess"]["lead"]
+    verdict = json.loads((fresh.folder / f"products/{name}/compare/verdict.json").read_text())
+    assert verdict["decision"] == "promoted"
+    assert verdict["scores"]["challenger"]["lead"] == 0 < verdict["scores"]["baseline"]["lead"]
     found = pd.read_parquet(fresh.folder / f"predictions/{name}/batch=new")
     assert [*found.columns] == [*ids, "prediction", *probabilities, "model_version", "scored_at"]
 

@@ -1,4 +1,4 @@
-"""What is drawn, read back from the pictures: bars, lines and labels, for every question and every kind of column."""
+"""What is drawn, read back from the figures: bars, lines and labels, for every question and every kind of column."""
 
 import warnings
 
@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import learn
 from matplotlib.colors import to_hex
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
@@ -36,7 +37,7 @@ def _nothing_stays_open():
 
 
 def ask(rows: pd.DataFrame, target, task: str = "auto") -> contract.Contract:
-    return contract.learn_contract(rows.assign(y=target), "demo", "y", [], task, "auto")
+    return learn(rows.assign(y=target), task=task)
 
 
 def table(kind: str = "binary"):
@@ -58,11 +59,11 @@ def table(kind: str = "binary"):
     target = pd.Series(ANSWERS[kind], index=raw.index, name="y")
     # When the contract was learned, the dull columns had something to tell.
     asked = ask(raw.assign(constant=range(ROWS), empty=range(ROWS), blank=[*"uvw"] * 20), target)
-    return asked.rows(raw), asked.answers(raw.assign(y=target)), asked
+    return asked.read_features(raw), asked.read_target(raw.assign(y=target)), asked
 
 
 def answers(asked: contract.Contract) -> np.ndarray:
-    """Predictions of a model that knows nothing, as the question has them."""
+    """Random predictions, in the shape that the task has."""
     generator = np.random.default_rng(6)
     classes = len(asked.labels)
     return generator.dirichlet(np.ones(classes), ROWS) if classes else generator.normal(size=ROWS)
@@ -89,7 +90,7 @@ def shown(figure) -> list:
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "regression"])
-def test_every_picture_of_an_awkward_table_is_drawn(kind, tmp_path):
+def test_every_figure_of_an_awkward_table_is_drawn(kind, tmp_path):
     rows, target, asked = table(kind)
     drawn = {
         "target_balance": figures.target_balance(target, asked),
@@ -97,7 +98,7 @@ def test_every_picture_of_an_awkward_table_is_drawn(kind, tmp_path):
         "distributions": figures.distributions(rows, target, asked),
         "columns": figures.columns(rows),
         "correlations": figures.correlations(rows, target, asked),
-        **figures.judge(asked.encode(target), answers(asked), asked),
+        **figures.evaluation_figures(asked.encode(target), answers(asked), asked),
     }
     figures.save(drawn, tmp_path / "figures")
     assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == set(drawn)
@@ -155,7 +156,7 @@ def test_missing_values_are_shown_in_percent_the_most_at_the_top():
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
-def test_each_column_has_its_picture_and_each_class_its_colour(kind):
+def test_each_column_has_its_panel_and_each_class_its_colour(kind):
     rows, target, asked = table(kind)
     figure = figures.distributions(rows, target, asked)
     assert [axes.get_title() for axes in shown(figure)] == COLUMNS
@@ -205,7 +206,7 @@ def test_a_text_is_counted_where_the_target_is_a_number():
     axes = figures.distributions(rows[["number", "text"]], target, asked).axes[1]
     counts = rows["text"].value_counts()
     assert dict(zip(names(axes), widths(axes), strict=True)) == counts.to_dict()
-    assert texts(axes.texts)[0] == f" {counts.iloc[0]}  ({counts.iloc[0] / 60:.1%})"
+    assert texts(axes.texts)[0] == f" {counts.iloc[0] / 60:.1%}"
 
 
 def test_columns_are_counted_whatever_the_target():
@@ -234,7 +235,28 @@ def test_of_many_values_of_a_text_the_most_frequent_are_shown():
     [axes] = figures.columns(rows).axes
     assert widths(axes) == [29, 28, 27, 26, 25, 24, 23, 22]
     assert [bar.get_y() + bar.get_height() / 2 for bar in axes.patches] == pytest.approx([*range(8)])
-    assert set(names(axes)) == {"a town with quite…"}
+    assert names(axes) == [f"a town with qui…{number}" for number in range(29, 21, -1)]
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        (["short", "a long name without a like"], ["short", "a long name witho…"]),
+        (["product_category_small", "product_category_large"], ["product_cate…small", "product_cate…large"]),
+        (
+            ["https://host/home/1/index.html", "https://host/home/2/index.html"],
+            ["https:/…1/index.h…", "https:/…2/index.h…"],
+        ),
+        (["x" * 39 + "1", "x" * 39 + "2"], ["x" * 11 + "…xxxxx1", "x" * 11 + "…xxxxx2"]),
+        (["the same beginning", "the same beginning and more"], ["the same beginning", "the same beginnin…"]),
+        (["the same beginnings", "the same beginnings and more"], ["the same beginnin…", "the sam…nings and…"]),
+    ],
+)
+def test_long_names_that_begin_alike_keep_the_part_that_differs(values, labels):
+    lacking = pd.DataFrame({name: [None, 1] for name in values})
+    rows = pd.DataFrame({"text": np.repeat(values, [3, 2])})
+    assert names(figures.columns(rows).axes[0]) == labels
+    assert names(figures.missing_values(lacking).axes[0]) == values  # there is room for 40 characters
 
 
 def classes(count: int):
@@ -253,7 +275,7 @@ def test_of_many_classes_the_most_frequent_are_shown():
     [legend] = figures.distributions(rows, target, asked).legends
     assert texts(legend.get_texts()) == [f"y = {label}" for label in often[-8:]]
     codes = asked.encode(target)
-    drawn = figures.judge(codes, np.eye(40)[codes], asked)
+    drawn = figures.evaluation_figures(codes, np.eye(40)[codes], asked)
     axes = drawn["confusion"].axes[0]
     assert names(axes) == often
     assert axes.images[0].get_array().diagonal().tolist() == [int(label[1:]) + 3 for label in often]
@@ -267,14 +289,14 @@ def test_of_many_columns_those_that_lack_most_are_shown():
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_rows_that_lack_a_class_are_judged_by_the_others(count):
+def test_rows_that_lack_a_class_are_drawn_for_the_others(count):
     """As a fold, or rows of one year, may."""
     _, target, asked = classes(count)
     codes = asked.encode(target)[target != "c01"]
-    drawn = figures.judge(codes, np.eye(count)[codes] * 0.8 + 0.2 / count, asked)
+    drawn = figures.evaluation_figures(codes, np.eye(count)[codes] * 0.8 + 0.2 / count, asked)
     assert names(drawn["confusion"].axes[0]) == asked.labels
-    judged = [text[:3] for text in texts(drawn["precision_recall"].axes[0].get_legend().get_texts())]
-    assert judged == {2: ["c00"], 3: ["c00", "c02"]}[count]
+    drawn_classes = [text[:3] for text in texts(drawn["precision_recall"].axes[0].get_legend().get_texts())]
+    assert drawn_classes == {2: ["c00"], 3: ["c00", "c02"]}[count]
 
 
 ODD = ["a b", "[x]", "a<b", 'q"r', "{z}", "ü漢", "$x_1$", "_under", "line\nbreak", "t" * 300, "y (target)"]
@@ -300,7 +322,7 @@ def test_names_and_values_may_be_odd_or_long(tmp_path):
         "predictions": figures.predictions(
             pd.DataFrame({"prediction": target, "probability_$p$": 0.5, "probability__q": 0.2}), None
         ),
-        **figures.judge(asked.encode(target), generator.dirichlet(np.ones(3), 60), asked),
+        **figures.evaluation_figures(asked.encode(target), generator.dirichlet(np.ones(3), 60), asked),
     }
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="constrained_layout not applied")
@@ -321,6 +343,27 @@ def test_a_date_that_means_for_ever_is_drawn(tmp_path, kind, ends):
     for figure in drawn.values():
         first, last = figure.axes[0].get_xlim()
         assert first < last
+        assert texts(figure.axes[0].get_xticklabels()) == ends
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+@pytest.mark.parametrize(
+    ("step", "labels"),
+    [
+        ("0s", ["2025-12-01"]),
+        ("1D", ["2025-12-01", "2026-01-29"]),
+        ("20min", ["2025-12-01\n00:00:00", "2025-12-01\n19:40:00"]),
+        ("90min", ["2025-12-01", "2025-12-04"]),
+    ],
+)
+def test_a_date_axis_names_the_first_and_the_last_date_and_nothing_else(kind, step, labels):
+    dates = pd.Series(pd.Timestamp("2025-12-01") + pd.Timedelta(step) * np.arange(ROWS)).sample(frac=1, random_state=0)
+    target = pd.Series(ANSWERS[kind], index=dates.index, name="y")
+    rows = pd.DataFrame({"when": dates})
+    for figure in (figures.distributions(rows, target, ask(rows.assign(a=range(ROWS)), target)), figures.columns(rows)):
+        figure.draw_without_rendering()
+        assert texts(figure.axes[0].get_xticklabels()) == labels
+        assert figure.axes[0].xaxis.get_offset_text().get_text() == ""
 
 
 def test_correlations_are_spearmans_and_blank_where_there_is_none():
@@ -356,22 +399,22 @@ def test_the_target_is_among_the_correlations_where_it_has_an_order(target, task
 
 
 @pytest.mark.parametrize(
-    ("kind", "pictures"),
+    ("kind", "expected"),
     [
         ("binary", ["confusion", "roc", "precision_recall", "calibration"]),
         ("multiclass", ["confusion", "roc", "precision_recall", "calibration"]),
         ("regression", ["predicted_actual", "residuals"]),
     ],
 )
-def test_each_question_has_its_own_pictures(kind, pictures):
+def test_each_task_has_its_figures(kind, expected):
     _, target, asked = table(kind)
-    assert [*figures.judge(asked.encode(target), answers(asked), asked)] == pictures
+    assert [*figures.evaluation_figures(asked.encode(target), answers(asked), asked)] == expected
 
 
 @pytest.mark.parametrize("kind", ["binary", "leaves/stays", "booleans", "multiclass"])
-def test_the_confusion_counts_each_class_under_its_own_name(kind):
+def test_the_confusion_counts_each_class_under_its_name(kind):
     _, target, asked = table(kind)
-    axes = figures.judge(asked.encode(target), answers(asked), asked)["confusion"].axes[0]
+    axes = figures.evaluation_figures(asked.encode(target), answers(asked), asked)["confusion"].axes[0]
     called = np.array(asked.labels)[answers(asked).argmax(axis=1)]
     expected = [[int(((target == true) & (called == said)).sum()) for said in asked.labels] for true in asked.labels]
     assert axes.images[0].get_array().tolist() == expected
@@ -379,10 +422,10 @@ def test_the_confusion_counts_each_class_under_its_own_name(kind):
 
 
 @pytest.mark.parametrize("kind", ["binary", "leaves/stays", "multiclass"])
-def test_the_curves_are_scikit_learns_for_each_class_that_is_judged(kind):
+def test_the_curves_are_scikit_learns_for_each_class_that_is_drawn(kind):
     _, target, asked = table(kind)
     predictions = answers(asked)
-    drawn = figures.judge(asked.encode(target), predictions, asked)
+    drawn = figures.evaluation_figures(asked.encode(target), predictions, asked)
     labels = asked.labels[-1:] if asked.task == "binary" else asked.labels
     curves = {name: [line for line in drawn[name].axes[0].lines if len(line.get_xdata()) > 2] for name in drawn}
     assert [len(curves[name]) for name in ("roc", "precision_recall", "calibration")] == [len(labels)] * 3
@@ -401,7 +444,7 @@ def test_the_curves_are_scikit_learns_for_each_class_that_is_judged(kind):
 
 def test_a_prediction_is_drawn_against_what_was_true():
     _, target, asked = table("regression")
-    drawn = figures.judge(target, answers(asked), asked)
+    drawn = figures.evaluation_figures(target, answers(asked), asked)
     points = {name: drawn[name].axes[0].collections[0].get_offsets() for name in drawn}
     np.testing.assert_allclose(points["predicted_actual"], np.column_stack([answers(asked), target]))
     np.testing.assert_allclose(points["residuals"], np.column_stack([answers(asked), target - answers(asked)]))
@@ -450,26 +493,49 @@ def test_importance_stands_an_index_that_repeats():
     assert widths(axes)[0] > 1
 
 
+def ranking(behind: list, reach: float) -> pd.DataFrame:
+    behind = pd.Series(behind, index=[f"c{number}" for number in range(len(behind))])
+    reach = pd.Series(reach, index=behind.index).where(behind > 0, reach * 0)
+    frame = pd.DataFrame({"mean": 0.8 - behind, "behind": behind, "low": behind - reach, "high": behind + reach})
+    return frame.assign(level=~(frame["low"] > 0))
+
+
+def intervals(axes) -> list:
+    return [line for line in axes.lines if line.get_linewidth() == 2]
+
+
+def dots(axes) -> list:
+    return [line for line in axes.lines if line.get_marker() == "o"]
+
+
 @pytest.mark.parametrize(("metric", "better"), [("AUC", "higher"), ("Log Loss", "lower")])
 def test_the_leaderboard_shows_how_far_each_is_behind_the_best_at_the_top(metric, better):
-    ranking = pd.DataFrame(
-        {
-            "mean": [0.8, 0.79, 0.4],
-            "behind": [0, 0.01, 0.4],
-            "low": [0, -0.05, 0.3],
-            "high": [0, 0.07, 0.5],
-            "level": [True, True, False],
-        },
-        index=["best", "close", "far"],
-    )
-    [axes] = figures.leaderboard(ranking, metric).axes
-    assert names(axes) == ["far", "close", "best"]
-    lines = [line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 2]
-    assert [[*line.get_xdata()] for line in lines] == [[-0.5, -0.3], [-0.07, 0.05], [0, 0]]
-    assert [line.get_color() for line in lines] == [figures.GREY, figures.BLUE, figures.BLUE]
-    assert [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"] == [-0.4, -0.01, 0]
-    assert texts(axes.texts) == ["0.4000", "0.7900", "0.8000"]
+    ranked = ranking([0, 0.25, 0.75], 0.5)
+    [axes] = figures.leaderboard(ranked, metric, {"c0": "lr", "c1": "rf, " + "a=1, " * 30}).axes
+    assert names(axes) == ["c2", "c1", "c0"]
+    assert [[*line.get_xdata()] for line in intervals(axes)] == [[0.25, 1.25], [-0.25, 0.75], [0, 0]]
+    assert [line.get_xdata()[0] for line in dots(axes)] == [0.75, 0.25, 0]
+    for lines in (intervals(axes), dots(axes)):
+        assert [line.get_color() for line in lines] == [figures.GREY, figures.BLUE, figures.BLUE]
+    beside = {text.get_text(): text.xy[1] for text in axes.texts if text.get_text()}
+    settings = "rf, " + "a=1, " * 11 + "a=1,…"
+    assert beside == pytest.approx({"0.0500": 0, "0.5500": 1, "0.8000": 2, settings: 1, "lr": 2, "mean": 2.6})
     assert f"({better} is better)" in axes.get_title()
+    assert "the interval includes 0" in axes.get_xlabel()
+
+
+def test_of_many_candidates_the_best_are_on_the_leaderboard():
+    [axes] = figures.leaderboard(ranking([*range(40)], 0.5), "AUC", {}).axes
+    assert names(axes) == [f"c{number}" for number in range(19, -1, -1)]
+    assert len(intervals(axes)) == len(dots(axes)) == 20
+    assert axes.get_title().endswith("\nthe best 20 of 40 candidates")
+
+
+def test_one_fold_alone_gives_no_interval(tmp_path):
+    figure = figures.leaderboard(ranking([0, 0.1], np.nan), "AUC", {"c0": "lr", "c1": "rf"})
+    figures.save({"leaderboard": figure}, tmp_path)
+    assert intervals(figure.axes[0]) == []
+    assert [line.get_xdata()[0] for line in dots(figure.axes[0])] == [0.1, 0]
 
 
 @pytest.mark.parametrize("labels", [["no", "yes"], [0, 1], [0.0, 1.0], [False, True]], ids=str)

@@ -5,13 +5,15 @@ import types
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import features
 from baton import BatonError, config, preparation
 
 RAW = pd.read_csv(config.ROOT / "data" / "diabetes_train.csv").drop(columns="Outcome").astype("float64")
-READY = features.derive(features.clean(RAW))
 
 
 def mixed(rows: int = 60) -> pd.DataFrame:
@@ -28,15 +30,16 @@ def mixed(rows: int = 60) -> pd.DataFrame:
     return table
 
 
-def test_the_feature_file_comes_first_and_may_have_any_of_its_functions():
-    pd.testing.assert_frame_equal(preparation.clean_and_derive(RAW, features), READY)
+def test_the_feature_file_comes_first_and_may_have_any_of_its_functions(features):
+    expected = features.derive(features.clean(RAW))
+    pd.testing.assert_frame_equal(preparation.clean_and_derive(RAW, features), expected)
     pd.testing.assert_frame_equal(preparation.clean_and_derive(RAW, None), RAW)
     only_clean = types.SimpleNamespace(clean=features.clean)
     pd.testing.assert_frame_equal(preparation.clean_and_derive(RAW, only_clean), features.clean(RAW))
     assert [name for name, _ in preparation.stateless_steps(only_clean)] == ["clean"]
 
 
-def test_an_error_in_the_feature_file_is_told_with_its_place():
+def test_an_error_in_the_feature_file_is_told_with_its_place(features):
     without = RAW.drop(columns="BMI")
     with pytest.raises(BatonError, match=r"^features\.py, line \d+, clean: the rows have no column 'BMI'\. .* to none"):
         preparation.clean_and_derive(without, features)
@@ -54,7 +57,7 @@ def usual(rows: pd.DataFrame, target=None, task: str = "binary"):
     return step, step.fit_transform(rows, target)
 
 
-@pytest.mark.parametrize("rows", [READY, mixed()], ids=["sample", "mixed"])
+@pytest.mark.parametrize("rows", [RAW.mask(RAW == 0), mixed()], ids=["sample", "mixed"])
 def test_prepared_rows_are_numbers_without_a_hole(rows):
     _, prepared = usual(rows)
     assert len(prepared) == len(rows)
@@ -62,9 +65,9 @@ def test_prepared_rows_are_numbers_without_a_hole(rows):
 
 
 def test_a_prepared_row_alone_equals_the_same_among_others():
-    fitted, _ = usual(READY)
-    alone = np.vstack([fitted.transform(READY.iloc[[number]]) for number in range(30)])
-    np.testing.assert_allclose(alone, fitted.transform(READY)[:30])
+    fitted, _ = usual(RAW)
+    alone = np.vstack([fitted.transform(RAW.iloc[[number]]) for number in range(30)])
+    np.testing.assert_allclose(alone, fitted.transform(RAW)[:30])
 
 
 def test_prepared_numbers_are_filled_with_the_median_and_brought_to_one_scale():
@@ -76,10 +79,10 @@ def test_prepared_numbers_are_filled_with_the_median_and_brought_to_one_scale():
 
 
 def test_texts_become_one_column_each_and_rare_ones_share_one():
-    town = pd.Series(["Bern"] * 12 + ["Oslo"] * 10 + ["Rome"] * 9 + ["Nice", None], dtype=object)
+    town = pd.Series(["Bern"] * 12 + ["Oslo"] * 10 + ["Rome"] * 2 + ["Nice", None], dtype=object)
     _, prepared = usual(pd.DataFrame({"town": town}))
     bern, oslo, rare = np.eye(3)
-    assert prepared[[0, 12, 22, 31, 32]].tolist() == [[*bern], [*oslo], [*rare], [*rare], [*rare]]
+    assert prepared[[0, 12, 22, 24, 25]].tolist() == [[*bern], [*oslo], [*rare], [*rare], [*rare]]
 
 
 @pytest.mark.parametrize("town", ["Atlantis", "", None, np.nan])
@@ -122,10 +125,10 @@ def test_true_and_false_of_a_feature_file_may_have_holes():
 
 def test_each_call_of_prepare_makes_a_step_of_its_own():
     """Else one fold would be prepared with what another learned."""
-    fitted, fresh = usual(READY)[0], preparation.prepare(None, READY, "binary")
+    fitted, fresh = usual(RAW)[0], preparation.prepare(None, RAW, "binary")
     with pytest.raises(Exception, match="not fitted"):
-        fresh.transform(READY)
-    assert len(fitted.transform(READY)) == len(RAW)
+        fresh.transform(RAW)
+    assert len(fitted.transform(RAW)) == len(RAW)
 
 
 CODES = pd.DataFrame({"code": pd.Series([f"c{number % 40}" for number in range(2000)], dtype=object)})
@@ -157,6 +160,86 @@ def test_no_row_sees_its_own_target_in_the_mean_of_its_value():
     fitted, prepared = usual(rows, target)
     assert np.corrcoef(fitted.transform(rows)[:, 0], target)[0, 1] > 0.15  # what fit and then transform would give
     assert np.corrcoef(prepared[:, 0], target)[0, 1] < 0.05
+
+
+@pytest.mark.parametrize(("rows", "values"), [(200, 25), (240, 30), (2000, 25)], ids=["200 rows", "240", "2000"])
+def test_a_text_tells_in_a_small_table_what_its_values_tell(rows, values):
+    """Of 25 values with 8 rows each, none came to 10 rows: all were one column without information, and the AUC 0.5."""
+    generator = np.random.default_rng(4)
+    code = generator.permutation(np.arange(rows) % values)
+    y = (generator.random(rows) < np.where(code % 2, 0.95, 0.05)).astype(int)
+    X = pd.DataFrame({"code": pd.Series([f"c{number}" for number in code], dtype=object)})
+    pipeline = make_pipeline(preparation.prepare(None, X, "binary"), LogisticRegression())
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    assert cross_val_score(pipeline, X, y, cv=folds, scoring="roc_auc").mean() > 0.85
+
+
+@pytest.mark.parametrize(("rows", "alone"), [(100, 3), (500, 5), (5000, 10)])
+def test_how_often_a_value_must_be_there_goes_by_the_rows(rows, alone):
+    counts = {"often": alone, "seldom": alone - 1}
+    town = pd.Series([*["often"] * alone, *["seldom"] * (alone - 1), *["Bern"] * (rows - 2 * alone + 1)], dtype=object)
+    step, _ = usual(pd.DataFrame({"town": town}))
+    columns = "".join(step.get_feature_names_out())
+    assert [value in columns for value in counts] == [True, False]
+
+
+def grouped_noise(task: str) -> tuple[pd.DataFrame, pd.Series, np.ndarray]:
+    """Noise: 480 groups of five equal targets; each group has one of 40 codes, which say nothing of new groups."""
+    generator = np.random.default_rng(6)
+    groups = np.repeat(np.arange(480), 5)
+    target = {"binary": generator.integers(0, 2, 480), "multiclass": generator.integers(0, 3, 480)}
+    target |= {"regression": generator.normal(size=480)}
+    X = pd.DataFrame(
+        {"code": pd.Series([f"c{number}" for number in generator.integers(0, 40, 480)[groups]], dtype=object)}
+    )
+    return X, pd.Series(target[task][groups]), groups
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_no_row_sees_its_groups_targets_in_the_mean_of_its_value(task):
+    """The rows of a group share a code and a target: what one row's encoding leaves out, the other four give away."""
+    X, y, groups = grouped_noise(task)
+    told = {}
+    for grouped in (True, False):
+        step = preparation.prepare(None, X, task, grouped)
+        with sklearn.config_context(enable_metadata_routing=grouped):
+            encoded = step.fit_transform(X, y, **({"groups": groups} if grouped else {}))
+        told[grouped] = np.corrcoef(encoded[:, 0], (y == 0) if task == "multiclass" else y)[0, 1]
+    assert told[False] > 0.15
+    assert told[True] < 0.05
+
+
+SELECTED = {
+    "kept": lambda rows: rows[rows["a"] > 2],
+    "sorted": lambda rows: rows.sort_values("a", ascending=False).head(3),
+}
+
+
+@pytest.mark.parametrize("select", SELECTED.values(), ids=SELECTED)
+def test_a_feature_file_may_select_the_rows_that_a_model_learns_from(select):
+    training = pd.DataFrame({"a": [1, 3, 2, 4, 5], "y": [0, 1, 0, 1, 0]}, index=[7, 3, 9, 1, 2])
+    kept = preparation.select(training, types.SimpleNamespace(select=select))
+    assert kept.to_dict() == {7: False, 3: True, 9: False, 1: True, 2: True}
+    assert preparation.select(training, None).tolist() == [True] * 5
+
+
+@pytest.mark.parametrize(
+    "select",
+    [lambda rows: rows["a"] > 2, lambda rows: rows[rows["a"] > 9], lambda rows: rows.reset_index(drop=True)],
+    ids=["a mask", "no row", "another index"],
+)
+def test_what_selects_nothing_that_came_in_is_refused(select):
+    training = pd.DataFrame({"a": [1, 3, 2]}, index=[7, 3, 9])
+    code = types.SimpleNamespace(select=select, __file__="/x/features.py")
+    with pytest.raises(BatonError, match=r"^features\.py, select: return some of the rows that come in"):
+        preparation.select(training, code)
+
+
+def test_an_error_in_select_is_told_with_its_place(tmp_path):
+    (tmp_path / "chosen.py").write_text("def select(rows):\n    return rows[rows['b'] > 0]\n")
+    code = config.load_features(str(tmp_path / "chosen.py"))
+    with pytest.raises(BatonError, match=r"^chosen\.py, line 2, select: the rows have no column 'b'"):
+        preparation.select(pd.DataFrame({"a": [1]}), code)
 
 
 def test_a_text_that_hardly_repeats_is_left_out():

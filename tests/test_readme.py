@@ -1,12 +1,8 @@
 """What the README shows is what happens: its commands run, and its output is real."""
 
 import json
-import os
 import re
-import socket
 import subprocess
-import time
-import urllib.request
 
 import numpy as np
 import pandas as pd
@@ -116,8 +112,8 @@ def test_make_it_yours_takes_a_table_through_to_predictions_without_any_code(fre
     fresh.keep_candidates("lr", "lightgbm", "tree")
     fresh.build("--env--ignore_columns", "reason,row id")
     fresh.build("-e", "pipeline.serve.yaml", "--env--batch", "tonight")
-    verdict = json.loads((fresh.folder / "products/compare/verdict.json").read_text())
-    assert verdict["scores"]["guess"]["lead_low"] > 0.3
+    verdict = json.loads((fresh.folder / "products/churn/compare/verdict.json").read_text())
+    assert verdict["scores"]["baseline"]["lead_low"] > 0.3
     folder = fresh.folder / "predictions/churn/batch=tonight"
     found, said = pd.read_parquet(folder), json.loads((folder / "_manifest.json").read_text())
     assert found["customer_id"].tolist() == rows["customer_id"].tolist()
@@ -128,34 +124,9 @@ def test_make_it_yours_takes_a_table_through_to_predictions_without_any_code(fre
     assert said["remarks"] == ["column 'spent' is not there; it counts as missing"]
 
 
-def test_the_pages_open(trained):
-    """`nox -s ui`, on a free port; ended by its process group."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    store = ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1"]
-    assert f"store = {json.dumps(store)}" in (config.ROOT / "noxfile.py").read_text()
-    command = [str(PROGRAMS / "mlflow"), "ui", *store, "--port", str(port)]
-    server = subprocess.Popen(
-        command, cwd=trained.folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(300):
-            time.sleep(0.2)
-            try:
-                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/").read().decode()
-                break
-            except OSError:
-                assert server.poll() is None
-        assert "<title>MLflow</title>" in page
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(30)
-
-
 def test_nox_lists_itself_like_a_manual():
     listed = subprocess.run(
         [str(PROGRAMS / "nox"), "-l", "-f", str(config.ROOT / "noxfile.py")], capture_output=True, text=True
     ).stdout
-    for session in ("pipeline", "train", "score", "tests", "lint", "ui", "bench"):
+    for session in ("pipeline", "train", "score", "tests", "lint", "ui", "jupyter", "bench"):
         assert re.search(rf"^[*-] {session} -> [A-Z].+", listed, re.MULTILINE), session

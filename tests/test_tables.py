@@ -1,6 +1,6 @@
 """A table is read whole wherever it is, or refused with one clear message, and is named by its content.
 
-The database tests talk to a PostgreSQL server of their own, and fail without its programs: apt-get install postgresql
+The database tests talk to a PostgreSQL server that the suite starts, and fail without its programs: apt-get install postgresql
 """
 
 import bz2
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from baton import BatonError, config, tables
+from baton import BatonError, config, tables, values
 
 ROWS = pd.DataFrame({"a": [1, 2, 3], "b": [0.5, np.nan, 2.0], "c": ["x", "y", None]})
 NAN = float("nan")
@@ -70,12 +70,9 @@ def test_a_parquet_table_comes_back_as_it_was_written(tmp_path, name):
         ("a,b,,\n1,2,,\n,,,\n3,4,,\n,,,\n,,,\n", {"a": ["1", "", "3"], "b": ["2", "", "4"]}),
         ("a,b\r\n1,2\r\n", {"a": ["1"], "b": ["2"]}),
         ("a,b\r1,2\r", {"a": ["1"], "b": ["2"]}),
-        # Only where ; divides is the comma a decimal point.
-        ("a;b\n1,5;-0,25\n,5;1,5e-05\n1.234,5;x,5\n", {"a": ["1.5", ".5", "1234.5"], "b": ["-0.25", "1.5e-05", "x,5"]}),
-        # A dot parts thousands where a comma in its column shows it.
-        ("a;b;c\n1.346,03 €;1.346;0.123\n651,47 €;2.5;0,5\n-1.000 €;52.520;1.250 %\n", {"a": ["1346.03 €", "651.47 €", "-1000 €"], "b": ["1.346", "2.5", "52.520"], "c": ["0.123", "0.5", "1250 %"]}),
+        ("a;b\n1,5;-0,25\n1.234,5;x,5 €\n", {"a": ["1,5", "1.234,5"], "b": ["-0,25", "x,5 €"]}),
         ('a,b\n"1,5",2\n', {"a": ["1,5"], "b": ["2"]}),
-        ("size, cm;kg\n1,5;2,5\n", {"size, cm": ["1.5"], "kg": ["2.5"]}),
+        ("size, cm;kg\n1,5;2,5\n", {"size, cm": ["1,5"], "kg": ["2,5"]}),
         # Spaces and colons divide only what nothing else divides.
         ("first name,last name\nAnna Maria,von Berg\n", {"first name": ["Anna Maria"], "last name": ["von Berg"]}),
         ("at: time,by: whom\n10:30,me\n", {"at: time": ["10:30"], "by: whom": ["me"]}),
@@ -110,13 +107,13 @@ def test_a_csv_may_have_another_name_and_be_compressed(tmp_path, name, content):
 
 
 READS = "can't read a {} file; give one of: .csv, .tsv, .txt, .data, .parquet, .pq"
-MEND = "Mend it there; if values hold the delimiter or a quote, put them in double quotes."
+CORRECT = "Correct it there; if values hold the delimiter or a quote, put them in double quotes."
 PARQUET = "this can't be read as parquet: Could not open Parquet input source '<Buffer>':"
 BINARY = "this is no text but binary data. Is it a spreadsheet, or compressed? Save it as CSV."
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("absent.csv", None, "there is no such file. Set train_data and score_data in env.yaml to your tables."),
         ("absent/*.csv", None, "there is no such file. Set train_data and score_data in env.yaml to your tables."),
@@ -129,11 +126,11 @@ BINARY = "this is no text but binary data. Is it a spreadsheet, or compressed? S
         ("a.csv.gz", "", "the file is empty; expected a header line and rows."),
         ("a.csv", "a,b,c\n", "there is a header with 3 columns, and no row."),
         ("a.parquet", ROWS.head(0), "there is a header with 3 columns, and no row."),
-        ("a.csv", "a,b\n1,2\n3,4,5\n", f"row 2 has 3 values where the header names 2 columns. {MEND}"),
-        ("a.csv", '\na,b\n"1\n1",2\n\n3\n', f"row 2 has 1 values where the header names 2 columns. {MEND}"),
-        ("a.csv", "a,b\n1,2,3\n4,5,6\n", f"row 1 has 3 values where the header names 2 columns. {MEND}"),
-        ("a.csv", 'a,b\n1,2\n3,"x\n4,y\n', "row 2 opens a double quote that is never closed. Mend it there."),
-        ("a.csv", 'a,b\n1,"x\n2,y', "row 1 opens a double quote that is never closed. Mend it there."),
+        ("a.csv", "a,b\n1,2\n3,4,5\n", f"row 2 has 3 values where the header names 2 columns. {CORRECT}"),
+        ("a.csv", '\na,b\n"1\n1",2\n\n3\n', f"row 2 has 1 values where the header names 2 columns. {CORRECT}"),
+        ("a.csv", "a,b\n1,2,3\n4,5,6\n", f"row 1 has 3 values where the header names 2 columns. {CORRECT}"),
+        ("a.csv", 'a,b\n1,2\n3,"x\n4,y\n', "row 2 opens a double quote that is never closed. Correct it there."),
+        ("a.csv", 'a,b\n1,"x\n2,y', "row 1 opens a double quote that is never closed. Correct it there."),
         ("a.csv", "a,b, a\n1,2,3\n", "more than one column has the name 'a'"),
         ("a.parquet", pd.DataFrame({1: [0], "1 ": [0]}), "more than one column has the name '1'"),
         ("a.parquet", ROWS.set_index(ROWS["a"]), "more than one column has the name 'a'"),
@@ -154,11 +151,11 @@ BINARY = "this is no text but binary data. Is it a spreadsheet, or compressed? S
         ("a.parquet", ROWS.to_parquet()[:-20], f"{PARQUET} Parquet magic bytes not found in footer."),
     ],
 )  # fmt: skip
-def test_what_is_not_a_table_is_refused_by_name(tmp_path, name, content, said):
+def test_what_is_not_a_table_is_refused_by_name(tmp_path, name, content, message):
     path = tmp_path / name if content is None else write(tmp_path / name, content)
     with pytest.raises(BatonError) as raised:
         tables.read_table(path)
-    assert str(raised.value).startswith(f"{path}: {said}")
+    assert str(raised.value).startswith(f"{path}: {message}")
 
 
 def test_a_folder_is_one_table_without_what_is_hidden_or_set_aside(tmp_path):
@@ -178,6 +175,25 @@ def test_a_pattern_is_one_table(tmp_path):
     assert tables.read_table(tmp_path / "2026-0[12].csv")["x"].tolist() == ["1", "2"]
 
 
+@pytest.mark.parametrize(
+    ("parts", "decimal"),
+    [
+        ({"1.csv": "x;y\n1;2\n"}, ","),
+        ({"1.csv": "x;y\n1;2\n", "2.txt": "y;x\n1;2\n", "3.csv": "x;y\n1;\n"}, ","),
+        ({"1.csv": "x;y\n1;2\n", "2.csv": "x,y\n1,2\n"}, None),
+        ({"1.csv": "x,y\n1;2,3\n"}, None),
+        ({"1.csv": "x\ty\n1\t2\n"}, None),
+        ({"1.csv": "x;y\n1;2\n", "2.parquet": pd.DataFrame({"x": [1], "y": [2]})}, None),
+    ],
+)
+def test_a_semicolon_is_a_hint_that_the_decimal_mark_is_a_comma(tmp_path, parts, decimal):
+    for name, content in parts.items():
+        write(tmp_path / name, content)
+    table = tables.read_table(tmp_path)
+    assert table.attrs.get("decimal") == decimal
+    assert len(table) == len(parts)
+
+
 def test_a_path_is_relative_to_the_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(config, "ROOT", tmp_path / "project")
@@ -192,7 +208,7 @@ def test_parts_of_different_columns_are_refused_by_name(tmp_path):
     first, second = write(tmp_path / "1.csv", "x,y\n1,2\n"), write(tmp_path / "2.csv", "x,z\n1,2\n")
     with pytest.raises(BatonError) as raised:
         tables.read_table(tmp_path)
-    assert str(raised.value) == f"{second} and {first} have not the same columns: only one of them has 'y', 'z'"
+    assert str(raised.value) == f"{second} and {first} have different columns: only one of them has 'y', 'z'"
 
 
 def test_a_folder_without_a_table_is_refused(tmp_path):
@@ -207,7 +223,7 @@ DATE = datetime.date(2024, 3, 5)
 
 
 @pytest.mark.parametrize(
-    ("values", "expected", "kind"),
+    ("given", "expected", "kind"),
     [
         (pd.Categorical(["a", None]), ["a", NAN], "str"),
         (pd.Categorical([1, None]), [1.0, NAN], "float64"),
@@ -215,6 +231,8 @@ DATE = datetime.date(2024, 3, 5)
         ([NOON.tz_localize("Europe/Berlin"), None], [NOON - pd.Timedelta("1h"), pd.NaT], "datetime64[us]"),
         (pd.to_timedelta(["1h", None]), [3600.0, NAN], "float64"),
         ([Decimal("1.50"), None], [1.5, NAN], "float64"),
+        (pd.array([0.5, None], "float[pyarrow]"), [0.5, NAN], "float32"),
+        (pd.array([0.1, None], "double[pyarrow]"), [0.1, NAN], "float64"),
         ([DATE, None], [pd.Timestamp(DATE), pd.NaT], "datetime64[s]"),
         ([datetime.date(9999, 12, 31)], [pd.Timestamp("9999-12-31")], "datetime64[s]"),
         ([datetime.time(10, 30), None], ["10:30:00", NAN], "str"),
@@ -229,23 +247,52 @@ DATE = datetime.date(2024, 3, 5)
         ([None, None], [NAN, NAN], "str"),
     ],
 )  # fmt: skip
-def test_what_parquet_holds_becomes_number_boolean_date_or_text(tmp_path, values, expected, kind):
-    column = tables.read_table(write(tmp_path / "a.parquet", pd.DataFrame({"a": values})))["a"]
+def test_what_parquet_holds_becomes_number_boolean_date_or_text(tmp_path, given, expected, kind):
+    column = tables.read_table(write(tmp_path / "a.parquet", pd.DataFrame({"a": given})))["a"]
     assert (str(column.dtype), [*map(str, column)]) == (kind, [*map(str, expected)])
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
+    ("given", "expected"),
     [
         ([1, "a", None, 2.5], ["1", "a", NAN, "2.5"]),
         ([1, 2.5, None], [1.0, 2.5, NAN]),
+        ([Decimal("0.10"), 2, 2.5, None], ["0.10", "2", "2.5", NAN]),
         ([datetime.timedelta(hours=1), None], [3600.0, NAN]),
         ([NOON.tz_localize("UTC"), NOON], [NOON, NOON]),
     ],
 )
-def test_what_databases_mix_in_a_column_becomes_one_kind(monkeypatch, values, expected):
-    monkeypatch.setattr(tables, "_query", lambda source: pd.DataFrame({"a": pd.Series(values, dtype="object")}))
+def test_what_databases_mix_in_a_column_becomes_one_kind(monkeypatch, given, expected):
+    monkeypatch.setattr(tables, "_query", lambda source: pd.DataFrame({"a": pd.Series(given, dtype="object")}))
     assert [*map(str, tables.read_table("sqlite:///any#table")["a"])] == [*map(str, expected)]
+
+
+FULL = np.random.default_rng(0).normal(size=1000) * 10.0 ** np.random.default_rng(1).integers(-8, 9, 1000)
+WRITTEN = [repr(float(number)) for number in FULL]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        FULL,
+        FULL.tolist() + [None],
+        pd.array(FULL, "double[pyarrow]"),
+        [Decimal(text) for text in WRITTEN],
+        [Decimal(text) for text in WRITTEN] + [1, 0.5, None],
+        pd.Series(FULL, dtype="object"),
+    ],
+    ids=["floats", "missing", "arrow", "decimals", "mixed", "objects"],
+)
+def test_numbers_keep_every_bit(monkeypatch, numbers):
+    monkeypatch.setattr(tables, "_query", lambda source: pd.DataFrame({"a": numbers}))
+    found = tables.read_table("sqlite:///any#table")["a"]
+    assert values.parse_numbers(found)[:1000].tolist() == FULL.tolist()
+
+
+def test_a_float32_stays_one(tmp_path):
+    """So that it can be read as the number that was written, and equals what a CSV says of it."""
+    written = pd.DataFrame({"a": FULL.astype("float32")})
+    pd.testing.assert_frame_equal(tables.read_table(write(tmp_path / "a.parquet", written)), written)
 
 
 @pytest.mark.parametrize(
@@ -397,7 +444,7 @@ def test_append_replaces_its_own_batch_only(database, name):
 
 
 def test_an_append_that_fails_half_way_leaves_the_table_as_it_was(database):
-    """The table's own constraint refuses the last row, after the batch's old rows are gone."""
+    """A constraint of the table refuses the last row, after the batch's old rows are gone."""
     destination = f"{database}#predictions"
     run(database, "CREATE TABLE predictions (batch TEXT, id INTEGER CHECK (id < 9))")
     tables.append(pd.DataFrame({"batch": "1", "id": [1, 2]}), destination, {"batch": "1"})
@@ -421,7 +468,7 @@ def test_append_to_a_table_that_lacks_columns_is_refused(database):
     with pytest.raises(BatonError) as raised:
         tables.append(BATCH[["id", "prediction", "at"]].assign(batch="1"), f"{database}#predictions", {"batch": "1"})
     assert str(raised.value) == (
-        f"{database}#predictions: the table is there, and lacks the columns at, prediction;"
+        f"{database}#predictions: the table exists, and lacks the columns at, prediction;"
         " name another in predictions_table"
     )
     assert stored(f"{database}#predictions") == [("1", 7)]
@@ -452,7 +499,7 @@ def test_casts_and_what_postgres_holds_become_number_boolean_date_or_text(postgr
         " UNION ALL SELECT " + ", ".join(["NULL"] * 10)
     )
     table = tables.read_table(f"{postgres}#{query}")
-    assert {column: (str(values.dtype), str(values[0]), int(values.isna().sum())) for column, values in table.items()} == {
+    assert {name: (str(column.dtype), str(column[0]), int(column.isna().sum())) for name, column in table.items()} == {
         "n": ("float64", "1.5", 1),
         "d": ("datetime64[s]", "2024-03-05 00:00:00", 1),
         "t": ("datetime64[us]", "2024-03-05 10:00:00", 1),
@@ -477,7 +524,7 @@ def test_the_identity_of_a_database_changes_with_every_row(database):
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("asked", "message"),
     [
         ("#absent", '#absent: the database says: relation "absent" does not exist'),
         ("#SELECT 1 AS a, 2 AS a", "#SELECT 1 AS a, 2 AS a: more than one column has the name 'a'"),
@@ -487,10 +534,10 @@ def test_the_identity_of_a_database_changes_with_every_row(database):
         ("/#t", '/#t: the database says: database "postgres/" does not exist'),
     ],
 )
-def test_a_database_that_has_no_such_table_says_so(postgres, asked, said):
+def test_a_database_that_has_no_such_table_says_so(postgres, asked, message):
     with pytest.raises(BatonError) as raised:
         tables.read_table(postgres + asked)
-    assert str(raised.value) == postgres + said
+    assert str(raised.value) == postgres + message
 
 
 @pytest.mark.parametrize("secret", ["wrong @/:x%1#'?", "postgresql://me:wrong%20%40%2Fx@{at}", "no URL, but secret"])
@@ -501,13 +548,13 @@ def test_no_message_holds_a_password(postgres, monkeypatch, secret, source):
     monkeypatch.setenv("S", secret)
     with pytest.raises(BatonError) as raised:
         tables.read_table(source.replace("{at}", at))
-    said = str(raised.value)
-    assert said.startswith(f"{source.replace('{at}', at)}: the database says: ")
-    assert not [word for word in (secret, urllib.parse.quote(secret, safe=""), "wrong", "secret") if word in said]
+    message = str(raised.value)
+    assert message.startswith(f"{source.replace('{at}', at)}: the database says: ")
+    assert not [word for word in (secret, urllib.parse.quote(secret, safe=""), "wrong", "secret") if word in message]
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("postgresql://me:${WRONG}@{at}#t", 'the database says: password authentication failed for user "me"'),
         ("postgres://me:${WRONG}@{at}#t", 'the database says: password authentication failed for user "me"'),
@@ -517,13 +564,13 @@ def test_no_message_holds_a_password(postgres, monkeypatch, secret, source):
         ("${URL}", "name the table behind a #, as in sqlite:///warehouse.db#customers"),
     ],
 )
-def test_a_database_that_cannot_be_reached_says_why(postgres, monkeypatch, source, said):
+def test_a_database_that_cannot_be_reached_says_why(postgres, monkeypatch, source, message):
     at = postgres.partition("@")[2]
     monkeypatch.setenv("WRONG", "wrong")
     monkeypatch.setenv("URL", f"postgresql://me:{urllib.parse.quote(os.environ['ODD'], safe='')}@{at}")
     source = source.replace("{at}", at)
     for act in [tables.read_table] + [tables.check_destination] * ("absent" not in source):
-        with pytest.raises(BatonError, match=rf"^{re.escape(source)}: {said}$"):
+        with pytest.raises(BatonError, match=rf"^{re.escape(source)}: {message}$"):
             act(source)
 
 

@@ -1,16 +1,16 @@
 """The training pipeline as a newcomer runs it, and as it is run again after something changed."""
 
-import json
 import re
 
 import mlflow
 import pandas as pd
-import pytest
 import yaml
+from conftest import PROJECT
+from filelock import FileLock
 from ploomber.products._resources import process_resources
 from ploomber.spec import DAGSpec
 
-from baton import config, contract, registry, split
+from baton import config, contract, models, registry, split
 
 FILED = {"confusion.png", "roc.png", "precision_recall.png", "calibration.png", "importance.png"}
 
@@ -39,10 +39,9 @@ def filed(project, run_id: str, folder: str) -> set[str]:
 
 
 def grid() -> list[dict]:
-    tasks = yaml.safe_load((config.ROOT / "pipeline.yaml").read_text())["tasks"]
-    return next(
-        [{key: value[0] for key, value in entry.items()} for entry in task["grid"]] for task in tasks if "grid" in task
-    )
+    """The candidates that the tests train."""
+    entries = yaml.safe_load((PROJECT / "grid.yaml").read_text())["grid"]
+    return [{key: value[0] for key, value in entry.items()} for entry in entries]
 
 
 def outdated(project, monkeypatch, **changed) -> set[str]:
@@ -85,82 +84,122 @@ def test_every_candidate_is_a_finished_child_of_the_training_with_all_that_belon
     assert filed(project, parent["id"].item(), "tables") == {"leaderboard.csv", "holdout.csv"}
 
 
-def test_the_grid_has_enough_of_everything():
+def test_the_tests_grid_has_enough_of_everything():
     entries = grid()
     single = {entry["model"] for entry in entries if "+" not in entry["model"]}
     assert len(entries) >= 10
     assert len(single) >= 5
-    assert {part for entry in entries for part in entry["model"].split("+")} <= config.MODELS_FOR_BOTH
+    for part in {part for entry in entries for part in entry["model"].split("+")}:
+        assert models.CATALOGUE[part].predicts == models.BOTH
     assert any(entry["tune"] for entry in entries)
     assert any("+" in entry["model"] for entry in entries)
 
 
 def test_the_champion_is_the_winner_and_says_why(first_hour):
     project, _ = first_hour
-    verdict = json.loads((project.folder / "products/compare/verdict.json").read_text())
-    champion = registry.champion("diabetes", project.uri)
+    verdict = project.read("compare/verdict.json")
+    champion = registry.find_champion("diabetes", project.uri)
     version = mlflow.MlflowClient(project.uri).get_model_version("diabetes", champion.version)
-    assert verdict["promote"] is True
+    assert verdict["decision"] == "promoted"
     assert version.tags["candidate"] == verdict["winner"]
     assert version.description == verdict["choice"]
-    leaderboard = pd.read_csv(project.folder / "products/compare/leaderboard.csv", index_col="candidate")
+    leaderboard = pd.read_csv(project.folder / "products/diabetes/compare/leaderboard.csv", index_col="candidate")
     assert leaderboard["mean"].is_monotonic_decreasing
     assert leaderboard.at[verdict["winner"], "level"]
-    assert verdict["scores"]["challenger"]["AUC"] > verdict["scores"]["guess"]["AUC"] == 0.5
+    assert verdict["scores"]["challenger"]["AUC"] > verdict["scores"]["baseline"]["AUC"] == 0.5
 
 
 def test_no_holdout_row_nor_its_duplicate_is_in_what_candidates_learn_from(first_hour):
     project, _ = first_hour
-    clean = project.folder / "products" / "clean"
+    clean = project.folder / "products/diabetes/clean"
     asked = contract.read_contract(clean / "contract.json")
-    training, judges = (pd.read_parquet(clean / f"{part}.parquet") for part in ("train", "holdout"))
-    derived = pd.read_parquet(project.folder / "products/features/rows.parquet")
-    assert set(split.fingerprint(training, asked.features)).isdisjoint(split.fingerprint(judges, asked.features))
+    training, holdout = (pd.read_parquet(clean / f"{part}.parquet") for part in ("train", "holdout"))
+    derived = pd.read_parquet(project.folder / "products/diabetes/features/X.parquet")
+    assert set(split.fingerprint(training, asked.features)).isdisjoint(split.fingerprint(holdout, asked.features))
     assert derived.index.equals(training.index)
-    assert len(training) + len(judges) == 576
+    assert len(training) + len(holdout) == 576
 
 
-def test_nothing_is_outdated_after_a_build(trained, monkeypatch):
-    assert outdated(trained, monkeypatch) == set()
+def test_the_champion_keeps_the_fingerprints_of_the_rows_it_learned_from(first_hour):
+    project, _ = first_hour
+    champion = registry.find_champion("diabetes", project.uri)
+    training = pd.read_parquet(project.folder / "products/diabetes/clean/train.parquet")
+    assert champion.fingerprints.tolist() == sorted(split.identify(training, champion.contract))
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "reruns"),
-    [
-        ("pipeline.yaml", "n_neighbors: 25", "n_neighbors: 15", {"fit-knn", "compare"}),
-        ("pipeline.yaml", "    grid:\n", "    grid:\n      - {candidate: [knn-9], model: [knn], model_params: [{n_neighbors: 9}], tune: [0]}\n", {"fit-knn-9", "compare"}),
-        ("features.py", "/ 405", "/ 400", {"features", "fits", "compare"}),
-        ("baton/tournament.py", '"AUC"', '"Accuracy"', {"fits", "compare"}),
-        ("baton/figures.py", "bins=40", "bins=30", {"explore", "fits", "compare"}),
-        ("baton/promotion.py", "lead > 0", "lead > 0.01", {"compare"}),
-        ("baton/split.py", "digest_size=8", "digest_size=16", {"clean", "explore", "features", "fits", "compare"}),
-        ("tasks/explore.py", "# # Explore", "# # Look", {"explore"}),
-        ("data/diabetes_train.csv", "\n1,126,60", "\n1,127,60", {"clean", "explore", "features", "fits", "compare"}),
-    ],
-)  # fmt: skip
-def test_a_change_reruns_what_uses_it_and_nothing_else(trained, monkeypatch, file, old, new, reruns):
-    trained.edit(file, old, new)
+# What is edited, and which tasks a build then runs; None edits a key of env.yaml.
+CHANGES = [
+    ("pipeline.yaml", "n_neighbors: 25", "n_neighbors: 15", {"fit-knn", "compare"}),
+    (
+        "pipeline.yaml", "    grid:\n",
+        "    grid:\n      - {candidate: [knn-9], model: [knn], model_params: [{n_neighbors: 9}], tune: [0]}\n",
+        {"fit-knn-9", "compare"},
+    ),
+    ("features.py", "/ 405", "/ 400", {"features", "fits", "compare"}),
+    ("baton/tournament.py", "INNER_FOLDS = 3", "INNER_FOLDS = 2", {"fits", "compare"}),
+    ("baton/figures.py", "bins=40", "bins=30", {"explore", "fits", "compare"}),
+    ("baton/promotion.py", "FEWEST = 30", "FEWEST = 40", {"compare"}),
+    ("baton/split.py", "digest_size=8", "digest_size=16", {"clean", "explore", "features", "fits", "compare"}),
+    ("tasks/explore.py", "# # Explore", "# # Look", {"explore"}),
+    ("data/diabetes_train.csv", "\n1,126,60", "\n1,127,60", {"clean", "explore", "features", "fits", "compare"}),
+    (None, "choose", "simplest", {"compare"}),
+    (None, "seed", 8, {"clean", "explore", "features", "fits", "compare"}),
+    (None, "batch", "another", set()),
+]  # fmt: skip
+
+
+def test_a_change_reruns_what_uses_it_and_nothing_else(trained, monkeypatch):
     fits = {f"fit-{entry['candidate']}" for entry in grid()}
-    assert outdated(trained, monkeypatch) == {name for each in reruns for name in (fits if each == "fits" else {each})}
-
-
-def test_a_removed_candidate_reruns_the_comparison_only(trained, monkeypatch):
-    """Ploomber numbers the products of a grid; ours must not be renumbered."""
+    assert outdated(trained, monkeypatch) == set()
+    for file, old, new, reruns in CHANGES:
+        expected = {name for each in reruns for name in (fits if each == "fits" else {each})}
+        if file is None:
+            assert outdated(trained, monkeypatch, **{old: new}) == expected, old
+            continue
+        before = (trained.folder / file).read_text()
+        trained.edit(file, old, new)
+        # A build would say so in Ploomber's own records; here they are put back as they were.
+        records = {path: path.read_bytes() for path in trained.folder.rglob("products/**/*.metadata")}
+        assert outdated(trained, monkeypatch) == expected, file
+        (trained.folder / file).write_text(before)
+        for path, content in records.items():
+            path.write_bytes(content)
+    # Ploomber numbers the products of a grid; ours must not be renumbered.
     trained.keep_candidates(*(entry["candidate"] for entry in grid()[1:]))
-    assert outdated(trained, monkeypatch) <= {"compare"}
+    assert outdated(trained, monkeypatch) == {"compare"}
+
+
+def test_a_removed_candidate_leaves_the_leaderboard(trained):
+    names = [entry["candidate"] for entry in grid()]
+    trained.keep_candidates(*names[1:])
+    assert [line.split()[1] for line in trained.build().splitlines() if line.startswith("[")] == ["compare"]
+    leaderboard = pd.read_csv(trained.folder / "products/diabetes/compare/leaderboard.csv")
+    assert sorted(leaderboard["candidate"]) == sorted(names[1:])
+    assert trained.read("compare/verdict.json")["winner"] in names[1:]
+
+
+def test_another_name_trains_beside_the_first_and_touches_nothing_of_it(trained):
+    before = {path: path.stat().st_mtime_ns for path in (trained.folder / "products/diabetes").rglob("*")}
+    trained.keep_candidates("lr")
+    with FileLock(trained.folder / "products/diabetes/training.lock"):  # as while the first is being trained
+        trained.build("--env--name", "second")
+    assert (trained.folder / "products/second/compare/verdict.json").is_file()
+    assert {path: path.stat().st_mtime_ns for path in (trained.folder / "products/diabetes").rglob("*")} == before
 
 
 def test_every_baton_module_a_notebook_uses_is_among_its_resources():
     """Else a change to it would leave stale products behind."""
     tasks = yaml.safe_load((config.ROOT / "pipeline.yaml").read_text())["tasks"]
     # These decide nothing about a product: what they hold is checked anew at every build, is a path, or only refuses.
-    exempt = {"tasks/clean.py": {"config", "promotion"}}
+    exempt = {"tasks/clean.py": {"config", "promotion", "registry"}}
     for task in tasks:
-        imported = re.search(r"^from baton import (.+)$", (config.ROOT / task["source"]).read_text(), re.MULTILINE)
+        source = (config.ROOT / task["source"]).read_text()
+        found = re.findall(r"^from baton import (.+)$|^from baton\.(\w+) import", source, re.MULTILINE)
+        imported = {name for several, one in found for name in (several or one).split(", ")}
         resources = {file.removeprefix("{{root}}/") for file in task["params"].get("resources_", {}).values()}
         missing = {
             name
-            for name in imported[1].split(", ")
+            for name in imported
             if name not in exempt.get(task["source"], {"config"}) and f"baton/{name}.py" not in resources
         }
         assert missing == set(), task["source"]
@@ -193,7 +232,7 @@ def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_wh
     printed = fresh.build()
     assert [line.split()[1] for line in printed.splitlines() if line.startswith("[")] == ["fit-knn", "compare"]
     # The old failure stays on record, and is no candidate.
-    leaderboard = pd.read_csv(fresh.folder / "products/compare/leaderboard.csv", index_col="candidate")
+    leaderboard = pd.read_csv(fresh.folder / "products/diabetes/compare/leaderboard.csv", index_col="candidate")
     assert sorted(leaderboard.index) == ["knn", "lr"]
     assert sorted(runs(fresh).query("name == 'knn'")["status"]) == ["FAILED", "FINISHED"]
 
@@ -201,7 +240,7 @@ def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_wh
 def test_track_false_trains_and_compares_without_mlflow(fresh):
     fresh.keep_candidates("lr", "tree")
     fresh.build("--env--track", "false")
-    verdict = json.loads((fresh.folder / "products/compare/verdict.json").read_text())
+    verdict = fresh.read("compare/verdict.json")
     assert verdict["scores"]["challenger"]["AUC"] > 0.7
     assert not (fresh.folder / "mlflow.db").exists()
     assert not (fresh.folder / "mlruns").exists()

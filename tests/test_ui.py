@@ -1,0 +1,76 @@
+"""`nox -s ui`: the page of the trainings, on a free port, and nothing left running however it is ended."""
+
+import concurrent.futures
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import mlflow
+from conftest import NOXFILE, PROGRAMS, free_port, serving
+
+ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+
+
+def alive(group: int) -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    found = [line.split(maxsplit=2) for line in listed.splitlines()]
+    return [line[2] for line in found if line[0] == str(group) and not line[1].startswith("Z")]
+
+
+def page_in(log: Path) -> str | None:
+    found = re.search(r"^The trainings: (\S+)\n", log.read_text(), re.MULTILINE)
+    return found and found[1]
+
+
+def test_it_shows_the_trainings_and_leaves_no_process(trained, tmp_path):
+    """Three at once, all given the same port; then nox alone gets the signal, not the process it started."""
+    (trained.folder / "nox_ui.py").write_text(NOXFILE)
+    port = str(free_port())
+    command = [PROGRAMS / "nox", "-f", "nox_ui.py", "-s", "ui", "--", "--no-browser", "--port", port]
+    logs = [tmp_path / ending.name for ending in ENDINGS]
+    how = {"cwd": trained.folder, "env": trained.environment()}
+    with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor() as pool:
+        starting = [serving(command, lambda log=log: page_in(log), log, **how) for log in logs]
+        servers = [*pool.map(stack.enter_context, starting)]
+        pages = [page_in(log) for log in logs]
+        assert sum(page.startswith(f"http://127.0.0.1:{port}/") for page in pages) == 1
+        assert sum(f"Port {port} is busy; using " in log.read_text() for log in logs) == 2
+        for page in pages:
+            server, experiment = re.fullmatch(
+                r"(http://127\.0\.0\.1:\d+)/#/experiments/(\d+)/runs\?workflowType=machine_learning", page
+            ).groups()
+            assert "<title>MLflow</title>" in urllib.request.urlopen(server).read().decode()
+            asked = json.dumps({"experiment_ids": [experiment]}).encode()
+            request = urllib.request.Request(
+                f"{server}/api/2.0/mlflow/runs/search", asked, {"Content-Type": "application/json"}
+            )
+            names = [run["info"]["run_name"] for run in json.load(urllib.request.urlopen(request))["runs"]]
+            assert "lr" in names
+
+        # A store that is a server has its page printed; nothing is started.
+        trained.set(mlflow_tracking_uri=pages[0].partition("/#")[0])
+        assert trained.run("python", "-m", "baton.ui", "--no-browser") == f"The trainings: {pages[0]}\n"
+
+        for nox, ending in zip(servers, ENDINGS, strict=True):
+            assert any("baton.ui" in command for command in alive(nox.pid))
+            os.kill(nox.pid, ending)
+        for nox in servers:
+            nox.wait(20)
+        given_up = time.monotonic() + 20
+        while (left := [alive(nox.pid) for nox in servers]) != [[]] * 3:
+            assert time.monotonic() < given_up, left
+            time.sleep(0.2)
+
+
+def test_mlflow_still_knows_the_workflow_in_the_address():
+    """The page's own scripts read it; without it they show the pages for language models."""
+    built = Path(mlflow.__file__).parent / "server/js/build/static/js"
+    main = next(built.glob("main.*.js")).read_text()
+    assert 'MACHINE_LEARNING="machine_learning"' in main
+    assert re.search(r'\.get\("workflowType"\)', main)
