@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -22,7 +22,7 @@ from baton.config import Settings
 from baton.contract import IGNORED, Contract
 from baton.split import Division
 
-LOOKED_AT = 10_000  # rows, where each column is tried by itself
+LOOKED_AT = 5_000  # rows, where each column is tried by itself
 FEWEST = 30  # rows below which a single column may tell the target by chance, or values that are too few for an entity
 
 LEAK = 0.99  # AUC or R2 of one column alone that no honest column reaches
@@ -41,10 +41,10 @@ def check(table: pd.DataFrame, division: Division, settings: Settings) -> list[s
     rows = pd.concat([division.training, division.holdout], ignore_index=True)
     columns, y = _read_all(rows, contract), rows[contract.target]
     X, training = columns[contract.features], range(len(division.training))
-    entity, belonging = _find_entity(columns.loc[training], y.loc[training], contract)
+    entity, belonging = _find_entity(columns.loc[training], y.loc[training], division)
     return [
-        *_leaks(X.loc[training].drop(columns=entity, errors="ignore"), y.loc[training], contract),
-        *_entity(columns.loc[training], entity, belonging, contract),
+        *_leaks(X.loc[training], y.loc[training], columns.get(entity or contract.split_by), contract),
+        *_entity(columns.loc[training], entity, belonging),
         *_classes(table, division, settings),
         *_share(facts, settings),
         *_target(table, y, contract, settings, facts),
@@ -64,8 +64,11 @@ def _read_all(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     return dataclasses.replace(contract, columns=contract.columns | others).read_features(rows)
 
 
-def _leaks(X: pd.DataFrame, y: pd.Series, contract: Contract) -> list[str]:
-    """Columns that nearly tell the target by themselves: mostly written down after it was known."""
+def _leaks(X: pd.DataFrame, y: pd.Series, groups: pd.Series | None, contract: Contract) -> list[str]:
+    """Columns that nearly tell the target by themselves: mostly written down after it was known.
+
+    Rows of a group are predicted from those of others: what is the same all over a customer's rows is no leak.
+    """
     sample = X.sample(min(len(X), LOOKED_AT), random_state=0)
     sample = sample[~y[sample.index].isin(_rare(y, 3, contract))]
     coded = contract.encode(y[sample.index]).to_numpy(dtype="float64")
@@ -73,11 +76,12 @@ def _leaks(X: pd.DataFrame, y: pd.Series, contract: Contract) -> list[str]:
         return []
     if not contract.labels:
         coded = stats.rankdata(coded)  # else a few large values would decide
+    folds = _folds(coded, groups if groups is None else groups[sample.index], contract)
     leaks, filled, suspicious = [], [], []
     for column in X:
         figures = {}
         if sample[column].nunique(dropna=False) > 1:
-            figures = _score_alone(sample[[column]], contract.kinds[column], coded, contract)
+            figures = _score_alone(sample[[column]], contract.kinds[column], coded, folds, contract)
         found = [f"{name} {figure:.3f}" for name, (figure, least) in figures.items() if figure >= least]
         if max((figure for figure, least in figures.values() if least == SUSPICIOUS), default=0) >= LEAK:
             leaks.append(
@@ -97,14 +101,27 @@ def _leaks(X: pd.DataFrame, y: pd.Series, contract: Contract) -> list[str]:
     return leaks + filled + suspicious
 
 
-def _score_alone(column: pd.DataFrame, kind: str, coded: np.ndarray, contract: Contract) -> dict[str, tuple]:
+def _folds(coded: np.ndarray, groups: pd.Series | None, contract: Contract) -> list[tuple]:
+    codes = None if groups is None else pd.factorize(groups, use_na_sentinel=False)[0]
+    if codes is None or codes.max() < 2:
+        kind = StratifiedKFold if contract.labels else KFold
+    else:
+        kind = StratifiedGroupKFold if contract.labels else GroupKFold
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class in fewer groups than folds
+        return [*kind(3, shuffle=True, random_state=0).split(coded, coded, codes)]
+
+
+def _score_alone(
+    column: pd.DataFrame, kind: str, coded: np.ndarray, folds: list, contract: Contract
+) -> dict[str, tuple]:
     """Score what a small tree predicts out of fold from one column; give each score with the one that is suspicious."""
     if contract.labels:
         model = DecisionTreeClassifier(max_leaf_nodes=64, min_samples_leaf=3, random_state=0)
-        folds, method = StratifiedKFold, "predict_proba"
+        method = "predict_proba"
     else:
         model = DecisionTreeRegressor(max_leaf_nodes=256, random_state=0)
-        folds, method = KFold, "predict"
+        method = "predict"
     if kind == "date":
         column = column.astype("datetime64[us]").astype("int64")
     elif kind == "text" and contract.task == "multiclass":
@@ -115,9 +132,7 @@ def _score_alone(column: pd.DataFrame, kind: str, coded: np.ndarray, contract: C
         model = make_pipeline(TargetEncoder(target_type=means, cv=3, random_state=0), model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        predicted = cross_val_predict(
-            model, column.to_numpy(), coded, cv=folds(3, shuffle=True, random_state=0), method=method
-        )
+        predicted = cross_val_predict(model, column.to_numpy(), coded, cv=folds, method=method)
     if not contract.labels:
         error = (coded - predicted) ** 2
         right = error <= np.quantile(error, 1 - ERRORS)
@@ -152,35 +167,50 @@ def _filled_by_class(column: pd.Series, y: pd.Series, contract: Contract) -> str
     return ""
 
 
-def _find_entity(columns: pd.DataFrame, y: pd.Series, contract: Contract) -> tuple[list[str], list[str]]:
+def _find_entity(columns: pd.DataFrame, y: pd.Series, division: Division) -> tuple[str | None, list[str]]:
     """Find a column that names what several rows are about, such as a customer, and the columns that go with it.
 
     The target goes with the values of such a column, and more so than with the values next to them: that tells it from
     a measurement, such as an age. Either the column is a feature itself, or others give it away.
     """
-    coded = pd.DataFrame({column: _rank(columns[column]) for column in columns}).assign(**{"": _rank(y)})
+    contract, groups = division.contract, division.folds["group"].to_numpy()
     found = {}
     for column in columns if contract.split == "hash" else []:
-        codes, there = pd.factorize(columns[column], sort=True)
-        if not _may_be_entity(there, codes, contract) or contract.id_columns == [column]:
+        if not _may_be_entity(columns[column]):
             continue
-        if len(set(zip(codes, y, strict=True))) < 1.1 * y.nunique():  # the target under other names
+        codes, there = pd.factorize(columns[column], sort=True)
+        if _pairs(codes, groups) < 1.1 * len(there):  # its rows stay together as it is
+            continue
+        if _pairs(codes, y) < 1.1 * min(len(there), y.nunique()):  # the target under other names
             continue
         step = -(-len(codes) // LOOKED_AT)
         used = (codes >= 0) & (codes % step == 0)
-        share, noise = _explain(coded[used].to_numpy(), codes[used] // step)
+        coded = np.column_stack([*(_rank(columns.loc[used, other]) for other in columns), _rank(y[used])])
+        share, noise = _explain(coded, codes[used] // step)
         related = [name for name, part in zip(columns, share, strict=False) if part >= FIXED and name != column]
         if share[-1] >= max(TOGETHER, 4 * noise[-1]) and (related or column in contract.columns):
             found[column] = (len(there), not _has_fractions(columns[column])), related
     best = max(found, key=lambda column: found[column][0], default=None)  # the finest one
-    return ([best], found[best][1]) if best is not None else ([], [])
+    return (best, found[best][1]) if found else (None, [])
 
 
-def _may_be_entity(there, codes: np.ndarray, contract: Contract) -> bool:
-    if len(there) < FEWEST or pd.api.types.is_datetime64_any_dtype(there):
+def _may_be_entity(column: pd.Series) -> bool:
+    different = column.nunique()
+    if different < FEWEST or pd.api.types.is_datetime64_any_dtype(column):
         return False
+<<<<<<< HEAD
     years = pd.api.types.is_float_dtype(there) and there.min() >= 1900 and there.max() <= 2100
     return not years and EACH[0] <= (codes >= 0).sum() / len(there) <= EACH[1]
+=======
+    years = pd.api.types.is_float_dtype(column) and column.min() >= 1900 and column.max() <= 2100
+    return not years and EACH[0] <= column.count() / different <= EACH[1]
+
+
+def _pairs(codes: np.ndarray, other) -> int:
+    """How many different pairs of values two columns have."""
+    other = pd.factorize(other)[0].astype("int64")
+    return len(np.unique(codes[codes >= 0] * (other.max() + 1) + other[codes >= 0]))
+>>>>>>> checks
 
 
 def _explain(coded: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -204,14 +234,15 @@ def _rank(column: pd.Series) -> np.ndarray:
     return stats.rankdata(pd.factorize(column, sort=True)[0])
 
 
-def _entity(columns: pd.DataFrame, entity: list[str], belonging: list[str], contract: Contract) -> list[str]:
+def _entity(columns: pd.DataFrame, entity: str | None, belonging: list[str]) -> list[str]:
+    if entity is None:
+        return []
+    different, rows = columns[entity].nunique(), columns[entity].count()
+    shared = " and ".join([*filter(None, [_listed(map(repr, belonging))]), "much of the target"])
     return [
-        f"column {column!r} names what rows have in common: {columns[column].nunique()} values, some"
-        f" {columns[column].count() / columns[column].nunique():.0f} rows each, which share"
-        f" {_listed([*map(repr, belonging), 'much of the target'])}. The holdout has other rows of the same"
-        f" values, so a model looks better there than on new ones. If rows to be scored bring new values, set split: group,"
-        f" split_by: {column}"
-        for column in entity
+        f"column {entity!r} names what rows have in common: {different} values, some {rows / different:.0f} rows each, which"
+        f" share {shared}. The holdout has other rows of the same values, so models look better there than on new ones. If"
+        f" rows to be scored bring new values, set split: group, split_by: {entity}"
     ]
 
 
@@ -419,7 +450,7 @@ def _is_unique(column: pd.Series) -> bool:
 def _is_key(column: pd.Series) -> bool:
     """Tell whether a column could be part of an id: no fraction, no sentence."""
     if pd.api.types.is_object_dtype(column):
-        return bool((column.str.len() <= 40).mean() > 0.9)
+        return bool((column.drop_duplicates().str.len() <= 40).mean() > 0.9)
     return not _has_fractions(column)
 
 
@@ -500,14 +531,15 @@ def _columns(X: pd.DataFrame, rows: pd.DataFrame, contract: Contract) -> list[st
 
 
 def _nearly_numbers(column: str, texts: pd.Series) -> list[str]:
-    odd = texts[~values.looks_numeric(texts)]
-    if texts.nunique() > 10 and 0 < len(odd) < 0.1 * len(texts):
+    different = texts.drop_duplicates()
+    odd = texts[texts.isin(different[~values.looks_numeric(different)])]
+    if len(different) > 10 and 0 < len(odd) < 0.1 * len(texts):
         return [
             f"column {column!r} counts as text because {len(odd)} of {len(texts)} values are no number:"
             f" {', '.join(map(repr, odd.unique()[:3]))}. If those mean that there is none, empty them; else write clean() in"
             " features.py"
         ]
-    if texts.nunique() > 10 and odd.empty and _written_numbers(texts):
+    if len(different) > 10 and odd.empty and _written_numbers(different):
         return [
             f"column {column!r} counts as text, but its {len(texts)} values look like numbers, such as"
             f" {texts.iloc[0]!r}: turn them into numbers in the table, or in clean() of features.py"
