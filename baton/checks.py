@@ -198,10 +198,6 @@ def _may_be_entity(column: pd.Series) -> bool:
     different = column.nunique()
     if different < FEWEST or pd.api.types.is_datetime64_any_dtype(column):
         return False
-<<<<<<< HEAD
-    years = pd.api.types.is_float_dtype(there) and there.min() >= 1900 and there.max() <= 2100
-    return not years and EACH[0] <= (codes >= 0).sum() / len(there) <= EACH[1]
-=======
     years = pd.api.types.is_float_dtype(column) and column.min() >= 1900 and column.max() <= 2100
     return not years and EACH[0] <= column.count() / different <= EACH[1]
 
@@ -210,7 +206,6 @@ def _pairs(codes: np.ndarray, other) -> int:
     """How many different pairs of values two columns have."""
     other = pd.factorize(other)[0].astype("int64")
     return len(np.unique(codes[codes >= 0] * (other.max() + 1) + other[codes >= 0]))
->>>>>>> checks
 
 
 def _explain(coded: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
