@@ -44,7 +44,8 @@ def connect(uri: str):
     warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")
     warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
     try:
-        # Two trainings, of different names, may start in a new folder at once; two processes that make a store break it.
+        # Two trainings, of different names, may start in a new folder at once; two processes that make a store break
+        # it.
         local = resolved.startswith("sqlite:///")
         with FileLock(f"{resolved.removeprefix('sqlite:///')}.lock") if local else contextlib.nullcontext():
             return mlflow.MlflowClient(resolved)
@@ -82,8 +83,8 @@ def start_training(settings: config.Settings, tags: dict, training: pd.DataFrame
         experiment = client.create_experiment(name, artifact_location=where)
     elif found.lifecycle_stage == "deleted":
         raise BatonError(
-            f"the MLflow experiment {name!r} was deleted: `mlflow experiments restore -x {found.experiment_id}`, or change"
-            " name in env.yaml"
+            f"the MLflow experiment {name!r} was deleted: `mlflow experiments restore -x {found.experiment_id}`, or"
+            " change name in env.yaml"
         )
     else:
         experiment = found.experiment_id

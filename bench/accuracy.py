@@ -3,7 +3,8 @@
     nox -s bench -- accuracy                # every table; some 40 minutes on two cores
     nox -s bench -- accuracy wine flights   # some of them
 
-Compared with: a baseline that looks at no feature; scikit-learn's HistGradientBoosting with its defaults, text as categories;
+Compared with: a baseline that looks at no feature; scikit-learn's HistGradientBoosting with its defaults, text as
+categories;
 and FLAML, with as many seconds and cores as `ploomber build` took. Each is given the training rows alone. Baton runs as
 its user runs it: both pipelines, from the command line, without any feature code.
 
