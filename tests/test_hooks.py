@@ -11,6 +11,7 @@ import registering
 from conftest import settings
 from ploomber import DAG
 from ploomber.exceptions import DAGBuildEarlyStop
+from ploomber.executors import Serial
 from ploomber.products import File
 from ploomber.tasks import PythonCallable
 
@@ -30,7 +31,7 @@ def compare(product, upstream):
 def test_the_comparison_runs_again_when_a_candidate_left_the_grid(tmp_path):
     def build(*candidates: str) -> tuple[list[str], list[str]]:
         """Build with these candidates: what has run, and what is on the leaderboard."""
-        dag = DAG()
+        dag = DAG(executor=Serial(build_in_subprocess=False))
         compared = PythonCallable(compare, {"leaderboard": File(tmp_path / "board.csv")}, dag, name="compare")
         compared.on_render = hooks.notice_changed_grid
         for name in candidates:
@@ -52,17 +53,17 @@ def clean(product, settings):
     Path(str(product["warnings"])).write_text(json.dumps(["a column is odd"]))
 
 
-def test_a_task_runs_again_when_its_table_changed_and_its_warnings_are_printed(tmp_path, monkeypatch, capfd):
+def test_a_task_runs_again_when_its_table_changed_and_its_warnings_are_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(config, "ROOT", tmp_path)
 
     def build(content: str) -> str:
         (tmp_path / "t.csv").write_text(content)
-        dag = DAG()
+        dag = DAG(executor=Serial(build_in_subprocess=False))
         made = {name: File(tmp_path / name) for name in ("html", "training", "warnings")}
         task = PythonCallable(clean, made, dag, name="clean", params={"settings": settings().model_dump()})
         task.on_render, task.on_finish = hooks.notice_changed_input, hooks.file_report
         dag.build(show_progress=False)
-        return (tmp_path / "html").read_text(), "Look at this: a column is odd" in capfd.readouterr().out
+        return (tmp_path / "html").read_text(), "Look at this: a column is odd" in capsys.readouterr().out
 
     assert build("a,b\n1,2") == ("a,b\n1,2", True)
     assert build("a,b\n1,2") == ("a,b\n1,2", False)
