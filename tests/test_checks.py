@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn import datasets
 
-from baton import checks, config, contract, tables
+from baton import checks, config, contract, preparation, split, tables
 
 ROWS = 400
 NUMBERS = np.random.default_rng(1).normal(size=(ROWS, 3))
@@ -31,9 +31,20 @@ def table(answer="binary", **columns) -> pd.DataFrame:
     return rows.assign(**columns)
 
 
-def look(rows: pd.DataFrame, target="y", ids=(), ignore=(), how="hash", by=None, task="auto", metric="auto", folds=5):
-    asked = contract.learn_contract(rows, "demo", target, [*ids], task, metric, [*ignore], how, by)
-    return checks.check(rows, asked, folds)
+def look(rows: pd.DataFrame, target="y", ids=(), ignore=(), how="hash", by=None, **changed) -> list[str]:
+    """What is said of a table; unless it is asked for, not that there are no ids."""
+    settings = config.Settings(
+        train_data="y.csv", score_data="y.csv", target=target, id_columns=[*ids], ignore_columns=[*ignore], split=how,
+        split_by=by, **changed,
+    )  # fmt: skip
+    division = split.separate(rows, contract.learn_contract(rows, settings), settings)
+    return [said for said in checks.check(rows, division, settings) if "no id_columns" not in said]
+
+
+def look_for_ids(rows: pd.DataFrame, **changed) -> list[str]:
+    settings = config.Settings(train_data="y.csv", score_data="y.csv", target="y", **changed)
+    division = split.separate(rows, contract.learn_contract(rows, settings), settings)
+    return [said for said in checks.check(rows, division, settings) if " id" in said]
 
 
 def starts(warnings: list[str], *expected: str) -> bool:
