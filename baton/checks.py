@@ -136,7 +136,8 @@ def _score_alone(column: pd.DataFrame, kind: str, coded: np.ndarray, folds: list
     if not contract.labels:
         error = (coded - predicted) ** 2
         right = error <= np.quantile(error, 1 - ERRORS)
-        trimmed = 1 - error[right].mean() / max(coded[right].var(), 1e-9)
+        spread = coded[right].var()
+        trimmed = 1 - error[right].mean() / spread if spread > 0.1 * coded.var() else 0.0  # not if nearly all are zeros
         return [
             ("R2 (of ranks)", 1 - error.mean() / coded.var(), SUSPICIOUS, LEAK),
             (f"R2 (of ranks, without the worst {ERRORS:.0%})", trimmed, LEAK, EXACT),
