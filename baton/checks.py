@@ -437,7 +437,8 @@ def _looks_like_id(column: pd.Series) -> bool:
         return False
     if pd.api.types.is_float_dtype(there):
         # All different is usual for a measurement; growing, or as many as there are rows, is a number given.
-        given = there.is_monotonic_increasing or there.max() - there.min() < 2 * len(there)
+        grows = (there.diff() < 0).sum() <= 1  # all over the training rows, and over the holdout rows behind them
+        given = grows or there.max() - there.min() < 2 * len(there)
         return bool((there % 1 == 0).all() and given)
     if pd.api.types.is_datetime64_any_dtype(there):
         return False
@@ -523,8 +524,9 @@ def _columns(X: pd.DataFrame, rows: pd.DataFrame, contract: Contract) -> list[st
         if holes > 0.95:
             said.append(f"column {column!r} has a value in {1 - holes:.1%} of the rows only; consider ignore_columns")
         if kind == "text":
-            said += _nearly_numbers(column, X[column].dropna())
-            if preparation.hardly_repeats(X[column]) and not _looks_like_id(X[column]):
+            meant_as_numbers = _nearly_numbers(column, X[column].dropna())
+            said += meant_as_numbers
+            if not meant_as_numbers and preparation.hardly_repeats(X[column]) and not _looks_like_id(X[column]):
                 unused.append(column)
     if unused:
         said.append(
