@@ -58,7 +58,8 @@ def stop_if_published(product):
     batch = json.loads(Path(str(product["batch"])).read_text())
     if batch["published"]:
         print(
-            f"\nNothing has changed: batch {batch['batch']} of {batch['name']} was scored by version {batch['model_version']} from these {batch['rows']} rows."
+            f"\nNothing has changed: batch {batch['batch']} of {batch['name']} was scored by version"
+            f" {batch['model_version']} from these {batch['rows']} rows."
         )
         raise DAGBuildEarlyStop("already published")
 

@@ -21,7 +21,8 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", 
 def make(session: nox.Session, folder: str, *groups: str) -> None:
     groups = ("--no-default-groups",) if folder == SERVE else groups
     session.run(
-        sys.executable, "-m", "uv", "sync", "--locked", "--quiet", *groups, env={"UV_PROJECT_ENVIRONMENT": folder}, external=True
+        sys.executable, "-m", "uv", "sync", "--locked", "--quiet", *groups,
+        env={"UV_PROJECT_ENVIRONMENT": folder}, external=True,
     )  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def jupyter(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time training against a hand-written script; with -- accuracy, score the champion beside what one might use instead."""
+    """Time training against a hand-written script; with -- accuracy, compare the champion with other tools."""
     make(session, WORK, "--group", "bench")
     name, *arguments = session.posargs or ["train"]
     run(session, WORK, "python", f"bench/{name}.py", *arguments)

@@ -8,4 +8,4 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 class BatonError(Exception):
-    """A mistake that the user can correct: its message says what, where, and what to do, and is shown without a traceback."""
+    """A mistake that the user can correct: its message says what, where, and what to do, without a traceback."""

@@ -60,7 +60,8 @@ def check(asked) -> str:
         [
             f"{settings.train_data}: {len(table)} rows; {facts['training']} training, {facts['holdout']} holdout"
             f" ({facts['holdout_share']:.1%}).",
-            f"The question is {learned.task}, because {learned.task_reason}; candidates are chosen by {learned.metric}.",
+            f"The question is {learned.task}, because {learned.task_reason}; candidates are chosen by"
+            f" {learned.metric}.",
             f"{len(learned.columns)} columns to learn from: {kinds}.",
             *(f"\n  Look at this: {warning}" for warning in found),
             f"\n{len(found) or 'No'} warning{'' if len(found) == 1 else 's'}. Training can start: ploomber build",

@@ -234,7 +234,7 @@ def resolve(path: str) -> Path:
 
 
 def did_you_mean(word: str, words: list[str]) -> str:
-    """Suggest the nearest of some words to one that is not among them, to go behind it in a message; "" if none is near."""
+    """Suggest, for a message, the nearest of some words to one that is not among them; "" if none is near."""
     named = {name.lower(): name for name in words}
     close = difflib.get_close_matches(word.lower(), named, n=1)
     return f" (did you mean {named[close[0]]!r}?)" if close else ""

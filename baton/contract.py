@@ -298,9 +298,9 @@ def _read_column(column: pd.Series, how: Format, source: str) -> pd.Series:
     if unreadable.any():
         first = _native(column[unreadable].iloc[0])
         raise BatonError(
-            f"{source}, column {column.name!r}: {int(unreadable.sum())} of {len(column)} values are not a {how.kind}, the"
-            f" first of them {first!r} in row {unreadable.to_numpy().argmax() + 1}. The model was trained on {how.kind}s"
-            f" there{_described(how)}."
+            f"{source}, column {column.name!r}: {int(unreadable.sum())} of {len(column)} values are not a {how.kind},"
+            f" the first of them {first!r} in row {unreadable.to_numpy().argmax() + 1}. The model was trained on"
+            f" {how.kind}s there{_described(how)}."
         )
     return found.replace([np.inf, -np.inf], np.nan) if how.kind == "number" else found
 

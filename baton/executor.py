@@ -58,7 +58,8 @@ class Parallel(Executor):
         self.processes = processes or os.cpu_count()
         self.preload = preload
         self.start_method = start_method
-        # Ploomber warns of each parameter that no cell names; those that make a task rerun or that a hook reads are such.
+        # Ploomber warns of each parameter that no cell names; those that make a task rerun or that a hook reads are
+        # such.
         warnings.filterwarnings("ignore", r"\s*These parameters are not used in the task's source code")
 
     def __call__(self, dag, show_progress):

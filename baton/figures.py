@@ -1,8 +1,8 @@
 """Every figure Baton draws. Each function returns a matplotlib figure and leaves nothing open."""
 
+import io
 import os
 import re
-import io
 import shutil
 from pathlib import Path
 

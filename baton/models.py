@@ -56,7 +56,8 @@ CATALOGUE = {
     "nb": Model((CLASSES,)),
     "qda": Model((CLASSES,)),
     # one tree, neighbours, kernels, a network
-    # PyCaret's own search of this one, mlp and ada tries parameters that scikit-learn doesn't have any more, or never had.
+    # PyCaret's own search of this one, mlp and ada tries parameters that scikit-learn doesn't have any more, or never
+    # had.
     "dt": Model(trusted=TREE, search={"max_depth": Range(1, 12), "min_samples_leaf": Range(1, 60, log=True)}),
     "knn": Model(trusted=NEIGHBOURS),
     "kr": Model((NUMBERS,)),

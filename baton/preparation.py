@@ -76,7 +76,8 @@ def prepare(features, rows: pd.DataFrame, task: str, grouped: bool = False) -> T
     encoder = OneHotEncoder(
         handle_unknown="infrequent_if_exist", min_frequency=common, max_categories=FEW + 1, sparse_output=False
     )
-    # A missing text is None in a table read here, and NaN or None in JSON: different values to an encoder, so both are filled.
+    # A missing text is None in a table read here, and NaN or None in JSON: different values to an encoder, so both are
+    # filled.
     filled = make_pipeline(
         FunctionTransformer(np.asarray, kw_args={"dtype": "object"}, feature_names_out="one-to-one"),
         SimpleImputer(missing_values=np.nan, strategy="constant", fill_value=""),
@@ -84,8 +85,11 @@ def prepare(features, rows: pd.DataFrame, task: str, grouped: bool = False) -> T
     )
     names = make_pipeline(filled, encoder)
     splitters = {
-        (True, False): KFold, (False, False): StratifiedKFold, (True, True): GroupKFold, (False, True): StratifiedGroupKFold
-    }  # fmt: skip
+        (True, False): KFold,
+        (False, False): StratifiedKFold,
+        (True, True): GroupKFold,
+        (False, True): StratifiedGroupKFold,
+    }
     folds = splitters[task == "regression", grouped](5, shuffle=True, random_state=0)
     kind = "continuous" if task == "regression" else task
     means = make_pipeline(filled, TargetEncoder(target_type=kind, cv=folds), StandardScaler())
@@ -107,8 +111,8 @@ def prepare(features, rows: pd.DataFrame, task: str, grouped: bool = False) -> T
     used = [(step, list(columns)) for step, columns in steps if len(columns)]
     if not used:
         raise BatonError(
-            f"none of the columns can be learned from: {', '.join(map(str, rows.columns))} hardly repeat a value. Derive"
-            " something from them in features.py"
+            f"none of the columns can be learned from: {', '.join(map(str, rows.columns))} hardly repeat a value."
+            " Derive something from them in features.py"
         )
     return make_column_transformer(*used)
 

@@ -60,8 +60,8 @@ def decide(
     seen, metric = len(holdout) - len(rows), contract.metric
     if seen and (len(rows) < FEWEST or (contract.labels and rows[contract.target].nunique() < 2)):
         reason = (
-            f"{champion} may have learned from {seen} of the {len(holdout)} holdout rows, and the {len(rows)} others are too"
-            f" few to compare by: {champion} stays champion, and nothing is decided{caution}."
+            f"{champion} may have learned from {seen} of the {len(holdout)} holdout rows, and the {len(rows)} others"
+            f" are too few to compare by: {champion} stays champion, and nothing is decided{caution}."
         )
         return Verdict(UNDECIDED, reason, metric, pd.DataFrame(), len(rows), len(holdout), seen)
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
@@ -80,8 +80,8 @@ def decide(
         outcome = f"{champion} stays champion"
     else:
         outcome = (
-            f"a lead of more than chance is not there (lower bound {bound:+.4f}; {chance:.1%} of random assignments of the"
-            " predictions to rows score as well), and there is no champion yet"
+            f"a lead of more than chance is not there (lower bound {bound:+.4f}; {chance:.1%} of random assignments of"
+            " the predictions to rows score as well), and there is no champion yet"
         )
     reason = f"{reason}. So {outcome}{caution}."
     return Verdict(PROMOTED if promoted else REFUSED, reason, metric, scores, len(rows), len(holdout), seen)
@@ -118,8 +118,8 @@ def _unseen(
         return holdout, ""
     if champion.fingerprints is None:
         return holdout, (
-            f". {champion} was registered before models kept the fingerprints of their rows: it may have learned from some"
-            " of these"
+            f". {champion} was registered before models kept the fingerprints of their rows: it may have learned from"
+            " some of these"
         )
     seen = split.find_seen(training, holdout, champion.contract, champion.fingerprints)
     if seen is None:
@@ -128,8 +128,8 @@ def _unseen(
         return holdout.head(0), f". The table lacks {lacking}, by which its rows could be identified"
     other = (champion.contract.split, champion.contract.split_by) != (contract.split, contract.split_by)
     return holdout[~seen], (
-        f". {champion} was trained with split: {champion.contract.split}, so it may have learned from rows that belong to"
-        " these"
+        f". {champion} was trained with split: {champion.contract.split}, so it may have learned from rows that belong"
+        " to these"
         if other and contract.split != "hash"
         else ""
     )

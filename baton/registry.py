@@ -158,8 +158,8 @@ def require_champion(name: str, tracking_uri: str) -> Model:
     if found is None:
         raise BatonError(
             f"there is no champion for {name!r} in {tracking_uri}: train one with `ploomber build`, or set name and"
-            " mlflow_tracking_uri in env.yaml to where one is registered. (If training found none better than the baseline,"
-            f" the end of products/{name}/compare/compare.html says so.)"
+            " mlflow_tracking_uri in env.yaml to where one is registered. (If training found none better than the"
+            f" baseline, the end of products/{name}/compare/compare.html says so.)"
         )
     return found
 

@@ -16,7 +16,7 @@ from baton.contract import Contract
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """What makes a batch what it is: the same name, rows and model version are the same batch, however often asked for."""
+    """What identifies a batch: the same name, rows and model version are the same batch, however often asked for."""
 
     name: str
     batch: str
@@ -130,7 +130,7 @@ def publish(predictions: pd.DataFrame, batch: Batch, contract: Contract) -> Path
 
 
 def extremes(predictions: pd.DataFrame, rows: int = 5) -> pd.DataFrame:
-    """The predictions a person would look at first: the highest and the lowest, or the least certain of many classes."""
+    """The predictions to look at first: the highest and the lowest, or the least certain of many classes."""
     by = next(
         (column for column in ("probability", "prediction") if pd.api.types.is_float_dtype(predictions.get(column))),
         None,

@@ -210,7 +210,8 @@ def _choose_holdout(
     newer = counts[::-1].cumsum()[::-1] / max(len(dated), 1)  # share of rows from each moment on
     if len(moments) < 2:
         raise BatonError(
-            f"split_by names {contract.split_by!r}, which has {len(moments) or 'no'} time; split: time needs two or more"
+            f"split_by names {contract.split_by!r}, which has {len(moments) or 'no'} time; split: time needs"
+            " two or more"
         )
     first = moments[1:][np.abs(newer[1:] - share).argmin()]
     return np.where(np.isnan(times), by_hash, times >= first)
@@ -276,8 +277,8 @@ def _require_both_sides(groups: np.ndarray, aside: np.ndarray, contract: Contrac
     remedy = f"set holdout to {least + 0.01:.2f}, or " if larger else ""
     side = "the holdout" if not aside.any() else "training"
     raise BatonError(
-        f"none of the {different} groups of {contract.split_by!r} falls into {side} with holdout: {share}. A group's side is"
-        f" fixed by its hash: {remedy}split by a column with more groups"
+        f"none of the {different} groups of {contract.split_by!r} falls into {side} with holdout: {share}. A group's"
+        f" side is fixed by its hash: {remedy}split by a column with more groups"
     )
 
 

@@ -61,7 +61,7 @@ def is_database(source: str) -> bool:
 
 
 def files(source: str) -> list[Path]:
-    """The files that a path, a folder or a pattern names, sorted; hidden ones and those that start with _ are not data."""
+    """The files that a path, a folder or a pattern names, sorted; hidden ones and those named _… are not data."""
     path = config.resolve(source)
     if path.is_file():
         return [path]
@@ -241,7 +241,7 @@ def _delimiter(text: str) -> str:
 
 
 def _plain(column: pd.Series) -> pd.Series:
-    """Turn what databases and Parquet files hold into numbers, booleans, dates or text: decimals, days, categories, …"""
+    """Turn what databases and Parquet files hold (decimals, days, …) into numbers, booleans, dates or text."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
     if isinstance(column.dtype, pd.ArrowDtype) and pd.api.types.is_float_dtype(column):

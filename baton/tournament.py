@@ -34,7 +34,8 @@ with matplotlib.rc_context():  # to import PyCaret restyles every plot of the pr
     from pycaret.distributions import IntUniformDistribution, UniformDistribution
     from pycaret.regression import RegressionExperiment
 
-# A search is repeated within each fold as long as it fits a model to no more rows than this in all: about ten minutes of
+# A search is repeated within each fold as long as it fits a model to no more rows than this in all: about ten minutes
+# of
 # LightGBM. A number of rows, not of seconds, so that the same table is always treated in the same way.
 NESTED_ROWS = 50_000_000
 INNER_FOLDS = 3
@@ -64,7 +65,8 @@ def cross_validate(
     `model` is an id of the catalogue, or several joined by "+" for a blend, whose `model_params` are a mapping for each
     member. `folds` has the columns `fold` and `group` of `split.Division.folds`, and `trains`, which is False for rows
     that are validated only. With `tune` > 0, PyCaret tries that many settings, as `metric` scores them: over all folds
-    for the estimator that is returned, and within the rows each fold is fitted on for its scores, if that is affordable.
+    for the estimator that is returned and, if that is affordable, within the rows each fold is fitted on for its
+    scores.
     """
     coded = contract.encode(y).astype("float64" if contract.task == "regression" else "int64")
     splitter = make_splitter(folds, contract)
@@ -158,7 +160,8 @@ def set_up(X: pd.DataFrame, y: pd.Series, splitter, contract: Contract, seed: in
     )  # fmt: skip
     # PyCaret would take brackets and quotes out of the names by which our pipeline finds its columns.
     experiment.pipeline.steps = [("placeholder", None)]
-    # PyCaret has rounded every number to float32, and made text categories: put the table back as the model will see it.
+    # PyCaret has rounded every number to float32, and made text categories: put the table back as the model will see
+    # it.
     experiment.data = pd.concat([data, data.tail(2)]).set_axis(experiment.data.index)
     return experiment
 

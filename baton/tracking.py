@@ -3,14 +3,17 @@
 Every function that writes takes the parent's id and does nothing where it is None: that is all `track: false` is.
 """
 
+import contextlib
 import logging
 import os
 import subprocess
 import time
+import urllib.parse
 import warnings
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from baton import BatonError, config, tables
 
@@ -30,7 +33,7 @@ def connect(uri: str):
     """Point MLflow at the store and return its client. The first call of all creates the store."""
     import mlflow
 
-    resolved = resolve_uri(uri)
+    resolved = _sign_in(resolve_uri(uri))
     # A hook runs in a fresh process, or in one that another pipeline has used: never trust what was set before.
     mlflow.set_tracking_uri(resolved)
     mlflow.set_registry_uri(resolved)
@@ -41,10 +44,24 @@ def connect(uri: str):
     warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")
     warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
     try:
-        return mlflow.MlflowClient(resolved)
+        # Two trainings, of different names, may start in a new folder at once; two processes that make a store break
+        # it.
+        local = resolved.startswith("sqlite:///")
+        with FileLock(f"{resolved.removeprefix('sqlite:///')}.lock") if local else contextlib.nullcontext():
+            return mlflow.MlflowClient(resolved)
     except Exception as error:
         reason = config.hide(str(error).splitlines()[0], uri)  # below it, the SQL
         raise BatonError(f"mlflow_tracking_uri {uri!r}: the store can't be opened: {reason}") from None
+
+
+def _sign_in(uri: str) -> str:
+    """Give a server's user and password to MLflow apart from its address, which stands in each of its errors."""
+    url = urllib.parse.urlsplit(uri)
+    if url.scheme not in {"http", "https"} or not url.password:
+        return uri
+    os.environ["MLFLOW_TRACKING_USERNAME"] = urllib.parse.unquote(url.username)
+    os.environ["MLFLOW_TRACKING_PASSWORD"] = urllib.parse.unquote(url.password)
+    return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
 
 
 def start_training(settings: config.Settings, tags: dict, training: pd.DataFrame) -> str | None:
@@ -66,8 +83,8 @@ def start_training(settings: config.Settings, tags: dict, training: pd.DataFrame
         experiment = client.create_experiment(name, artifact_location=where)
     elif found.lifecycle_stage == "deleted":
         raise BatonError(
-            f"the MLflow experiment {name!r} was deleted: `mlflow experiments restore -x {found.experiment_id}`, or change"
-            " name in env.yaml"
+            f"the MLflow experiment {name!r} was deleted: `mlflow experiments restore -x {found.experiment_id}`, or"
+            " change name in env.yaml"
         )
     else:
         experiment = found.experiment_id

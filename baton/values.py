@@ -21,7 +21,8 @@ MISSING_FEATURE = MISSING | {"-", "--", ".", "none"}
 BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 
 SIGNS = "$€£¥%"  # of money and of per cent, beside a number
-# A number with a decimal point, as it stands and with its thousands parted; with a decimal comma, the two marks swapped.
+# A number with a decimal point, as it stands and with its thousands parted; with a decimal comma, the two marks
+# swapped.
 PLAIN = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf(?:inity)?))"
 PARTED = r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"
 SWAPPED = str.maketrans(".,", ",.")
@@ -34,7 +35,8 @@ class Format:
 
     `kind` is number, boolean, date or text. Of numbers written as text, `decimal` is the decimal mark and `sign` the
     currency or per cent sign beside them. Numbers that were no text in training have no mark, nor have those of models
-    of older versions: where they come as text, it is taken from the rows that are read. `date` is the format of dates as `strptime` has it, or "ISO8601".
+    of older versions: where they come as text, it is taken from the rows that are read. `date` is the format of dates
+    as `strptime` has it, or "ISO8601".
     """
 
     kind: str

@@ -3,7 +3,8 @@
     nox -s bench -- accuracy                # every table; some 40 minutes on two cores
     nox -s bench -- accuracy wine flights   # some of them
 
-Rivals: a guess that looks at no feature; scikit-learn's HistGradientBoosting with its defaults, text as categories;
+Compared with: a baseline that looks at no feature; scikit-learn's HistGradientBoosting with its defaults, text as
+categories;
 and FLAML, with as many seconds and cores as `ploomber build` took. Each is given the training rows alone. Baton runs as
 its user runs it: both pipelines, from the command line, without any feature code.
 
@@ -13,6 +14,7 @@ The two larger tables come out of packages of the group `bench` in pyproject.tom
 """
 
 import importlib.util
+import json
 import sys
 import tempfile
 import time
@@ -25,7 +27,7 @@ import yaml
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from train import PROGRAMS, ROOT, copy_project, seconds
 
-from baton import contract, evaluation, tables
+from baton import config, contract, evaluation, tables
 
 sys.path.insert(0, str(ROOT / "examples"))
 
@@ -80,17 +82,18 @@ def baton(asked: dict, train: pd.DataFrame, new: pd.DataFrame, folder: Path) -> 
     build = [str(PROGRAMS / "ploomber"), "build"]
     took = seconds([*build, *options], project)
     seconds([*build, "-e", "pipeline.serve.yaml", *options], project)
-    told = pd.read_parquet(project / "predictions" / asked["name"] / "batch=bench")
-    promised = contract.read_contract(str(project / "products/clean/contract.json"))
-    winner = pd.read_json(project / "products/compare/verdict.json", typ="series")["winner"]
-    if promised.task == "regression":
-        return told["prediction"].to_numpy(), took, winner
-    if promised.task == "binary":
-        return np.column_stack([1 - told["probability"], told["probability"]]), took, winner
-    return told[[f"probability_{label}" for label in promised.labels]].to_numpy(), took, winner
+    found = pd.read_parquet(project / "predictions" / asked["name"] / "batch=bench")
+    products = project / "products" / asked["name"]
+    learned = contract.read_contract(str(products / "clean/contract.json"))
+    winner = json.loads((products / "compare/verdict.json").read_text())["winner"]
+    if learned.task == "regression":
+        return found["prediction"].to_numpy(), took, winner
+    if learned.task == "binary":
+        return np.column_stack([1 - found["probability"], found["probability"]]), took, winner
+    return found[[f"probability_{label}" for label in learned.labels]].to_numpy(), took, winner
 
 
-def boosting(promised, rows, target, new) -> np.ndarray:
+def boosting(learned, rows, target, new) -> np.ndarray:
     """scikit-learn's defaults; text as categories, the 254 most frequent, which is as many as it takes."""
     kept = {column: rows[column].value_counts().index[:254] for column in rows.select_dtypes(object)}
     rows, new = (
@@ -99,58 +102,59 @@ def boosting(promised, rows, target, new) -> np.ndarray:
         )
         for part in (rows, new)
     )
-    kind = HistGradientBoostingRegressor if promised.task == "regression" else HistGradientBoostingClassifier
-    return predict(kind(categorical_features="from_dtype", random_state=0).fit(rows, target), promised, new)
+    kind = HistGradientBoostingRegressor if learned.task == "regression" else HistGradientBoostingClassifier
+    return predict(kind(categorical_features="from_dtype", random_state=0).fit(rows, target), learned, new)
 
 
-def flaml(promised, rows, target, new, seconds: float) -> np.ndarray:
+def flaml(learned, rows, target, new, seconds: float) -> np.ndarray:
     from flaml import AutoML
 
     searched = AutoML()
     searched.fit(
-        rows, target, task="regression" if promised.task == "regression" else "classification",
-        metric={"binary": "roc_auc", "multiclass": "roc_auc_ovr", "regression": "r2"}[promised.task],
+        rows, target, task="regression" if learned.task == "regression" else "classification",
+        metric={"binary": "roc_auc", "multiclass": "roc_auc_ovr", "regression": "r2"}[learned.task],
         time_budget=seconds, n_jobs=2, seed=0, verbose=0,
     )  # fmt: skip
-    return predict(searched, promised, new)
+    return predict(searched, learned, new)
 
 
-def predict(model, promised, new) -> np.ndarray:
-    return model.predict(new) if promised.task == "regression" else model.predict_proba(new)
+def predict(model, learned, new) -> np.ndarray:
+    return model.predict(new) if learned.task == "regression" else model.predict_proba(new)
 
 
 def compare(name: str, asked: dict, train: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """One row a rival: its score on the new rows, its distance to Baton's with the 95% interval, and its seconds."""
+    """One row for each: its score on the new rows, its distance to Baton's with the 95% interval, and its seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        told, took, winner = baton(asked, train, new, Path(folder))
+        predicted, took, winner = baton(asked, train, new, Path(folder))
         train.to_csv(Path(folder, "train.csv"), index=False)
         new.to_csv(Path(folder, "new.csv"), index=False)
         train, new = (tables.read_table(str(Path(folder, f"{part}.csv"))) for part in ("train", "new"))
-    promised = contract.learn_contract(train, name, asked["target"], asked.get("id_columns"), "auto", "auto")
-    rows, later = promised.rows(train), promised.rows(new)
-    target = promised.encode(promised.answers(train)).astype("float64" if promised.task == "regression" else "int64")
-    truth = promised.encode(promised.answers(new)).to_numpy(dtype="float64")
-    answers, spent = {f"Baton ({winner})": told}, [took]
-    for rival, ask in {
-        "guess": lambda: evaluation.baseline(truth, promised, promised.answers(train)),
-        "HistGradientBoosting": lambda: boosting(promised, rows, target, later),
-        "FLAML": lambda: flaml(promised, rows, target, later, took),
+    asked_of = config.Settings(name=name, target=asked["target"], id_columns=asked.get("id_columns"))
+    learned = contract.learn_contract(train, asked_of)
+    X, later = learned.read_features(train), learned.read_features(new)
+    y = learned.encode(learned.read_target(train)).astype("float64" if learned.task == "regression" else "int64")
+    truth = learned.encode(learned.read_target(new)).to_numpy(dtype="float64")
+    answers, spent = {f"Baton ({winner})": predicted}, [took]
+    for other, ask in {
+        "baseline": lambda: evaluation.baseline(truth, learned, learned.read_target(train)),
+        "HistGradientBoosting": lambda: boosting(learned, X, y, later),
+        "FLAML": lambda: flaml(learned, X, y, later, took),
     }.items():
         started = time.perf_counter()
-        answers[rival] = ask()
+        answers[other] = ask()
         spent.append(time.perf_counter() - started)
     scores = {
-        who: evaluation.score(truth, given, promised.task, promised.metric)[promised.metric]
+        who: evaluation.score(truth, given, learned.task, learned.metric)[learned.metric]
         for who, given in answers.items()
     }
-    draws = evaluation.bootstrap(truth, answers, promised.task, promised.metric)
+    draws = evaluation.bootstrap(truth, answers, learned.task, learned.metric)
     leads = [evaluation.interval(draws.iloc[:, 0] - draws[who]) for who in answers]
     return pd.DataFrame(
         {
             "table": f"{name} ({len(train)}/{len(new)})",
             "by": [*answers],
-            promised.metric: [*scores.values()],
-            "Baton leads by": [next(iter(scores.values())) - own for own in scores.values()],
+            learned.metric: [*scores.values()],
+            "Baton leads by": [next(iter(scores.values())) - score for score in scores.values()],
             "low": [low for low, _ in leads],
             "high": [high for _, high in leads],
             "seconds": spent,
@@ -160,9 +164,9 @@ def compare(name: str, asked: dict, train: pd.DataFrame, new: pd.DataFrame) -> p
 
 def main(*names: str) -> None:
     warnings.simplefilter("ignore")
-    known = cases()
-    for name in names or known:
-        print(compare(name, *known[name]).round(4).to_string(index=False), end="\n\n", flush=True)
+    tables_by_name = cases()
+    for name in names or tables_by_name:
+        print(compare(name, *tables_by_name[name]).round(4).to_string(index=False), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -122,10 +122,13 @@ def fit(spec, parent, experiment_id, uri):
             mlflow.log_figure(figure, f"figures/{name}.png")
         model = mlflow.sklearn.log_model(
             pipeline, name="model", signature=mlflow.models.infer_signature(rows, target), input_example=rows.head(3),
-            code_paths=[str(ROOT / "features.py")], serialization_format="skops", pip_requirements=["mlflow", "scikit-learn", "lightgbm", "skops"],
+            code_paths=[str(ROOT / "features.py")], serialization_format="skops",
+            pip_requirements=["mlflow", "scikit-learn", "lightgbm", "skops"],
             skops_trusted_types=[
-                "collections.OrderedDict", "features.clean", "features.derive", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier",
-                "numpy.dtype", "sklearn.compose._column_transformer.make_column_selector", "sklearn.metrics._dist_metrics.EuclideanDistance64",
+                "collections.OrderedDict", "features.clean", "features.derive", "lightgbm.basic.Booster",
+                "lightgbm.sklearn.LGBMClassifier",
+                "numpy.dtype", "sklearn.compose._column_transformer.make_column_selector",
+                "sklearn.metrics._dist_metrics.EuclideanDistance64",
                 "sklearn.neighbors._kd_tree.KDTree", "sklearn.tree._tree.Tree", "sklearn.utils._bunch.Bunch",
             ],
         )  # fmt: skip

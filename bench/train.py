@@ -42,7 +42,8 @@ def main(rounds: int = 3) -> None:
             baton.append(seconds([str(PROGRAMS / "ploomber"), "build"], project))
             script.append(seconds([sys.executable, "bench/handwritten.py", str(store)], project))
         print(
-            f"round {number + 1}: ploomber build {baton[-1]:.1f} s, script {script[-1]:.1f} s, ratio {baton[-1] / script[-1]:.2f}"
+            f"round {number + 1}: ploomber build {baton[-1]:.1f} s, script {script[-1]:.1f} s,"
+            f" ratio {baton[-1] / script[-1]:.2f}"
         )
     ratios = [own / other for own, other in zip(baton, script, strict=True)]
     print(

@@ -22,8 +22,8 @@ table.head()
 
 # %% [markdown]
 # **The contract** says what every model can rely on: the question, and how each raw column is written. It travels with
-# the registered model, and rows that come to be scored are held to it. All rows are read for this. A champion's question
-# stays the question.
+# the registered model, and rows that come to be scored are held to it. All rows are read for this. A champion's
+# question stays the question.
 
 # %%
 champion = registry.champion_contract(settings)

@@ -72,7 +72,8 @@ verdict.scores.round(4)
 # %%
 promotion.carry_out(verdict, challenger, settings.mlflow_tracking_uri)
 tracking.log_result(
-    facts["run_id"], settings.mlflow_tracking_uri, metrics=verdict.metrics(), tags={"winner": winner, "reason": verdict.reason},
+    facts["run_id"], settings.mlflow_tracking_uri, metrics=verdict.metrics(),
+    tags={"winner": winner, "reason": verdict.reason},
     figures={"leaderboard": board}, tables={"leaderboard": leaderboard, "holdout": verdict.scores},
 )  # fmt: skip
 

@@ -112,7 +112,7 @@ class Project:
 
 @functools.cache
 def start_warm() -> subprocess.Popen:
-    """Start what runs Ploomber's commands for this process's tests; it ends when its standard input does, with this process."""
+    """Start what runs Ploomber's commands for this process's tests; it ends with this process."""
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
     return subprocess.Popen([sys.executable, Path(__file__).parent / "warm.py"], env=os.environ | one, **how)
@@ -184,7 +184,8 @@ def copy_sources(folder: Path) -> Project:
     What a user writes (`env.yaml`, `features.py`, the grid) is hers to change: tests of the machinery have their own.
     """
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=config.ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=config.ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     for name in listed.stdout.splitlines():
         if (config.ROOT / name).is_file():
@@ -206,7 +207,7 @@ def fresh(tmp_path) -> Project:
 
 @pytest.fixture(scope="session")
 def first_hour(tmp_path_factory, worker_id) -> tuple[Project, str]:
-    """What a newcomer has after the first command of the README, and what it printed. Made once for all test workers."""
+    """What a newcomer has after the README's first command, and what it printed. Made once for all test workers."""
     shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
     project, printed = Project(shared / "first" / "project"), shared / "first" / "printed.txt"
     with FileLock(shared / "first.lock"):
@@ -227,7 +228,8 @@ def trained(first_hour, tmp_path) -> Project:
             for _, column, kind, *_ in store.execute(f"PRAGMA table_info('{table}')").fetchall():
                 if "CHAR" in kind.upper() or "TEXT" in kind.upper():
                     store.execute(
-                        f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE "{column}" LIKE ?', (str(old), str(new), f"%{old}%")
+                        f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE "{column}" LIKE ?',
+                        (str(old), str(new), f"%{old}%"),
                     )  # fmt: skip
     store.close()
     return Project(new)

@@ -66,10 +66,10 @@ def test_check_takes_ploombers_options(capsys, visits, options, said):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["check", "--env--target", "Outcom"], "the table of 'diabetes' lacks 1 of the columns it needs: 'Outcom' (did you mean 'Outcome'?); mend target in env.yaml."),
+        (["check", "--env--target", "Outcom"], "the table of 'diabetes' lacks 1 of the columns it needs: 'Outcom' (did you mean 'Outcome'?); correct target in env.yaml."),
         (["check", "--env--train_data", "nowhere.csv"], "nowhere.csv: there is no such file."),
-        (["check", "--env--folds", "many"], "env.yaml, or an --env-- option, needs mending:\n  folds: input should be a valid integer"),
-        (["check", "--env--split", "time"], "env.yaml, or an --env-- option, needs mending:\n  split: time goes by a column: name it in split_by"),
+        (["check", "--env--folds", "many"], "env.yaml, or an --env-- option, needs a correction:\n  folds: input should be a valid integer"),
+        (["check", "--env--split", "time"], "env.yaml, or an --env-- option, needs a correction:\n  split: time goes by a column: name it in split_by"),
         (["check", "--env--target", "Age", "--env--task", "binary"], "column 'Age' has "),
         (["check", "--env--fold", "3"], "--env--fold: there is no such option (did you mean 'folds'?); give --env--KEY VALUE\n"),
         (["check", "--folds", "3"], "--folds: there is no such option (did you mean 'folds'?); give --env--KEY VALUE\n"),
@@ -133,21 +133,30 @@ def test_options_of_the_examples_are_what_check_reads(capsys):
         assert run(capsys, "check", *printed.split())[0] == 0
 
 
+@pytest.mark.parametrize("written", ["boat, body", "[boat, body]", "boat,body"])
+def test_several_columns_are_one_word_for_a_shell(capsys, tmp_path, written):
+    """Nothing divides `$(baton options …)` but its spaces."""
+    (tmp_path / "titanic.yaml").write_text(f"ignore_columns: {written}\n")
+    expected = (0, "--env--ignore_columns boat,body\n", "")
+    assert run(capsys, "options", str(tmp_path / "titanic.yaml")) == expected
+
+
 def test_no_key_is_no_option(capsys, tmp_path):
     (tmp_path / "empty.yaml").write_text("# nothing yet\n")
     assert run(capsys, "options", str(tmp_path / "empty.yaml")) == (0, "\n", "")
 
 
-def filed(root: Path, batch: str, version: str, verdict: dict | None = None) -> None:
-    folder = root / "predictions" / "demo" / f"batch={batch}"
+def filed(root: Path, batch: str, version: str, verdict: dict | None = None, name: str = "demo") -> None:
+    folder = root / "predictions" / name / f"batch={batch}"
     folder.mkdir(parents=True)
-    (folder / "_manifest.json").write_text(json.dumps({"rows_scored": 12, "model_version": version}))
+    (folder / "_manifest.json").write_text(json.dumps({"name": name, "rows_scored": 12, "model_version": version}))
     if verdict:
-        (root / "products" / "compare").mkdir(parents=True)
-        (root / "products" / "compare" / "verdict.json").write_text(json.dumps(verdict))
+        (root / "products" / name / "compare").mkdir(parents=True)
+        (root / "products" / name / "compare" / "verdict.json").write_text(json.dumps(verdict))
 
 
 def test_results_tell_the_outcome_and_where_things_are(tmp_path):
+    filed(tmp_path, "2026-01-01", "1", {"choice": "another training", "reason": "another"}, name="churn")
     filed(tmp_path, "2026-01-01", "3", {"choice": "lr has the best mean", "reason": "AUC on 80 holdout rows: …"})
     filed(tmp_path, "2025-12-31", "4")  # scored later, of rows from before
     filed(tmp_path, "x", "5")
@@ -158,6 +167,7 @@ def test_results_tell_the_outcome_and_where_things_are(tmp_path):
     assert lines[4][13:37] == "12 rows by version 4    "
     assert "pandas.read_parquet('predictions/demo/batch=2025-12-31')" in lines[4]
     assert lines[5].endswith("-m webbrowser -t predictions/demo/batch=2025-12-31/_report.html")
+    assert lines[6].endswith("-m webbrowser -t products/demo/compare/compare.html")
 
 
 def test_a_broken_manifest_is_named(tmp_path):

@@ -64,3 +64,10 @@ def test_an_example_runs_through_to_predictions(fresh, make_tables, name):
         )
     else:
         assert score(new[target], found["prediction"]) > least
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_example_passes_the_tests_of_a_project(fresh, name):
+    fresh.keep_candidates("lr", "tree")
+    printed = fresh.run("pytest", "-n0", "tests/test_project.py", "--env-file", f"examples/{name}.yaml")
+    assert "7 passed" in printed

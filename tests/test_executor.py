@@ -6,11 +6,13 @@ import os
 import select
 import signal
 import sqlite3
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import settings
 from filelock import FileLock
 from ploomber import DAG
 from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
@@ -21,11 +23,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from baton import BatonError
 from baton.executor import Parallel
 
-SETTINGS = {
-    "name": "t", "train_data": "a.csv", "score_data": "b.csv", "target": "y", "id_columns": None, "ignore_columns": None, "features": None,
-    "task": "auto", "metric": "auto", "split": "hash", "split_by": None, "predictions_table": None, "holdout": 0.2, "folds": 5, "seed": 1, "batch": "b", "track": False,
-    "mlflow_tracking_uri": "sqlite:///x.db",
-}  # fmt: skip
+SETTINGS = settings(score_data="new.csv").model_dump(mode="json")
 
 
 def write(product):
@@ -33,6 +31,10 @@ def write(product):
 
 
 def write_after(product, upstream):
+    write(product)
+
+
+def write_with(product, settings):
     write(product)
 
 
@@ -46,6 +48,11 @@ def crash(product):
 
 def die(product):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def write_half_and_die(product):
+    Path(str(product)).write_text("half")
+    die(product)
 
 
 def enough(product):
@@ -87,13 +94,15 @@ def compute_in_threads(product):
     write(product)
 
 
-def pipeline(folder: Path, first=write, **executor) -> DAG:
-    """first → second, and other beside them."""
-    dag = DAG(executor=Parallel(**({"settings": SETTINGS, "lock": str(folder / ".lock"), "processes": 2} | executor)))
+def pipeline(folder: Path, first=write, settings=SETTINGS, **executor) -> DAG:
+    """first → second, and other beside them, which alone has settings."""
+    dag = DAG(executor=Parallel(**({"lock": str(folder / ".lock"), "processes": 2} | executor)))
     tasks = {
-        name: PythonCallable(function, File(folder / name), dag, name=name)
-        for name, function in {"first": first, "second": write_after, "other": write}.items()
-    }
+        name: PythonCallable(function, File(folder / name), dag, name=name, params=params)
+        for name, function, params in (
+            ("first", first, None), ("second", write_after, None), ("other", write_with, {"settings": settings}),
+        )
+    }  # fmt: skip
     tasks["second"].set_upstream(tasks["first"])
     return dag
 
@@ -121,6 +130,12 @@ def test_no_two_builds_are_at_work_at_once(tmp_path):
     assert (tmp_path / "second").exists()
 
 
+def test_builds_of_different_names_are_at_work_at_once(tmp_path):
+    with FileLock(tmp_path / ".lock"):
+        pipeline(tmp_path / "churn", lock=str(tmp_path / "churn" / ".lock")).build()
+    assert (tmp_path / "churn" / "second").exists()
+
+
 def test_a_second_build_runs_nothing_and_says_so(tmp_path, capsys):
     pipeline(tmp_path).build()
     capsys.readouterr()
@@ -136,6 +151,7 @@ def test_a_mistake_of_the_users_is_told_without_a_traceback_and_others_are_kept(
     assert "first: table.csv, column 'age': 3 values are not a number\n" in said
     assert "Not run, because they depend on that: second." in said
     assert "Traceback" not in said
+    assert "Need help?" not in said  # an address of Ploomber's, which can't help
     assert (tmp_path / "other").read_text() == "done"
     assert not (tmp_path / "second").exists()
 
@@ -186,10 +202,14 @@ def test_an_interrupted_build_ends_at_once_with_a_message(tmp_path):
     assert not multiprocessing.active_children()
 
 
-def test_what_a_task_left_half_done_does_not_pass_for_what_it_made_before(tmp_path):
+@pytest.mark.parametrize(
+    ("first", "said"), [(break_off, "enough of it"), (write_half_and_die, "its process was killed")]
+)
+def test_what_a_task_left_half_done_does_not_pass_for_what_it_made_before(tmp_path, first, said):
     pipeline(tmp_path).build()
-    with pytest.raises(DAGBuildError, match="enough of it"):
-        pipeline(tmp_path, break_off).build()
+    with pytest.raises(DAGBuildError, match=said):
+        pipeline(tmp_path, first).build()
+    assert (tmp_path / "first").read_text() == "half"
     pipeline(tmp_path).build()
     assert (tmp_path / "first").read_text() == "done"
 
@@ -207,21 +227,47 @@ def test_an_early_stop_ends_the_build_well_and_leaves_the_rest_undone(tmp_path):
     ],
 )  # fmt: skip
 def test_wrong_settings_stop_the_build_before_anything_runs(tmp_path, changed, said):
-    with pytest.raises(DAGBuildError, match=said):
+    with pytest.raises(DAGBuildError, match=said) as caught:
         pipeline(tmp_path, settings=SETTINGS | changed).build()
+    assert str(caught.value).startswith("\nNothing was run.\n")
+    assert "Need help?" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def fit(product, candidate, model, model_params, tune):
+    write(product)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"model": "kn"}, r"candidate 'a': there is no model 'kn' \(did you mean 'knn'\?\)"),
+        ({"tune": "many"}, "candidate 'a': tune must be a number of trials"),
+    ],
+)
+def test_a_wrong_candidate_stops_the_build_before_anything_runs(tmp_path, changed, said):
+    dag = pipeline(tmp_path)
+    params = {"candidate": "a", "model": "knn", "model_params": {}, "tune": 0} | changed
+    PythonCallable(fit, File(tmp_path / "fit"), dag, name="fit", params=params)
+    with pytest.raises(DAGBuildError, match=said):
+        dag.build()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_without_a_traceback(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DAGBuildError, match="Nothing was run.\n.*Not a directory|File exists"):
+        pipeline(tmp_path, lock=str(tmp_path / "file" / ".lock")).build()
 
 
 def test_idle_workers_are_not_waited_for(tmp_path):
     """What a worker imports ahead is for nobody's use once the tasks are done."""
     (tmp_path / "slow_module.py").write_text("import time; time.sleep(600)")
-    import sys
-
     sys.path.insert(0, str(tmp_path))
     try:
         products = tmp_path / "products"
         products.mkdir()
-        dag = DAG(executor=Parallel(SETTINGS, str(tmp_path / ".lock"), processes=2, preload=["slow_module"]))
+        dag = DAG(executor=Parallel(str(tmp_path / ".lock"), processes=2, preload=["slow_module"]))
         first = PythonCallable(write, File(products / "first"), dag, name="first")
         second = PythonCallable(write_after, File(products / "second"), dag, name="second")
         first >> second

@@ -1,33 +1,60 @@
 """What the README shows is what happens: its commands run, and its output is real."""
 
+import ast
 import json
 import re
 import subprocess
 
+import mlflow
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 from conftest import PROGRAMS
+from mlflow.exceptions import MlflowException
 
 from baton import config
 
 README = (config.ROOT / "README.md").read_text()
-COMMAND = r"^ *(?:nox|ploomber|baton (?=check|options|results)|pip install nox && nox|MLFLOW\S+ mlflow)\b[^#\n]*"
+COMMAND = r"^ *(?:nox|ploomber|baton (?=check|options|results)|mlflow gc|pytest|pip install nox && nox|MLFLOW\S+ mlflow)\b[^#\n]*"
 
-# The commands the README shows, and where each is run: here, or by what.
+# The commands the README shows: the file and the function that run each, and how it is written there.
 RUN = {
-    "pip install nox && nox -s pipeline": "the fixture first_hour",
-    "pip install nox && nox -s tests": ".ci/run",
-    "ploomber build": "test_the_commands_of_the_two_pipelines_run",
-    "ploomber build -e pipeline.serve.yaml": "test_the_commands_of_the_two_pipelines_run",
-    "ploomber build --env--track false": "test_training",
-    "baton check": "test_make_it_yours_takes_a_table_through_to_predictions_without_any_code",
-    "ploomber build $(baton options examples/parcels.yaml)": "test_examples",
-    "ploomber build -e pipeline.serve.yaml $(baton options examples/parcels.yaml)": "test_examples",
-    "ploomber status": "test_the_commands_of_the_two_pipelines_run",
-    "ploomber plot --backend mermaid": "test_the_commands_of_the_two_pipelines_run",
-    "MLFLOW_TRACKING_URI=sqlite:///mlflow.db mlflow models serve -m models:/diabetes@champion --env-manager local": "test_serving",
-}
+    "pip install nox && nox -s pipeline": ("tests/conftest.py", "first_hour", '"nox", "-s", "pipeline"'),
+    "pip install nox && nox -s tests": (".ci/run", None, "pip install --quiet nox && nox -s tests"),
+    "ploomber build": ("tests/test_readme.py", "test_the_commands_of_the_two_pipelines_run", "trained.build()"),
+    "ploomber build -e pipeline.serve.yaml": (
+        "tests/test_readme.py", "test_the_commands_of_the_two_pipelines_run", 'trained.build("-e", "pipeline.serve.yaml")',
+    ),
+    "ploomber build --env--track false": (
+        "tests/test_training.py", "test_track_false_trains_and_compares_without_mlflow", '"--env--track", "false"',
+    ),
+    "baton check": (
+        "tests/test_readme.py", "test_make_it_yours_takes_a_table_through_to_predictions_without_any_code",
+        'fresh.run("baton", "check")',
+    ),
+    "ploomber build $(baton options examples/parcels.yaml)": (
+        "tests/test_examples.py", "test_an_example_runs_through_to_predictions", "fresh.build(*options)",
+    ),
+    "ploomber build -e pipeline.serve.yaml $(baton options examples/parcels.yaml)": (
+        "tests/test_examples.py", "test_an_example_runs_through_to_predictions", '"pipeline.serve.yaml", *options',
+    ),
+    "ploomber status": ("tests/test_readme.py", "test_the_commands_of_the_two_pipelines_run", '"ploomber", "status"'),
+    "ploomber plot --backend mermaid": (
+        "tests/test_readme.py", "test_the_commands_of_the_two_pipelines_run", '"plot", "--backend", "mermaid"',
+    ),
+    "ploomber task fit-lr --force": ("tests/test_readme.py", "test_then_what", '"task", "fit-lr", "--force"'),
+    "ploomber build --env--metric F1": ("tests/test_readme.py", "test_then_what", '"--env--metric", "F1"'),
+    "mlflow gc --backend-store-uri sqlite:///mlflow.db --tracking-uri sqlite:///mlflow.db": (
+        "tests/test_readme.py", "test_then_what", 'command.split()[1:]',
+    ),
+    "pytest tests/test_project.py --env-file examples/wine.yaml": (
+        "tests/test_examples.py", "test_an_example_passes_the_tests_of_a_project", '"tests/test_project.py"',
+    ),
+    "MLFLOW_TRACKING_URI=sqlite:///mlflow.db mlflow models serve -m models:/diabetes@champion --env-manager local": (
+        "tests/test_serving.py", "endpoint", '"models:/diabetes@champion"',
+    ),
+}  # fmt: skip
 
 
 def blocks(language: str = "") -> list[str]:
@@ -35,9 +62,16 @@ def blocks(language: str = "") -> list[str]:
     return [content for own, content in fenced if own == language]
 
 
-def test_every_command_shown_is_known_to_run():
+def test_every_command_shown_is_run_by_a_test():
     shown = {found.strip() for block in blocks() for found in re.findall(COMMAND, block, re.MULTILINE)}
     assert shown == set(RUN)
+    for command, (file, function, written) in RUN.items():
+        source = (config.ROOT / file).read_text()
+        if function:
+            found = [node for node in ast.walk(ast.parse(source)) if getattr(node, "name", None) == function]
+            assert len(found) == 1, (command, function)
+            source = ast.get_source_segment(source, found[0])
+        assert written in source, command
 
 
 def test_the_first_command_ends_as_shown(first_hour):
@@ -62,6 +96,34 @@ def test_the_commands_of_the_two_pipelines_run(trained):
     trained.run("ploomber", "plot", "--backend", "mermaid")
     drawn = (trained.folder / "pipeline.html").read_text()
     assert all(name in drawn for name in ("clean", "fit-lr", "compare"))
+
+
+def test_then_what(trained):
+    """One task alone, another metric, a function that leaves rows out, a row explained, and trainings taken away."""
+    trained.keep_candidates("lr")
+    trained.run("ploomber", "task", "fit-lr", "--force")
+    explain, select = (next(block for block in blocks("python") if word in block) for word in ("moves", "def select"))
+    (trained.folder / "explain.py").write_text(explain)
+    printed = trained.run("python", "explain.py")
+    assert len(re.findall(r"^(Glucose|BMI|Age|Insulin|\w+) +-?\d\.\d+$", printed, re.MULTILINE)) == 3
+
+    with (trained.folder / "features.py").open("a") as file:
+        file.write(select)
+    trained.build("--env--metric", "F1")
+    raw = pd.read_parquet(trained.folder / "products/diabetes/clean/train.parquet")
+    folds = pd.read_parquet(trained.folder / "products/diabetes/features/folds.parquet")
+    assert (folds["trains"] == (raw["Glucose"] > 0)).all()
+    assert not folds["trains"].all()
+    assert trained.read("compare/verdict.json")["metric"] == "F1"
+
+    client = mlflow.MlflowClient(trained.uri)
+    experiment = client.get_experiment_by_name("diabetes").experiment_id
+    [newest] = client.search_runs([experiment], "tags.winner = 'lr'", max_results=1)
+    client.delete_run(newest.info.run_id)
+    command = next(found for found in RUN if found.startswith("mlflow gc"))
+    trained.run("mlflow", *command.split()[1:])
+    with pytest.raises(MlflowException, match="not found"):
+        client.get_run(newest.info.run_id)
 
 
 def test_the_drawing_has_the_tasks_of_the_pipelines():

@@ -1,13 +1,24 @@
-"""What is sent to others, and what is left out of the record."""
+"""What is kept of a training, what is sent to others, and what is left out of the record."""
 
+import base64
+import http.server
+import multiprocessing
 import os
 import subprocess
 import sys
+import threading
+import urllib.parse
+from concurrent.futures import ProcessPoolExecutor
 
+import mlflow
 import pandas as pd
 import pytest
+import registering
+from conftest import ODD, settings
 
-from baton import config, tracking
+from baton import BatonError, config, registry, tracking
+
+ROWS = pd.DataFrame({"a": [1.0, 2.0]})
 
 
 @pytest.mark.parametrize(("said", "disabled"), [({}, "True"), ({"MLFLOW_DISABLE_TELEMETRY": "false"}, "False")])
@@ -23,8 +34,119 @@ def test_mlflows_usage_reports_are_off_unless_turned_on(said, disabled):
 
 def test_without_tracking_nothing_is_opened(tmp_path):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    assert tracking.start_training(False, uri, "t", {}, pd.DataFrame({"a": [1]}), "a.csv") is None
+    asked = settings(mlflow_tracking_uri=uri, track=False)
+    assert tracking.start_training(asked, {}, ROWS) is None
+    filed = tracking.log_candidate(
+        {"run_id": None}, asked, "lr", params={}, metrics={}, figures="none", tables={}, training=ROWS, started=0
+    )
+    assert filed is None
     tracking.log_result(None, uri, metrics={}, tags={}, figures={}, tables={})
     tracking.file_report(None, uri, tmp_path / "no.html")
     tracking.log_failure(None, uri, "c", "error", tmp_path / "no.ipynb")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    return registering.open_store(tmp_path, monkeypatch, name="demo")
+
+
+def test_a_candidate_is_filed_as_a_child_of_its_training_with_what_describes_it(store, tmp_path):
+    asked, facts = store
+    (tmp_path / "drawn").mkdir()
+    (tmp_path / "drawn" / "roc.png").write_bytes(b"picture")
+    run_id = tracking.log_candidate(
+        facts, asked, "lr", params={"C": 1}, metrics={"auc": 0.5, "nothing": float("nan")}, figures=str(tmp_path / "drawn"),
+        tables={"scores": ROWS}, training=ROWS, started=1_700_000_000.5,
+    )  # fmt: skip
+    client = mlflow.MlflowClient(asked.mlflow_tracking_uri)
+    run = client.get_run(run_id)
+    expected = {"candidate": "lr", "mlflow.parentRunId": facts["run_id"], "mlflow.runName": "lr"}
+    expected |= {"task": "binary", "metric": "AUC", "data_digest": "abc", "git_commit": "none"}
+    assert expected.items() <= run.data.tags.items()
+    assert (run.data.params, run.data.metrics) == ({"C": "1"}, {"auc": 0.5})
+    assert (run.info.status, run.info.start_time) == ("FINISHED", 1_700_000_000_500)
+    assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["t"]
+    assert [file.path for file in client.list_artifacts(run_id, "figures")] == ["figures/roc.png"]
+    assert client.get_run(facts["run_id"]).info.experiment_id == run.info.experiment_id
+
+
+def test_a_candidate_that_fails_leaves_one_failed_run_that_says_why(store, tmp_path):
+    asked, facts = store
+    client = mlflow.MlflowClient(asked.mlflow_tracking_uri)
+    (tmp_path / "drawn").mkdir()
+    with pytest.raises(AttributeError):  # its run breaks while it is filed
+        tracking.log_candidate(
+            facts, asked, "lr", params={}, metrics={}, figures=str(tmp_path / "drawn"), tables={"scores": "no table"},
+            training=ROWS, started=0,
+        )  # fmt: skip
+    for candidate in ("lr", "tree"):
+        tracking.log_failure(facts["run_id"], asked.mlflow_tracking_uri, candidate, f"no {candidate}", tmp_path / "no")
+    runs = client.search_runs(["1"], "attributes.status = 'FAILED'")
+    assert {run.data.tags["candidate"]: run.data.tags["error"] for run in runs} == {"lr": "no lr", "tree": "no tree"}
+    assert len(runs) == 2
+
+
+def test_an_experiment_that_was_deleted_is_explained(store):
+    asked, _ = store
+    mlflow.MlflowClient(asked.mlflow_tracking_uri).delete_experiment("1")
+    with pytest.raises(BatonError, match="the MLflow experiment 'demo' was deleted: `mlflow experiments restore -x 1`"):
+        tracking.start_training(asked, {}, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("mlruns", "keeps no runs in plain folders"),
+        ("file:mlruns", "keeps no runs in plain folders"),
+        ("sqlite:////dev/null/x.db", "can't be opened"),
+        ("sqlite:///{folder}/broken.db", r"can't be opened: .*file is not a database\Z"),  # in one line
+    ],
+)
+def test_a_store_that_cannot_be_used_is_explained(tmp_path, uri, said):
+    (tmp_path / "broken.db").write_text("no database")
+    with pytest.raises(BatonError, match=said):
+        tracking.connect(uri.format(folder=tmp_path))
+
+
+def make_store(uri: str) -> str:
+    return mlflow.MlflowClient(tracking.connect(uri).tracking_uri).create_experiment(f"of {os.getpid()}")
+
+
+def test_two_trainings_may_make_the_store_at_once(tmp_path):
+    """Of different names, in a new folder."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
+        made = [pool.submit(make_store, f"sqlite:///{tmp_path / 'mlflow.db'}") for _ in range(2)]
+        assert sorted(one.result() for one in made) == ["1", "2"]
+
+
+class Forbidding(http.server.BaseHTTPRequestHandler):
+    """A server that lets nobody in, and remembers how they signed in."""
+
+    def do_GET(self):
+        self.server.signed_in = self.headers["Authorization"]
+        self.send_error(403)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_servers_password_is_sent_to_it_and_stands_in_no_error(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "before")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "before")
+    monkeypatch.setenv("ODD", ODD)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    server = http.server.HTTPServer(("127.0.0.1", 0), Forbidding)
+    uri = f"http://me:${{ODD}}@127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with pytest.raises(mlflow.exceptions.MlflowException, match="403"):
+        registry.find_champion("demo", uri)
+    assert server.signed_in == "Basic " + base64.b64encode(f"me:{ODD}".encode()).decode()
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(
+        mlflow.exceptions.MlflowException, match=rf"//127\.0\.0\.1:{server.server_port}/"
+    ) as unreachable:
+        registry.find_champion("demo", uri)
+    for secret in (ODD, urllib.parse.quote(ODD, safe="")):
+        assert secret not in str(unreachable.value)
