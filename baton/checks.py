@@ -26,6 +26,7 @@ LOOKED_AT = 5_000  # rows, where each column is tried by itself
 FEWEST = 30  # rows below which a single column may tell the target by chance, or values that are too few for an entity
 
 LEAK = 0.99  # AUC or R2 of one column alone that no honest column reaches
+EXACT = 0.999  # Kappa, or R2 where it is right, of a copy of the target
 SUSPICIOUS = 0.95  # AUC or R2 that few honest columns reach
 COPY = 0.85  # Kappa of one column alone: a copy of the target with some errors, also where a class is rare
 ERRORS = 0.15  # share of the rows where a copied number may be wrong
@@ -79,24 +80,25 @@ def _leaks(X: pd.DataFrame, y: pd.Series, groups: pd.Series | None, contract: Co
     folds = _folds(coded, groups if groups is None else groups[sample.index], contract)
     leaks, filled, suspicious = [], [], []
     for column in X:
-        figures = {}
+        figures = []
         if sample[column].nunique(dropna=False) > 1:
             figures = _score_alone(sample[[column]], contract.kinds[column], coded, folds, contract)
-        found = [f"{name} {figure:.3f}" for name, (figure, least) in figures.items() if figure >= least]
-        if max((figure for figure, least in figures.values() if least == SUSPICIOUS), default=0) >= LEAK:
+        sure = [f"{name} {value:.3f}" for name, value, _, limit in figures if value >= limit]
+        doubtful = [f"{name} {value:.3f}" for name, value, limit, _ in figures if value >= limit]
+        if sure:
             leaks.append(
-                f"column {column!r} gives the target away: alone it reaches {found[0]}."
+                f"column {column!r} gives the target away: alone it reaches {sure[0]}."
                 " If it is only known once the target is, put it in ignore_columns"
             )
         elif said := _filled_by_class(X[column], y, contract):
             filled.append(f"{said}. If it is only filled in once the target is known, put it in ignore_columns")
-        elif found:
-            suspicious.append(f"{column!r} ({found[0]})")
+        elif doubtful:
+            suspicious.append(f"{column!r} ({doubtful[0]})")
     if suspicious:
         suspicious = [
             f"{'columns' if suspicious[1:] else 'column'} {_listed(suspicious)} nearly"
-            f" {'tell the target, each' if suspicious[1:] else 'tells the target'} alone. Make sure that such values are"
-            " known before the target is; if not, use ignore_columns"
+            f" {'tell the target, each' if suspicious[1:] else 'tells the target'} alone. Make sure that such values"
+            " are known before the target is; if not, use ignore_columns"
         ]
     return leaks + filled + suspicious
 
@@ -112,10 +114,8 @@ def _folds(coded: np.ndarray, groups: pd.Series | None, contract: Contract) -> l
         return [*kind(3, shuffle=True, random_state=0).split(coded, coded, codes)]
 
 
-def _score_alone(
-    column: pd.DataFrame, kind: str, coded: np.ndarray, folds: list, contract: Contract
-) -> dict[str, tuple]:
-    """Score what a small tree predicts out of fold from one column; give each score with the one that is suspicious."""
+def _score_alone(column: pd.DataFrame, kind: str, coded: np.ndarray, folds: list, contract: Contract) -> list[tuple]:
+    """Score what a small tree predicts out of fold from one column; with what is suspicious, and what is sure."""
     if contract.labels:
         model = DecisionTreeClassifier(max_leaf_nodes=64, min_samples_leaf=3, random_state=0)
         method = "predict_proba"
@@ -137,16 +137,15 @@ def _score_alone(
         error = (coded - predicted) ** 2
         right = error <= np.quantile(error, 1 - ERRORS)
         spread = coded[right].var()
-        return {
-            "R2 (of ranks)": (1 - error.mean() / coded.var(), SUSPICIOUS),
-            f"R2 (of ranks, without the worst {ERRORS:.0%})": (1 - error[right].mean() / spread if spread else 0, LEAK),
-        }
+        trimmed = 1 - error[right].mean() / spread if spread > 0.1 * coded.var() else 0.0  # not if nearly all are zeros
+        return [
+            ("R2 (of ranks)", 1 - error.mean() / coded.var(), SUSPICIOUS, LEAK),
+            (f"R2 (of ranks, without the worst {ERRORS:.0%})", trimmed, LEAK, EXACT),
+        ]
     codes = np.unique(coded, return_inverse=True)[1]
     task = contract.task if predicted.shape[1] > 2 else "binary"
-    return {
-        metric: (evaluation.score(codes, predicted, task, metric)[metric], least)
-        for metric, least in (("AUC", SUSPICIOUS), ("Kappa", COPY))
-    }
+    auc, kappa = (evaluation.score(codes, predicted, task, metric)[metric] for metric in ("AUC", "Kappa"))
+    return [("AUC", auc, SUSPICIOUS, LEAK), ("Kappa", kappa, COPY, EXACT)]
 
 
 def _filled_by_class(column: pd.Series, y: pd.Series, contract: Contract) -> str:
@@ -185,10 +184,13 @@ def _find_entity(columns: pd.DataFrame, y: pd.Series, division: Division) -> tup
             continue
         step = -(-len(codes) // LOOKED_AT)
         used = (codes >= 0) & (codes % step == 0)
-        coded = np.column_stack([*(_rank(columns.loc[used, other]) for other in columns), _rank(y[used])])
-        share, noise = _explain(coded, codes[used] // step)
-        related = [name for name, part in zip(columns, share, strict=False) if part >= FIXED and name != column]
-        if share[-1] >= max(TOGETHER, 4 * noise[-1]) and (related or column in contract.columns):
+        share, noise = _explain(_rank(y[used])[:, None], codes[used] // step)
+        if share[0] < max(TOGETHER, 4 * noise[0]):
+            continue
+        others = [other for other in columns if other != column]
+        coded = np.column_stack([_rank(columns.loc[used, other]) for other in others])
+        related = [*itertools.compress(others, _explain(coded, codes[used] // step)[0] >= FIXED)]
+        if related or column in contract.columns:
             found[column] = (len(there), not _has_fractions(columns[column])), related
     best = max(found, key=lambda column: found[column][0], default=None)  # the finest one
     return (best, found[best][1]) if found else (None, [])
@@ -235,9 +237,9 @@ def _entity(columns: pd.DataFrame, entity: str | None, belonging: list[str]) -> 
     different, rows = columns[entity].nunique(), columns[entity].count()
     shared = " and ".join([*filter(None, [_listed(map(repr, belonging))]), "much of the target"])
     return [
-        f"column {entity!r} names what rows have in common: {different} values, some {rows / different:.0f} rows each, which"
-        f" share {shared}. The holdout has other rows of the same values, so models look better there than on new ones. If"
-        f" rows to be scored bring new values, set split: group, split_by: {entity}"
+        f"column {entity!r} names what rows have in common: {different} values, some {rows / different:.0f} rows each,"
+        f" which share {shared}. The holdout has other rows of the same values, so models look better there than on"
+        f" new ones. If rows to be scored bring new values, set split: group, split_by: {entity}"
     ]
 
 
@@ -249,21 +251,22 @@ def _classes(table: pd.DataFrame, division: Division, settings: Settings) -> lis
         texts = values.as_texts(given)
         names = texts[~texts.str.lower().isin(values.MISSING)].unique()
         said.append(
-            f"no training row has class {_listed(names)} of {target!r}, so no model can predict it: the {left_out} holdout"
-            " rows that have it are left out. Gather more of these, or merge them with another class"
+            f"classes of {target!r} without a training row: {_listed(names)}. No model can predict them, so their"
+            f" {left_out} holdout rows are left out. Gather more of these, or merge them with another class"
         )
     if unseen := [label for label in contract.labels if not (holdout == label).any()]:
         said.append(
-            f"no holdout row has class {_listed(map(repr, unseen))} of {target!r}, so how well it is predicted will not be"
-            " measured. Gather more of these, or merge them with another class"
+            f"classes of {target!r} without a holdout row: {_listed(map(repr, unseen))}. How well they are predicted"
+            " will not be measured. Gather more of these, or merge them with another class"
         )
     folds = settings.folds
     if rare := _rare(training, folds, contract):
         counts = training.value_counts()
         said.append(
-            f"{len(rare)} of the {len(contract.labels)} classes of {target!r} have fewer training rows than there are folds,"
-            f" {folds}, so some folds validate without them: {_listed(f'{label!r} has {counts[label]}' for label in rare)}."
-            " Gather more of these, or merge them with another class"
+            f"{len(rare)} of the {len(contract.labels)} classes of {target!r} have fewer training rows than there are"
+            f" folds, {folds}, so some folds validate without them:"
+            f" {_listed(f'{label!r} has {counts[label]}' for label in rare)}. Gather more of these, or merge them with"
+            " another class"
         )
     elif contract.labels:
         shares = pd.concat([training, holdout]).value_counts(normalize=True)
@@ -274,8 +277,8 @@ def _classes(table: pd.DataFrame, division: Division, settings: Settings) -> lis
                 else ""
             )
             said.append(
-                f"class {shares.idxmin()!r} of {target!r} is rare, {shares.min():.1%} of the rows: the likeliest class will"
-                f" hardly ever be it, so go by the probability{flattered}"
+                f"class {shares.idxmin()!r} of {target!r} is rare, {shares.min():.1%} of the rows: the likeliest class"
+                f" will hardly ever be it, so go by the probability{flattered}"
             )
     return said
 
@@ -300,13 +303,16 @@ def _target(table: pd.DataFrame, y: pd.Series, contract: Contract, settings: Set
         if len(classes) > 10 and words < 0.1 and (words or _written_numbers(classes)):
             said.append(
                 f"column {target!r} counts as {len(classes)} classes, but nearly all look like numbers, such as"
-                f" {classes.iloc[0]!r}. If it is a quantity, turn it into plain numbers in the table, and empty what is none"
+                f" {classes.iloc[0]!r}. If it is a quantity, turn it into plain numbers in the table, and empty what"
+                " is none"
             )
     if contract.positive_reason == "rarer":
         negative, positive = contract.labels
+        share = (y == positive).mean()
+        reason = f"it is the rarer one, {share:.1%} of the rows" if share < 0.5 else "neither is rarer"
         said.append(
-            f"class {positive!r} of {target!r} counts as positive, because it is the rarer one, {(y == positive).mean():.1%} of"
-            f" the rows: its probability is given. To choose the other, set positive: {negative}"
+            f"class {positive!r} of {target!r} counts as positive, because {reason}: its probability is given. To"
+            f" choose the other, set positive: {negative}"
         )
     if settings.task == "auto" and contract.task != "binary" and contract.target_format.kind == "number":
         different, each = y.nunique(), len(y) / y.nunique()
@@ -315,8 +321,8 @@ def _target(table: pd.DataFrame, y: pd.Series, contract: Contract, settings: Set
             counts, other = ("classes", "regression") if contract.labels else ("amounts", "multiclass")
             meant = "amounts or scores, where 4 is nearer to 5 than to 8" if contract.labels else "codes of classes"
             said.append(
-                f"column {target!r} holds {different} whole numbers, from {y.min():.0f} to {y.max():.0f}, which count as"
-                f" {counts}. If they are {meant}, set task: {other}"
+                f"column {target!r} holds {different} whole numbers, from {y.min():.0f} to {y.max():.0f}, which count"
+                f" as {counts}. If they are {meant}, set task: {other}"
             )
     if missing := facts["without_target"]:
         said.append(f"column {target!r} has no value in {missing} of {len(table)} rows, which are left out")
@@ -335,18 +341,19 @@ def _ambiguous(table: pd.DataFrame, contract: Contract) -> list[str]:
     for column in doubtful:
         how = numbers[column]
         clear = [one for one in numbers if one not in doubtful and _settles(table[one], numbers[one], how.decimal)]
-        why = "nothing in the table tells which"
+        why = "nothing in the table says otherwise"
         if clear:
             why = f"the numbers of {clear[0]!r} have one"
         elif table.attrs.get("decimal") == how.decimal:
             why = "that is usual in a file like this"
         texts = values.present(table[column])
-        first = texts[values.parse_numbers(texts, ".", how.sign) != values.parse_numbers(texts, ",", how.sign)].iloc[:1]
-        number = values.parse_numbers(first, how.decimal, how.sign).iloc[0]
-        mark = {".": "point", ",": "comma"}[how.decimal]
+        read = pd.DataFrame({mark: values.parse_numbers(texts, mark, how.sign) for mark in ".,"})
+        first = (read["."] != read[","]).argmax()
         said.append(
-            f"column {column!r} can be read in two ways: {first.iloc[0]!r} is taken for {number:g}, with a decimal {mark},"
-            f" because {why}. If that is wrong, write the column's numbers without thousands separators in the table"
+            f"column {column!r} can be read in two ways: {texts.iloc[first]!r} is taken for"
+            f" {read[how.decimal].iloc[first]:g}, with a decimal {'point' if how.decimal == '.' else 'comma'}, because"
+            f" {why}. If that is wrong, write it in the table as {read[','].iloc[first]:g}, or"
+            f" {read['.'].iloc[first]:.4f}"
         )
     return said
 
@@ -354,7 +361,7 @@ def _ambiguous(table: pd.DataFrame, contract: Contract) -> list[str]:
 def _settles(column: pd.Series, how: values.Format, mark: str) -> bool:
     """Tell whether a column's numbers can be read with this decimal mark, and with no other."""
     if not values.is_text(column):
-        return mark == "." and pd.api.types.is_float_dtype(column)
+        return False
     other = {".": ",", ",": "."}[mark]
     return how.decimal == mark and values.parse_numbers(values.present(column), other, how.sign).isna().any()
 
@@ -375,8 +382,9 @@ def _duplicates(columns: pd.DataFrame, y: pd.Series, contract: Contract, facts: 
         )
     elif equal and different < len(X) / 2:
         return [
-            f"{len(X)} rows hold only {different} different ones, so those that are equal count as different cases that look"
-            " alike. If they are copies of the same case, drop them; if not, name what tells them apart in id_columns"
+            f"{len(X)} rows hold only {different} different ones, so those that are equal count as different cases"
+            " that look alike. If they are copies of the same case, drop them; if not, name what tells them apart in"
+            " id_columns"
         ]
     elif equal:
         said.append(
@@ -386,8 +394,8 @@ def _duplicates(columns: pd.DataFrame, y: pd.Series, contract: Contract, facts: 
     contrary = int((alike.groupby("X")["y"].transform("nunique") > 1).sum())
     if contrary and (contract.id_columns or different >= len(X) / 2):
         said.append(
-            f"{contrary} of {len(X)} rows equal another in all columns but {contract.target!r}: no model can be right about"
-            " all of them. Look for a column that tells them apart"
+            f"{contrary} of {len(X)} rows equal another in all columns but {contract.target!r}: no model can be right"
+            " about all of them. Look for a column that tells them apart"
         )
     return said
 
@@ -396,8 +404,8 @@ def _identifiers(columns: pd.DataFrame, contract: Contract) -> list[str]:
     ids = [column for column in columns if column != contract.split_by and _looks_like_id(columns[column])]
     if contract.id_columns:
         return [
-            f"column {column!r} looks like an id: {columns[column].nunique()} different values in {len(columns)} rows. Name"
-            " it in id_columns, or in ignore_columns"
+            f"column {column!r} looks like an id: {columns[column].nunique()} different values in {len(columns)} rows."
+            " Name it in id_columns, or in ignore_columns"
             for column in ids
             if column in contract.columns
         ]
@@ -407,8 +415,8 @@ def _identifiers(columns: pd.DataFrame, contract: Contract) -> list[str]:
         follows = "a row with a changed value can't be told from one that no model has seen"
     if ids:
         remedy = (
-            f"Column {ids[0]!r} looks like an id: {columns[ids[0]].nunique()} different values in {len(columns)} rows. Set"
-            f" id_columns: {ids[0]}"
+            f"Column {ids[0]!r} looks like an id: {columns[ids[0]].nunique()} different values in {len(columns)} rows."
+            f" Set id_columns: {ids[0]}"
         )
         if also := [column for column in ids[1:] if column in contract.columns]:
             remedy += f"; {_listed(map(repr, also))} would do as well, or belong in ignore_columns"
@@ -428,8 +436,9 @@ def _looks_like_id(column: pd.Series) -> bool:
     if not _is_unique(column):
         return False
     if pd.api.types.is_float_dtype(there):
-        # All different is usual for a measurement; one after the other, or as many as there are rows, is a number given.
-        given = there.is_monotonic_increasing or there.max() - there.min() < 2 * len(there)
+        # All different is usual for a measurement; growing, or as many as there are rows, is a number given.
+        grows = (there.diff() < 0).sum() <= 1  # all over the training rows, and over the holdout rows behind them
+        given = grows or there.max() - there.min() < 2 * len(there)
         return bool((there % 1 == 0).all() and given)
     if pd.api.types.is_datetime64_any_dtype(there):
         return False
@@ -479,8 +488,8 @@ def _dates(X: pd.DataFrame, contract: Contract) -> list[str]:
         return []
     dated = {column: X[column].dropna() for column, kind in contract.kinds.items() if kind == "date"}
     return [
-        f"column {column!r} holds {there.nunique()} dates from {there.min():%Y-%m-%d} to {there.max():%Y-%m-%d}. If the rows"
-        f" to be scored come later than these, set split: time, split_by: {column}"
+        f"column {column!r} holds {there.nunique()} dates from {there.min():%Y-%m-%d} to {there.max():%Y-%m-%d}. If"
+        f" the rows to be scored come later than these, set split: time, split_by: {column}"
         for column, there in dated.items()
         if there.nunique() > 10 and there.min().year > 1900  # a time of day has no year
     ]
@@ -494,7 +503,8 @@ def _undivided(rows: pd.DataFrame, contract: Contract) -> list[str]:
     count = int(lacking.sum())
     return (
         [
-            f"column {by!r}, which rows are split by, has no value in {count} of {len(rows)} rows: these are split by hash"
+            f"column {by!r}, which rows are split by, has no value in {count} of {len(rows)} rows: these are split by"
+            " hash"
         ]
         if count
         else []
@@ -514,13 +524,14 @@ def _columns(X: pd.DataFrame, rows: pd.DataFrame, contract: Contract) -> list[st
         if holes > 0.95:
             said.append(f"column {column!r} has a value in {1 - holes:.1%} of the rows only; consider ignore_columns")
         if kind == "text":
-            said += _nearly_numbers(column, X[column].dropna())
-            if preparation.hardly_repeats(X[column]) and not _looks_like_id(X[column]):
+            meant_as_numbers = _nearly_numbers(column, X[column].dropna())
+            said += meant_as_numbers
+            if not meant_as_numbers and preparation.hardly_repeats(X[column]) and not _looks_like_id(X[column]):
                 unused.append(column)
     if unused:
         said.append(
-            f"nothing is learned from {_listed(map(repr, unused))}: texts that hardly repeat. Derive something from them in"
-            " features.py, or put them in ignore_columns"
+            f"nothing is learned from {_listed(map(repr, unused))}: texts that hardly repeat. Derive something from"
+            " them in features.py, or put them in ignore_columns"
         )
     return said + contract.remarks(rows)
 
@@ -531,8 +542,8 @@ def _nearly_numbers(column: str, texts: pd.Series) -> list[str]:
     if len(different) > 10 and 0 < len(odd) < 0.1 * len(texts):
         return [
             f"column {column!r} counts as text because {len(odd)} of {len(texts)} values are no number:"
-            f" {', '.join(map(repr, odd.unique()[:3]))}. If those mean that there is none, empty them; else write clean() in"
-            " features.py"
+            f" {', '.join(map(repr, odd.unique()[:3]))}. If those mean that there is none, empty them; else write"
+            " clean() in features.py"
         ]
     if len(different) > 10 and odd.empty and _written_numbers(different):
         return [
