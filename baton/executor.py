@@ -66,7 +66,7 @@ class Parallel(Executor):
         super().__call__(dag)
         try:
             params = [task.params.to_dict() for task in dag.values()]
-            config.check_settings({key: value for one in params for key, value in one.get("settings", {}).items()})
+            config.check_settings({key: value for one in params for key, value in (one.get("settings") or {}).items()})
             for one in params:
                 config.check_candidate(one)
             held = _hold(config.ROOT / self.lock)
