@@ -2,17 +2,30 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import PROJECT
 
 from baton import BatonError, cli, config
 
 BATON = Path(sys.executable).with_name("baton")
-SAMPLE = "data/diabetes_train.csv: 576 rows; 465 to train, 111 to judge the winner."
+SAMPLE = "data/diabetes_train.csv: 576 rows; 465 training, 111 holdout (19.3%)."
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path_factory, monkeypatch):
+    """The tests' project, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("env.yaml", "features.py"):
+        shutil.copy2(PROJECT / name, folder)
+    for name in ("data", "examples"):
+        (folder / name).symlink_to(config.ROOT / name)
+    monkeypatch.setattr(config, "ROOT", folder)
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -31,7 +44,11 @@ def test_check_says_what_is_asked_of_which_rows_and_columns(capsys):
             "8 columns to learn from: Pregnancies (number), Glucose (number), BloodPressure (number), SkinThickness (number),"
             " Insulin (number), BMI (number), DiabetesPedigreeFunction (number), Age (number).",
             "",
-            "No warnings. Training can start: ploomber build",
+            "  Look at this: there are no id_columns, and without ids a changed value, or a new column, moves rows between"
+            " training and holdout. No column, and no pair of columns, would do: if rows have a key where they come from,"
+            " add it to the table",
+            "",
+            "1 warning. Training can start: ploomber build",
         ],
     )  # fmt: skip
 
@@ -47,9 +64,9 @@ def visits(tmp_path) -> str:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], ["3 columns to learn from: visit (number), length (number), yes (text).", "  Look at this: column 'visit' looks like an id: ", "1 warning. "]),
+        ([], ["3 columns to learn from: visit (number), length (number), yes (text).", "Column 'visit' looks like an id: ", "1 warning. "]),
         (["--env--id_columns", "visit"], ["2 columns to learn from: length (number), yes (text).", "No warnings. "]),
-        (["--env--ignore_columns=visit, length"], ["1 columns to learn from: yes (text).", "rows hold only 40 different ones", "1 warning. "]),
+        (["--env--ignore_columns=visit, length"], ["1 columns to learn from: yes (text).", "rows hold only 40 different ones", "2 warnings. "]),
         (["--env--split", "group", "--env--split_by", "yes"], ["2 columns to learn from: visit (number), length (number).", "1 warning. "]),
         (["--env--id_columns", "visit", "--env--metric", "Log Loss", "--env--split_by", "None"], ["candidates are chosen by Log Loss.", "No warnings. "]),
         (["--env--id_columns", "visit", "--env--task", "regression"], ["The question is regression, because env.yaml says so", "No warnings. "]),
