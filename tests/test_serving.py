@@ -72,6 +72,9 @@ def test_a_batch_is_scored_again_only_if_rows_or_champion_changed(trained):
     known = trained.read("clean/training.json")
     path = trained.folder / "products/diabetes/fit/forest/model"
     registry.promote(registry.register(other, path, "for a test", np.array([1]), known, trained.uri), trained.uri)
+    # What `receive` found holds for the batch: `score` alone still runs version 1.
+    trained.ploomber("task", "score", "--force", *BATCH, TODAY)
+    assert set(predictions(trained, TODAY)["model_version"]) == {"1"}
     trained.run("ploomber", "build", *BATCH, TODAY, programs=SERVING)  # where there is no PyCaret
     assert set(predictions(trained, TODAY)["model_version"]) == {"2"}
     assert manifest(trained, TODAY)["model_version"] == "2"
