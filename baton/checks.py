@@ -43,8 +43,9 @@ def check(table: pd.DataFrame, division: Division, settings: Settings) -> list[s
     columns, y = _read_all(rows, contract), rows[contract.target]
     X, training = columns[contract.features], range(len(division.training))
     entity, belonging = _find_entity(columns.loc[training], y.loc[training], division)
+    groups = columns.get(contract.split_by if contract.split == "group" else entity)
     return [
-        *_leaks(X.loc[training], y.loc[training], columns.get(entity or contract.split_by), contract),
+        *_leaks(X.loc[training], y.loc[training], groups, contract),
         *_entity(columns.loc[training], entity, belonging),
         *_classes(table, division, settings),
         *_share(facts, settings),
