@@ -51,8 +51,10 @@ class Project:
         self.uri = f"sqlite:///{folder / 'mlflow.db'}"
 
     def environment(self) -> dict[str, str]:
-        # The suite may itself be run by nox, which tells the programs it starts not to do their own set-up.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("NOX_")}
+        # The suite may itself be run by nox, which makes the programs it starts skip their set-up; and MLflow hands the
+        # store that a test has used to every program started after it.
+        others = ("NOX_", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         return inherited | {"PYTHONPATH": str(self.folder), "COLUMNS": "200"}
 
     def run(self, program: str, *arguments: str, programs: Path = PROGRAMS) -> str:

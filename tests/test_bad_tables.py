@@ -75,12 +75,12 @@ COLUMNS = {
     "only constant columns": ({"t.csv": rows("1,u,no", "1,u,yes", times=20)}, {}, "the table of 'bad' has no column to learn from"),
     "one row": ({"t.csv": rows("1,u,no")}, {}, "column 'y': every one of its 1 values is 'no'"),
     "three rows": ({"t.csv": rows("1,u,no", "2,v,yes", "3,w,no")}, {}, "give a larger table"),
-    "one group": ({"t.csv": GOOD.replace("v", "u").replace("w", "u") + "1,,no\n"}, {"split": "group", "split_by": "b", "target": "a"}, "are left for"),
+    "one group": ({"t.csv": GOOD.replace("v", "u").replace("w", "u") + "1,,no\n"}, {"split": "group", "split_by": "b", "target": "a"}, "none of the 2 groups of 'b' falls into training with holdout: 0.2"),
     "no column of groups": ({}, {"split": "group", "split_by": "shop"}, "lacks 1 of the columns it needs: 'shop'; correct split_by in env.yaml"),
     "groups by no column": ({}, {"split": "group"}, "split: group goes by a column: name it in split_by"),
     "a column for no split": ({}, {"split_by": "b"}, "split: hash goes by no column, and split_by names 'b': set split to group or time"),
     "a time that is none": ({}, {"split": "time", "split_by": "b"}, "split_by names 'b', which holds text; split: time needs dates, or numbers"),
-    "one time": ({"t.csv": rows("1,u,no", "1,v,yes", "1,w,no", times=20)}, {"split": "time", "split_by": "a"}, "another column than 'a' to split by"),
+    "one time": ({"t.csv": rows("1,u,no", "1,v,yes", "1,w,no", times=20)}, {"split": "time", "split_by": "a"}, "split_by names 'a', which has 1 time; split: time needs two or more"),
 }  # fmt: skip
 
 DATABASES = {
@@ -107,7 +107,7 @@ KNOBS = {
 
 FEATURES = {
     "no feature file": ({"features": "feature.py"}, "feature.py: there is no such file. Set features in env.yaml"),
-    "features of another table": ({"features": "features.py"}, "features.py, line 20, clean: the rows have no column 'Glucose'. If this file was written for another table, set features in env.yaml to none"),
+    "features of another table": ({"features": "features.py"}, "features.py, line 21, clean: the rows have no column 'Glucose'. If this file was written for another table, set features in env.yaml to none"),
 }  # fmt: skip
 
 

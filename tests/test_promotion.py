@@ -198,7 +198,7 @@ def test_a_table_that_lacks_the_champions_ids_decides_nothing():
     challenger = model(later, "good", "2", id_columns=[])
     verdict = promotion.decide(challenger, champion, *halves(later))
     assert (verdict.decision, verdict.rows, verdict.seen) == ("undecided", 0, 100)
-    assert verdict.reason.endswith("nothing is decided. The table lacks 'id', by which its rows could be told.")
+    assert verdict.reason.endswith("nothing is decided. The table lacks 'id', by which its rows could be identified.")
 
 
 def test_rows_are_told_by_the_champions_ids_though_the_challenger_has_none():

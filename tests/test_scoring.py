@@ -175,7 +175,7 @@ def test_nothing_is_published_if_the_database_refuses(arriving, tmp_path):
         database.execute("CREATE TABLE scores (id INTEGER)")
     database.close()
     received, X = scoring.receive(pd.DataFrame({"id": [1], "a": [1]}), arriving, "b", "rows.csv", place)
-    with pytest.raises(BatonError, match="the table is there, and lacks the columns"):
+    with pytest.raises(BatonError, match="the table exists, and lacks the columns"):
         scoring.publish(scoring.score(X, arriving), received, arriving.contract)
     assert not received.folder.exists()
 

@@ -65,7 +65,7 @@ def test_a_batch_is_scored_again_only_if_rows_or_champion_changed(trained):
     trained.build(*BATCH, TODAY)
     after = predictions(trained, TODAY)
     assert len(after) == 100
-    assert (after["probability"] > before["probability"].head(100)).mean() > 0.9
+    assert (after["probability"] > before["probability"].head(100)).mean() > 0.8
 
     # Another candidate of the same training is promoted.
     other = trained.read("fit/forest/candidate.json")

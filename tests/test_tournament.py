@@ -228,12 +228,12 @@ def late(from_row: int) -> pd.DataFrame:
         (small(**MIXED), {}, "rf"),
         (small("multiclass", **MIXED), {}, "lightgbm"),
         (small("regression", **MIXED), {}, BLEND),
-        (small().head(8).assign(answer=["yes", "no"] * 4), {}, "knn"),
+        (small().head(14).assign(answer=["yes", "no"] * 7), {}, "knn"),
     ],
     ids=[
         "classes", "a class of one", "a class of three", "a class that comes late", "a class that comes too late", "time",
         "time, numbers", "groups", "groups, numbers", "groups, classes", "odd names", "odd names, numbers",
-        "names that PyCaret might use", "odd target", "target", "mixed", "mixed, classes", "mixed, numbers", "eight rows",
+        "names that PyCaret might use", "odd target", "target", "mixed", "mixed, classes", "mixed, numbers", "fourteen rows",
     ],
 )  # fmt: skip
 def test_every_odd_table_is_predicted_as_scikit_learn_alone_would(rows, keys, model):
