@@ -38,6 +38,9 @@ def file_report(task, product, params):
         # As it was when the build began: if the file was replaced meanwhile, the next build will notice.
         _record(product).write_text(task.input_identity)
     tracking.file_report(_run_id(task), params["settings"]["mlflow_tracking_uri"], Path(str(product["html"])))
+    if task.name == "compare":
+        verdict = json.loads(Path(str(product["verdict"])).read_text())
+        print(f"\n{verdict['choice']}\n{verdict['reason']}\n")
     if task.name == "clean":
         warnings = json.loads(Path(str(product["warnings"])).read_text())
         print("".join(f"\n  Look at this: {warning}" for warning in warnings) + "\n" * bool(warnings), end="")

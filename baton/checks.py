@@ -278,7 +278,7 @@ def _classes(table: pd.DataFrame, division: Division, settings: Settings) -> lis
                 else ""
             )
             said.append(
-                f"class {shares.idxmin()!r} of {target!r} is rare, {shares.min():.1%} of the rows: the likeliest class"
+                f"class {min(contract.labels, key=lambda label: shares.get(label, 0))!r} of {target!r} is rare, {shares.min():.1%} of the rows: the likeliest class"
                 f" will hardly ever be it, so go by the probability{flattered}"
             )
     return said
@@ -423,7 +423,7 @@ def _identifiers(columns: pd.DataFrame, contract: Contract) -> list[str]:
             remedy += f"; {_listed(map(repr, also))} would do as well, or belong in ignore_columns"
     elif unique := [column for column in columns if _is_unique(columns[column]) and _is_key(columns[column])]:
         remedy = f"Column {unique[0]!r} would do, if its values never change: set id_columns: {unique[0]}"
-    elif pair := _find_pair(columns):
+    elif pair := _find_pair(columns[contract.features]):
         remedy = f"Columns {pair[0]!r} and {pair[1]!r} together tell all rows apart: set id_columns: {', '.join(pair)}"
     else:
         remedy = (
@@ -466,7 +466,8 @@ def _has_fractions(column: pd.Series) -> bool:
 def _find_pair(columns: pd.DataFrame) -> tuple[str, str] | None:
     """Find two columns that tell all rows apart together, where chance would have left many equal."""
     rows = len(columns)
-    keys = [column for column in columns if rows >= 20 and _is_key(columns[column])]
+    complete = [column for column in columns if columns[column].notna().all()]
+    keys = [column for column in complete if rows >= 20 and _is_key(columns[column])]
     codes = {column: pd.factorize(columns[column], use_na_sentinel=False)[0] for column in keys}
     likeliest = sorted(keys, key=lambda column: -codes[column].max())[:20]
     order = {column: np.argsort(codes[column], kind="stable")[:5000] for column in likeliest}

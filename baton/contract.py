@@ -239,11 +239,7 @@ def _tell_task(
                 "multiclass": f"column {column!r} has two different values; set task to binary, or auto",
             }[asked]
         )
-    if asked != "auto":
-        task, reason = asked, "env.yaml says so"
-    elif champion and allowed[champion.task]:
-        task, reason = champion.task, "that is what the champion answers"
-    elif classes == 2:
+    if classes == 2:
         task, reason = "binary", f"{column} has two values"
     elif not numeric:
         task, reason = "multiclass", f"{column} holds {classes} names"
@@ -252,6 +248,11 @@ def _tell_task(
         task, reason = "multiclass", f"{column} holds {classes} whole numbers, each repeated"
     else:
         task, reason = "regression", f"{column} holds {classes} different numbers"
+    if asked != "auto":
+        task, reason = asked, "env.yaml says so"
+    elif champion and allowed[champion.task]:
+        other = f"; without it, it would be {task}, because {reason}" if task != champion.task else ""
+        task, reason = champion.task, f"that is what the champion answers{other}"
     if task != "regression" and classes > 2 and classes > len(y) / 2:
         raise BatonError(
             f"column {column!r} holds {classes} different values in {len(y)} rows, too many to be classes."
@@ -310,7 +311,8 @@ def _described(how: Format) -> str:
         return f", written as {how.date}"
     if how.kind == "number" and how.decimal:
         mark = {".": "a decimal point, as 1,234.5", ",": "a decimal comma, as 1.234,5"}[how.decimal]
-        return f", written with {mark}{f' and {how.sign}' if how.sign else ''}"
+        never = "" if how.thousands else " and never with thousands separators alone"
+        return f", written with {mark}{f' and {how.sign}' if how.sign else ''}{never}"
     return ""
 
 

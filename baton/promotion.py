@@ -70,8 +70,9 @@ def decide(
     other = "champion" if champion else "baseline"
     lead, low, high = (float(scores.at[other, column]) for column in ("lead", "lead_low", "lead_high"))
     promoted = lead > 0 if champion else bound > 0 and chance <= CHANCE
+    only = f" of {len(holdout)}, which {champion} has not learned from" if seen else ""
     reason = (
-        f"{metric} on {len(rows)} holdout rows: challenger {scores.at['challenger', metric]:.4f},"
+        f"{metric} on {len(rows)} holdout rows{only}: challenger {scores.at['challenger', metric]:.4f},"
         f" {other} {scores.at[other, metric]:.4f}; lead {lead:+.4f} (95% interval {low:+.4f} to {high:+.4f})"
     )
     if promoted:
@@ -128,8 +129,8 @@ def _unseen(
         return holdout.head(0), f". The table lacks {lacking}, by which its rows could be identified"
     other = (champion.contract.split, champion.contract.split_by) != (contract.split, contract.split_by)
     return holdout[~seen], (
-        f". {champion} was trained with split: {champion.contract.split}, so it may have learned from rows that belong"
-        " to these"
+        f". {champion} was trained with split: {champion.contract.split}, so it may have learned from other rows of the"
+        f" same {contract.split_by}"
         if other and contract.split != "hash"
         else ""
     )

@@ -25,6 +25,7 @@ SIGNS = "$€£¥%"  # of money and of per cent, beside a number
 # swapped.
 PLAIN = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf(?:inity)?))"
 PARTED = r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"
+DOUBTFUL = r"[+-]?[1-9]\d{0,2},\d{3}"  # a number with either mark
 SWAPPED = str.maketrans(".,", ",.")
 CODE = r"[+-]?(?:0\d|\d{16})"  # a leading zero, or more digits than a float64 holds: 01067 is no quantity
 
@@ -36,13 +37,15 @@ class Format:
     `kind` is number, boolean, date or text. Of numbers written as text, `decimal` is the decimal mark and `sign` the
     currency or per cent sign beside them. Numbers that were no text in training have no mark, nor have those of models
     of older versions: where they come as text, it is taken from the rows that are read. `date` is the format of dates
-    as `strptime` has it, or "ISO8601".
+    as `strptime` has it, or "ISO8601". `thousands` is False for a column that was written with decimals and never with
+    thousands separators: there, `1.234` is no number, since it may have been written with the other mark.
     """
 
     kind: str
     decimal: str | None = "."
     sign: str | None = None
     date: str = ISO
+    thousands: bool = True
 
 
 def learn_formats(table: pd.DataFrame) -> dict[str, Format]:
@@ -89,6 +92,8 @@ def read(column: pd.Series, how: Format) -> tuple[pd.Series, pd.Series]:
         found = read_booleans(values)
     else:
         found = parse_numbers(values, how.decimal, how.sign)
+        if not how.thousands and is_text(column):
+            found = found.mask(_swap_marks(_without_sign(values.astype("str"), how.sign), how).str.fullmatch(DOUBTFUL))
     return found.rename(column.name), values.notna() & found.isna()
 
 
@@ -171,7 +176,12 @@ def _learn_format(column: pd.Series) -> Format:
         return Format("boolean")
     sign = _sign(texts)
     if not texts.str.match(CODE).any() and (marks := _marks(texts, sign)):
-        return Format("number", marks[0] if len(marks) == 1 else None, sign)
+        if len(marks) == 2:
+            return Format("number", None, sign)
+        how = Format("number", marks[0], sign)
+        plain = _swap_marks(_without_sign(texts, sign), how)
+        decimals, thousands = (plain.str.contains(mark, regex=False).any() for mark in ".,")
+        return dataclasses.replace(how, thousands=bool(thousands or not decimals))
     written = next((one for one in _date_formats(texts) if _parse_dates(texts, one).notna().all()), None)
     return Format("date", date=written) if written else Format("text")
 
@@ -197,6 +207,11 @@ def _sign(texts: pd.Series) -> str | None:
     first_or_last = texts[texts.str.contains(f"[{SIGNS}]")].str.extract(rf"^[+-]?\s*([{SIGNS}])|([{SIGNS}])$")
     found = first_or_last.stack().dropna().unique()
     return str(found[0]) if len(found) == 1 else None
+
+
+def _swap_marks(texts: pd.Series, how: Format) -> pd.Series:
+    """Write numbers with a decimal point, whatever mark they have."""
+    return texts.str.translate(SWAPPED) if how.decimal == "," else texts
 
 
 def _without_sign(texts: pd.Series, sign: str | None) -> pd.Series:
