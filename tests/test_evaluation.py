@@ -360,3 +360,30 @@ def test_the_baseline_knows_the_training_targets_and_nothing_else(training, expe
     target = pd.Series(training)
     asked = learn(pd.DataFrame({"x": range(len(target)), "y": target}))
     assert evaluation.baseline([0, 0], asked, target).tolist() == expected
+
+
+@pytest.mark.parametrize("metric", ["R2", "MAE"])
+def test_predictions_that_fit_no_other_rows_are_no_chance(metric):
+    """The rows as they are count as one of the assignments, so no finite number of draws makes one quite sure."""
+    truth = np.arange(40.0)
+    assert evaluation.chance(truth, truth, "regression", metric, draws=99) == 1 / 100
+    assert evaluation.chance(truth, truth[::-1], "regression", metric, draws=99) == 1
+
+
+def test_predictions_that_are_equal_score_as_well_on_any_row():
+    assert evaluation.chance(BINARY, np.full((8, 2), 0.5), "binary", "AUC", draws=99) == 1
+
+
+def test_whole_groups_get_the_predictions_of_others():
+    """Of the 24 ways to assign four groups, 4 leave two positive ones first: no evidence, though of 40 rows."""
+    truth, groups = np.repeat([0, 0, 1, 1], 10), np.repeat([3, 1, 0, 2], 10)
+    rows, whole = (
+        evaluation.chance(truth, np.eye(2)[truth], "binary", "AUC", groups=given, draws=999) for given in (None, groups)
+    )
+    assert rows == 1 / 1000
+    assert whole == pytest.approx(4 / 24, abs=0.04)
+
+
+def test_chance_depends_on_the_seed_alone():
+    first, again, other = (evaluation.chance(BINARY, TWO, "binary", "AUC", seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
