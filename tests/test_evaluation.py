@@ -293,6 +293,13 @@ def test_the_simplest_of_models_scored_by_an_error_is_behind_by_a_hundredth_at_m
     assert evaluation.choose(evaluation.compare_to_best(errors, "RMSE", 1), models, "simplest")[0] == "b"
 
 
+def test_a_simpler_model_that_is_surely_behind_is_not_chosen():
+    """Behind by a thousandth in every fold: little, and no chance."""
+    scores = {"a": pd.Series([0.8, 0.7, 0.9]), "b": pd.Series([0.799, 0.699, 0.899])}
+    ranking = evaluation.compare_to_best(scores, "AUC", THIRD)
+    assert evaluation.choose(ranking, {"a": "rf", "b": "lr"}, "simplest")[0] == "a"
+
+
 def test_bootstrap_draws_score_rows_drawn_with_replacement():
     draws = evaluation.bootstrap(NUMBERS, {"a": GUESSES}, "regression", "MAE", draws=3, seed=5)
     generator = np.random.default_rng(5)
