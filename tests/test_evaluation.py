@@ -293,6 +293,13 @@ def test_the_simplest_of_models_scored_by_an_error_is_behind_by_a_hundredth_at_m
     assert evaluation.choose(evaluation.compare_to_best(errors, "RMSE", 1), models, "simplest")[0] == "b"
 
 
+def test_a_simpler_model_that_is_surely_behind_is_not_chosen():
+    """Behind by a thousandth in every fold: little, and no chance."""
+    scores = {"a": pd.Series([0.8, 0.7, 0.9]), "b": pd.Series([0.799, 0.699, 0.899])}
+    ranking = evaluation.compare_to_best(scores, "AUC", THIRD)
+    assert evaluation.choose(ranking, {"a": "rf", "b": "lr"}, "simplest")[0] == "a"
+
+
 def test_bootstrap_draws_score_rows_drawn_with_replacement():
     draws = evaluation.bootstrap(NUMBERS, {"a": GUESSES}, "regression", "MAE", draws=3, seed=5)
     generator = np.random.default_rng(5)
@@ -360,3 +367,30 @@ def test_the_baseline_knows_the_training_targets_and_nothing_else(training, expe
     target = pd.Series(training)
     asked = learn(pd.DataFrame({"x": range(len(target)), "y": target}))
     assert evaluation.baseline([0, 0], asked, target).tolist() == expected
+
+
+@pytest.mark.parametrize("metric", ["R2", "MAE"])
+def test_predictions_that_fit_no_other_rows_are_no_chance(metric):
+    """The rows as they are count as one of the assignments, so no finite number of draws makes one quite sure."""
+    truth = np.arange(40.0)
+    assert evaluation.chance(truth, truth, "regression", metric, draws=99) == 1 / 100
+    assert evaluation.chance(truth, truth[::-1], "regression", metric, draws=99) == 1
+
+
+def test_predictions_that_are_equal_score_as_well_on_any_row():
+    assert evaluation.chance(BINARY, np.full((8, 2), 0.5), "binary", "AUC", draws=99) == 1
+
+
+def test_whole_groups_get_the_predictions_of_others():
+    """Of the 24 ways to assign four groups, 4 leave two positive ones first: no evidence, though of 40 rows."""
+    truth, groups = np.repeat([0, 0, 1, 1], 10), np.repeat([3, 1, 0, 2], 10)
+    rows, whole = (
+        evaluation.chance(truth, np.eye(2)[truth], "binary", "AUC", groups=given, draws=999) for given in (None, groups)
+    )
+    assert rows == 1 / 1000
+    assert whole == pytest.approx(4 / 24, abs=0.04)
+
+
+def test_chance_depends_on_the_seed_alone():
+    first, again, other = (evaluation.chance(BINARY, TWO, "binary", "AUC", seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
