@@ -271,6 +271,7 @@ def _classes(table: pd.DataFrame, division: Division, settings: Settings) -> lis
         )
     elif contract.labels:
         shares = pd.concat([training, holdout]).value_counts(normalize=True)
+        rarest = min(contract.labels, key=lambda label: shares.get(label, 0))
         if shares.min() < 0.1 / len(shares):
             flattered = (
                 f"; {contract.metric} flatters a model that never predicts it, AUC does not"
@@ -278,7 +279,7 @@ def _classes(table: pd.DataFrame, division: Division, settings: Settings) -> lis
                 else ""
             )
             said.append(
-                f"class {min(contract.labels, key=lambda label: shares.get(label, 0))!r} of {target!r} is rare, {shares.min():.1%} of the rows: the likeliest class"
+                f"class {rarest!r} of {target!r} is rare, {shares.min():.1%} of the rows: the likeliest class"
                 f" will hardly ever be it, so go by the probability{flattered}"
             )
     return said

@@ -252,14 +252,20 @@ def test_a_champion_of_other_classes_does_not_choose_the_positive_one(champions,
 
 
 WINE = [3, 4, 5, 6, 7, 8] * 10
+KEPT = "that is what the champion answers; without it, it would be {}, because {}"
 
 
 @pytest.mark.parametrize(
     ("champions", "target", "task", "reason"),
     [
-        (WINE, WINE[:40], "multiclass", "that is what the champion answers"),
-        (WINE[:40], WINE, "regression", "that is what the champion answers"),
-        ([*range(20)] * 10, [*range(21)] * 10, "multiclass", "that is what the champion answers"),
+        (WINE, WINE[:40], "multiclass", KEPT.format("regression", "answer holds 6 different numbers")),
+        (WINE[:40], WINE, "regression", KEPT.format("multiclass", "answer holds 6 whole numbers, each repeated")),
+        (
+            [*range(20)] * 10,
+            [*range(21)] * 10,
+            "multiclass",
+            KEPT.format("regression", "answer holds 21 different numbers"),
+        ),
         # What the table does not allow is not kept.
         (WINE, [0, 1] * 10, "binary", "answer has two values"),
         ([0, 1] * 10, WINE, "multiclass", "answer holds 6 whole numbers, each repeated"),

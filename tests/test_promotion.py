@@ -248,7 +248,7 @@ def test_a_champion_of_another_split_is_compared_with_a_caution(before, now, cau
     )
     verdict = promotion.decide(challenger, champion, *halves(table))
     assert verdict.decision == "promoted"
-    assert ("so it may have learned from rows that belong to these" in verdict.reason) == cautioned
+    assert ("so it may have learned from other rows of the same" in verdict.reason) == cautioned
 
 
 def test_a_champion_reads_the_rows_by_its_contract():

@@ -113,7 +113,7 @@ def test_the_format_of_a_column_is_learned(column, how):
     expected = format_of(how)
     if pd.api.types.is_numeric_dtype(pd.Series(column)) and expected.kind == "number":
         expected = dataclasses.replace(expected, decimal=None)  # what is no text has no mark
-    assert learn(column) == expected
+    assert dataclasses.replace(learn(column), thousands=True) == expected
 
 
 @pytest.mark.parametrize(
@@ -329,3 +329,22 @@ def test_numbers_that_were_no_text_in_training_are_read_as_their_file_writes_the
     rows.attrs = {"decimal": hint} if hint else {}
     found, unreadable = values.read(rows["a"], learn([1.5, 2.0]))
     assert (found.tolist(), unreadable.any()) == (expected, False)
+
+
+@pytest.mark.parametrize(
+    ("learned", "given", "expected"),
+    [
+        (["2,858", "0,5"], ["2.858", "1,5", "1.234.567", "1.200,5"], [NAN, 1.5, 1234567.0, 1200.5]),
+        (["2.858", "0.5"], ["2,858", "-2,858", "1.5", "1,200.5"], [NAN, NAN, 1.5, 1200.5]),
+        (["1.234", "2500,5"], ["2.858", "1,5"], [2858.0, 1.5]),  # training had thousands
+        (["1", "20"], ["1,234"], [1234.0]),  # and here it had no decimals
+        (["0,5 €", "7 €"], ["2.858 €", "2,858 €"], [NAN, 2.858]),
+    ],
+)
+def test_a_number_that_may_be_written_with_the_other_mark_is_refused_where_thousands_were_never_parted(
+    learned, given, expected
+):
+    """It would be read a thousand times too large."""
+    found, unreadable = values.read(pd.Series(given), learn(learned))
+    assert found.tolist() == pytest.approx(expected, nan_ok=True)
+    assert unreadable.tolist() == [value != value for value in expected]
