@@ -1,5 +1,6 @@
 """What question a table asks, and how raw rows are held to the contract that a model was trained with."""
 
+import dataclasses
 import json
 import re
 
