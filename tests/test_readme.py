@@ -112,7 +112,7 @@ def test_then_what(trained):
     trained.build("--env--metric", "F1")
     raw = pd.read_parquet(trained.folder / "products/diabetes/clean/train.parquet")
     folds = pd.read_parquet(trained.folder / "products/diabetes/features/folds.parquet")
-    assert (folds["trains"] == (raw["Glucose"] > 0)).all()
+    assert (folds["trains"] == (raw["Glucose"].astype("float64") > 0)).all()
     assert not folds["trains"].all()
     assert trained.read("compare/verdict.json")["metric"] == "F1"
 

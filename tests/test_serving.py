@@ -71,10 +71,16 @@ def test_a_batch_is_scored_again_only_if_rows_or_champion_changed(trained):
     other = trained.read("fit/forest/candidate.json")
     known = trained.read("clean/training.json")
     path = trained.folder / "products/diabetes/fit/forest/model"
-    registry.promote(registry.register(other, path, "for a test", np.array([1]), known, trained.uri), trained.uri)
-    # What `receive` found holds for the batch: `score` alone still runs version 1.
-    trained.ploomber("task", "score", "--force", *BATCH, TODAY)
-    assert set(predictions(trained, TODAY)["model_version"]) == {"1"}
+    second = registry.register(other, path, "for a test", np.array([1]), known, trained.uri)
+    # Even while a batch is on its way: it keeps the version that `receive` found.
+    receive = (trained.folder / "tasks/receive.py").read_text()
+    promote = 'registry.promote(registry.version_of("diabetes", "2", uri), uri)'
+    promote = f"\n# %%\nuri = settings.mlflow_tracking_uri\n{promote}\n"
+    (trained.folder / "tasks/receive.py").write_text(receive + promote)
+    trained.build(*BATCH, "meanwhile")
+    assert set(predictions(trained, "meanwhile")["model_version"]) == {"1"}
+    assert registry.find_champion("diabetes", trained.uri) == second
+    (trained.folder / "tasks/receive.py").write_text(receive)
     trained.run("ploomber", "build", *BATCH, TODAY, programs=SERVING)  # where there is no PyCaret
     assert set(predictions(trained, TODAY)["model_version"]) == {"2"}
     assert manifest(trained, TODAY)["model_version"] == "2"
