@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -20,7 +20,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from baton import evaluation, preparation, values
 from baton.config import Settings
 from baton.contract import IGNORED, Contract
-from baton.split import Division
+from baton.split import Division, choose_splitter
 
 LOOKED_AT = 5_000  # rows, where each column is tried by itself
 FEWEST = 30  # rows below which a single column may tell the target by chance, or values that are too few for an entity
@@ -106,10 +106,7 @@ def _leaks(X: pd.DataFrame, y: pd.Series, groups: pd.Series | None, contract: Co
 
 def _folds(coded: np.ndarray, groups: pd.Series | None, contract: Contract) -> list[tuple]:
     codes = None if groups is None else pd.factorize(groups, use_na_sentinel=False)[0]
-    if codes is None or codes.max() < 2:
-        kind = StratifiedKFold if contract.labels else KFold
-    else:
-        kind = StratifiedGroupKFold if contract.labels else GroupKFold
+    kind = choose_splitter(bool(contract.labels), grouped=codes is not None and codes.max() >= 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class in fewer groups than folds
         return [*kind(3, shuffle=True, random_state=0).split(coded, coded, codes)]

@@ -11,11 +11,11 @@ import pandas as pd
 from sklearn.base import TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer, StandardScaler, TargetEncoder
 
 from baton import BatonError, config
+from baton.split import choose_splitter
 
 FEW = 30  # values of a text that are one-hot encoded each
 OFTEN = 25  # rows a value of more needs on average, for its mean target to say something
@@ -84,13 +84,7 @@ def prepare(features, rows: pd.DataFrame, task: str, grouped: bool = False) -> T
         SimpleImputer(missing_values=None, strategy="constant", fill_value=""),
     )
     names = make_pipeline(filled, encoder)
-    splitters = {
-        (True, False): KFold,
-        (False, False): StratifiedKFold,
-        (True, True): GroupKFold,
-        (False, True): StratifiedGroupKFold,
-    }
-    folds = splitters[task == "regression", grouped](5, shuffle=True, random_state=0)
+    folds = choose_splitter(task != "regression", grouped)(5, shuffle=True, random_state=0)
     kind = "continuous" if task == "regression" else task
     means = make_pipeline(filled, TargetEncoder(target_type=kind, cv=folds), StandardScaler())
 

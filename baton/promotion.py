@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from baton import BatonError, config, evaluation, registry, split, values
+from baton import BatonError, config, evaluation, registry, split
 from baton.contract import Contract
 
 FEWEST = 30  # rows that neither has seen, below which nothing is decided
@@ -149,9 +149,8 @@ def _score(
     predictions["baseline"] = evaluation.baseline(y, contract, y_train)
     metric, sign = contract.metric, 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
     groups = None
-    if contract.split == "group":  # a row without a group is one of its own
-        groups, alone = split.fingerprint(rows, [contract.split_by]), split.identify(rows, contract)
-        groups = np.where(values.is_missing(rows[contract.split_by]), alone, groups)
+    if contract.split == "group":
+        groups = split.identify_groups(rows, contract, split.identify(rows, contract))
     draws = evaluation.bootstrap(y, predictions, contract.task, metric, groups)
     score = {name: evaluation.score(y, one, contract.task, metric)[metric] for name, one in predictions.items()}
     leads = {name: sign * (draws["challenger"] - draws[name]) for name in predictions}

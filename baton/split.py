@@ -96,6 +96,13 @@ class Folds(PredefinedSplit):
         return float(np.mean([len(validated) / len(training) for training, validated in self.split()]))
 
 
+def choose_splitter(stratified: bool, grouped: bool) -> type:
+    """The kind of scikit-learn's folds that spreads classes evenly, or keeps groups whole, or both."""
+    if grouped:
+        return StratifiedGroupKFold if stratified else GroupKFold
+    return StratifiedKFold if stratified else KFold
+
+
 def make_splitter(folds: pd.DataFrame, contract: Contract) -> Folds:
     """The splitter of `Division.folds`; by time, each fold is predicted from earlier ones only."""
     trains = folds["trains"].to_numpy() if "trains" in folds else None
@@ -132,6 +139,12 @@ def identify(rows: pd.DataFrame, contract: Contract) -> np.ndarray:
         apart = contract.equal_rows_differ
         found[nameless] = _tell_apart(content, rows[contract.target][nameless]) if apart else content
     return found
+
+
+def identify_groups(rows: pd.DataFrame, contract: Contract, identity: np.ndarray) -> np.ndarray:
+    """Fingerprint the group of each row; a row without one is a group by itself, named by its `identity`."""
+    column = rows[contract.split_by]
+    return np.where(values.is_missing(column), identity, fingerprint(rows, [contract.split_by]))
 
 
 def fingerprint_training(training: pd.DataFrame, holdout: pd.DataFrame, contract: Contract) -> np.ndarray:
@@ -191,10 +204,7 @@ def _identify_for_split(rows: pd.DataFrame, contract: Contract) -> tuple[np.ndar
     # A column with a single value so far counts too: its second one must not give every row another hash.
     single = dict.fromkeys(contract.uninformative, values.Format("text"))
     identity = identify(rows, dataclasses.replace(contract, columns=contract.columns | single))
-    groups = identity
-    if contract.split == "group":
-        column = rows[contract.split_by]
-        groups = np.where(values.is_missing(column), identity, fingerprint(rows, [contract.split_by]))
+    groups = identify_groups(rows, contract, identity) if contract.split == "group" else identity
     times = contract.read_times(rows).to_numpy() if contract.split == "time" else None
     return identity, groups, times
 
@@ -232,15 +242,10 @@ def _shuffled_folds(
     if contract.labels:
         at_most += [np.bincount(y.astype(int)).max()]
     whole = whole and len(first) < len(parts)
-    kind = {
-        (True, False): StratifiedKFold,
-        (False, False): KFold,
-        (True, True): StratifiedGroupKFold,
-        (False, True): GroupKFold,
-    }[bool(contract.labels), whole]
     drawn = np.empty(len(parts), dtype="int64")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # `checks` tells of a class with fewer rows than folds
+        kind = choose_splitter(bool(contract.labels), whole)
         splitter = kind(max(2, min(at_most)), shuffle=True, random_state=seed)
         for number, (_, validated) in enumerate(splitter.split(parts, y, together)):
             drawn[validated] = number

@@ -93,7 +93,9 @@ def read(column: pd.Series, how: Format) -> tuple[pd.Series, pd.Series]:
     else:
         found = parse_numbers(values, how.decimal, how.sign)
         if not how.thousands and is_text(column):
-            found = found.mask(_swap_marks(_without_sign(values.astype("str"), how.sign), how).str.fullmatch(DOUBTFUL))
+            found = found.mask(
+                _with_point(_without_sign(values.astype("str"), how.sign), how.decimal).str.fullmatch(DOUBTFUL)
+            )
     return found.rename(column.name), values.notna() & found.isna()
 
 
@@ -118,9 +120,8 @@ def parse_numbers(column: pd.Series, decimal: str | None = ".", sign: str | None
         decimal = max(",." if comma else ".,", key=lambda mark: _as_python(texts, mark, sign)[1].sum())
     texts, plain = _as_python(texts, decimal, sign)
     numbers = np.full(len(texts), np.nan)
-    numbers[plain] = texts.to_numpy(object)[plain].astype(
-        "float64"
-    )  # pd.to_numeric is off in the last bit of one in ten
+    # pd.to_numeric is off in the last bit of one in ten.
+    numbers[plain] = texts.to_numpy(object)[plain].astype("float64")
     found = np.full(len(column), np.nan)
     found[column.notna().to_numpy()] = numbers
     return pd.Series(found, column.index)
@@ -179,7 +180,7 @@ def _learn_format(column: pd.Series) -> Format:
         if len(marks) == 2:
             return Format("number", None, sign)
         how = Format("number", marks[0], sign)
-        plain = _swap_marks(_without_sign(texts, sign), how)
+        plain = _with_point(_without_sign(texts, sign), marks[0])
         decimals, thousands = (plain.str.contains(mark, regex=False).any() for mark in ".,")
         return dataclasses.replace(how, thousands=bool(thousands or not decimals))
     written = next((one for one in _date_formats(texts) if _parse_dates(texts, one).notna().all()), None)
@@ -194,9 +195,7 @@ def _marks(texts: pd.Series, sign: str | None = None) -> list[str]:
 
 def _as_python(texts: pd.Series, decimal: str, sign: str | None) -> tuple[pd.Series, np.ndarray]:
     """Write numbers as Python does; return the texts, and a mask of those that are numbers."""
-    texts = _without_sign(texts, sign)
-    if decimal == ",":
-        texts = texts.str.translate(SWAPPED)
+    texts = _with_point(_without_sign(texts, sign), decimal)
     parted = texts.str.fullmatch(PARTED)
     texts = texts.mask(parted, texts.str.replace(",", "", regex=False)) if parted.any() else texts
     return texts, (parted | texts.str.fullmatch(PLAIN)).to_numpy(bool)
@@ -209,9 +208,9 @@ def _sign(texts: pd.Series) -> str | None:
     return str(found[0]) if len(found) == 1 else None
 
 
-def _swap_marks(texts: pd.Series, how: Format) -> pd.Series:
+def _with_point(texts: pd.Series, decimal: str) -> pd.Series:
     """Write numbers with a decimal point, whatever mark they have."""
-    return texts.str.translate(SWAPPED) if how.decimal == "," else texts
+    return texts.str.translate(SWAPPED) if decimal == "," else texts
 
 
 def _without_sign(texts: pd.Series, sign: str | None) -> pd.Series:
