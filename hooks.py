@@ -11,7 +11,8 @@ import pandas as pd
 from ploomber.constants import TaskStatus
 from ploomber.exceptions import DAGBuildEarlyStop
 
-from baton import tables, tracking
+from baton.data import tables
+from baton.handover import tracking
 
 # The files that a task reads besides what other tasks made, by the setting that names them.
 INPUTS = {"clean": "train_data", "features": "features"}

@@ -46,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def check(asked) -> str:
     """Read the training table that `env.yaml`, or an option, names, and say all there is to say of it."""
-    from baton import checks, contract, promotion, registry, split, tables
+    from baton.data import contract, split, tables
+    from baton.handover import promotion, registry
+    from baton.training import checks
 
     settings = config.check_settings(asked.changed)
     table = tables.read_table(settings.train_data)

@@ -15,8 +15,8 @@ from sklearn import metrics as sk
 from sklearn.calibration import CalibrationDisplay
 from sklearn.inspection import permutation_importance
 
-from baton import evaluation
-from baton.contract import Contract
+from baton.data.contract import Contract
+from baton.training import evaluation
 
 BLUE, ORANGE = "#2b6cb0", "#dd6b20"
 LIGHT_GREY, GREY, DARK_GREY = "#e2e8f0", "#a0aec0", "#4a5568"

@@ -14,7 +14,8 @@ import urllib.parse
 import warnings
 import webbrowser
 
-from baton import BatonError, config, tracking
+from baton import BatonError, config
+from baton.handover import tracking
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -27,7 +27,9 @@ import yaml
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from train import PROGRAMS, ROOT, copy_project, seconds
 
-from baton import config, contract, evaluation, tables
+from baton import config
+from baton.data import contract, tables
+from baton.training import evaluation
 
 sys.path.insert(0, str(ROOT / "examples"))
 

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from baton import checks, config, promotion, registry, split, tables, tracking
-from baton.contract import learn_contract
+from baton import config
+from baton.data import split, tables
+from baton.data.contract import learn_contract
+from baton.handover import promotion, registry, tracking
+from baton.training import checks
 
 settings = config.Settings(**settings)
 table = tables.read_table(settings.train_data)

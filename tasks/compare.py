@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from baton import config, evaluation, figures, models, promotion, registry, split, tracking
-from baton.contract import read_contract
+from baton import config, figures, models
+from baton.data import split
+from baton.data.contract import read_contract
+from baton.handover import promotion, registry, tracking
+from baton.training import evaluation
 
 settings, contract = config.Settings(**settings), read_contract(upstream["clean"]["contract"])
 facts = json.loads(Path(upstream["clean"]["training"]).read_text())

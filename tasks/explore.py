@@ -12,7 +12,7 @@ settings = None
 import pandas as pd
 
 from baton import figures
-from baton.contract import read_contract
+from baton.data.contract import read_contract
 
 contract = read_contract(upstream["clean"]["contract"])
 training = pd.read_parquet(upstream["clean"]["train"])

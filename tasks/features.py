@@ -11,8 +11,9 @@ settings = None
 # %%
 import pandas as pd
 
-from baton import config, preparation
-from baton.contract import read_contract
+from baton import config
+from baton.data.contract import read_contract
+from baton.training import preparation
 
 contract = read_contract(upstream["clean"]["contract"])
 training, folds = (pd.read_parquet(upstream["clean"][part]) for part in ("train", "folds"))

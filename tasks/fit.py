@@ -19,8 +19,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from baton import config, evaluation, figures, preparation, registry, tournament, tracking
-from baton.contract import read_contract
+from baton import config, figures
+from baton.data.contract import read_contract
+from baton.handover import registry, tracking
+from baton.training import evaluation, preparation, tournament
 
 started, settings = time.time(), config.Settings(**settings)
 contract = read_contract(upstream["clean"]["contract"])

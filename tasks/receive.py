@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from baton import config, registry, scoring, tables
+from baton import config
+from baton.data import tables
+from baton.handover import registry
+from baton.serving import scoring
 
 settings = config.Settings(**settings)
 champion = registry.require_champion(settings.name, settings.mlflow_tracking_uri)

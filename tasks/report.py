@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from baton import figures, scoring
+from baton import figures
+from baton.serving import scoring
 
 manifest = json.loads(Path(upstream["score"]["manifest"]).read_text())
 shown = ["name", "batch", "model_version", "rows_in", "rows_scored", "rows_rejected", "scored_at"]

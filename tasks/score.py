@@ -10,7 +10,9 @@ settings = None
 # %%
 import pandas as pd
 
-from baton import config, registry, scoring
+from baton import config
+from baton.handover import registry
+from baton.serving import scoring
 
 settings = config.Settings(**settings)
 batch = scoring.read_batch(upstream["receive"]["batch"])

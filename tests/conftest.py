@@ -23,7 +23,8 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from baton import config, contract, split, tables
+from baton import config
+from baton.data import contract, split, tables
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 PROGRAMS = Path(sys.executable).parent

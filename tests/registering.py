@@ -10,7 +10,9 @@ import pandas as pd
 from conftest import learn, settings
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from baton import config, preparation, registry, tournament, tracking
+from baton import config
+from baton.handover import registry, tracking
+from baton.training import preparation, tournament
 
 
 @functools.cache

@@ -141,7 +141,9 @@ def test_a_bad_table_or_knob_is_named_by_the_check(tmp_path, monkeypatch, capsys
 
 def fail_to_train(project, files: dict, keys: dict) -> str:
     """Train on what is in the folder bad/, in vain; return what was printed."""
-    project.edit("pipeline.yaml", "preload: [baton.tournament, mlflow]", "preload: []")  # nothing gets that far
+    project.edit(
+        "pipeline.yaml", "preload: [baton.training.tournament, mlflow]", "preload: []"
+    )  # nothing gets that far
     project.keep_candidates("lr")
     project.set(**put(project.folder, files, keys))
     printed = project.build(succeeds=False)

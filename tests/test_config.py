@@ -9,7 +9,8 @@ import pytest
 import yaml
 from conftest import PROJECT
 
-from baton import BatonError, config, evaluation
+from baton import BatonError, config
+from baton.training import evaluation
 
 ALL = {
     "name": "demo", "target": "y", "train_data": "train.csv", "score_data": "new.csv", "predictions_table": None,

@@ -14,7 +14,8 @@ from sklearn.dummy import DummyClassifier
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from baton import contract, figures
+from baton import figures
+from baton.data import contract
 
 ROWS = 60
 COLUMNS = ["number", "text", "constant", "empty", "date", "blank"]

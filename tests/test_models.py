@@ -6,8 +6,9 @@ import tomllib
 import pandas as pd
 import pytest
 
-from baton import config, models, tournament
+from baton import config, models
 from baton.models import CATALOGUE, CLASSES, NUMBERS
+from baton.training import tournament
 
 ROWS = pd.DataFrame({"a": range(20), "b": [0, 1] * 10, "answer": [0, 1, 1, 0] * 5})
 QUIET = {"html": False, "verbose": False, "system_log": False, "log_experiment": False}

@@ -13,7 +13,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from baton import config, contract, preparation, registry, runner, split, tables, tournament
+from baton import config
+from baton.data import contract, split, tables
+from baton.handover import registry, runner
+from baton.training import preparation, tournament
 
 SAMPLE = 300  # training rows
 

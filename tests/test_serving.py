@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from conftest import PROGRAMS, answers, free_port, serving
 
-from baton import config, registry
+from baton import config
+from baton.handover import registry
 
 SERVING = config.ROOT / ".venv-serve" / "bin"
 TODAY = datetime.date.today().isoformat()
@@ -48,7 +49,7 @@ def test_the_first_batch_has_every_row_with_its_probability_version_and_time(fir
 
 
 def test_what_serves_has_no_pycaret():
-    asked = [SERVING / "python", "-c", "import baton.scoring, mlflow, ploomber; import pycaret"]
+    asked = [SERVING / "python", "-c", "import baton.serving.scoring, mlflow, ploomber; import pycaret"]
     done = subprocess.run(asked, capture_output=True, text=True)
     assert done.stderr.strip().endswith("ModuleNotFoundError: No module named 'pycaret'")
 

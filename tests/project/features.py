@@ -4,9 +4,10 @@ This is the file to edit for a table of your own. Each function takes raw rows a
 length: rows in, rows out, nothing read and nothing dropped. A registered model carries a copy of this file, so an
 edit changes the next model and none of those already registered.
 
-What fills missing values, scales and encodes comes after this and is the same for every table (baton/preparation.py);
-to have your own, add a function `prepare()` here that returns an unfitted scikit-learn transformer. To leave rows out
-of training alone, add `select(rows)`: it takes the training rows, target included, and returns those to learn from.
+What fills missing values, scales and encodes comes after this and is the same for every table: it is in
+baton/training/preparation.py. To have your own, add a function `prepare()` here that returns an unfitted scikit-learn
+transformer. To leave rows out of training alone, add `select(rows)`: it takes the training rows, target included, and
+returns those to learn from.
 """
 
 import numpy as np

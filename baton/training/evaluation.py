@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 from sklearn.exceptions import UndefinedMetricWarning
 
 from baton import BatonError, config
-from baton.contract import Contract
+from baton.data.contract import Contract
 from baton.models import complexity
 
 MOST_GIVEN_UP = 0.01  # of the best mean, that `choose: simplest` gives up for a simpler model

@@ -11,7 +11,9 @@ from sklearn import datasets
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
-from baton import checks, config, contract, preparation, split, tables
+from baton import config
+from baton.data import contract, split, tables
+from baton.training import checks, preparation
 
 ROWS = 400
 GROUPS = [f"g{number // 4}" for number in range(ROWS)]

@@ -16,7 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from baton import BatonError, models, preparation, registry, runner, tournament, tracking
+from baton import BatonError, models
+from baton.handover import registry, runner, tracking
+from baton.training import preparation, tournament
 
 
 class Stranger(BaseEstimator):

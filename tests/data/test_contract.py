@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from baton import BatonError, config, contract, tables
-from baton.values import Format
+from baton import BatonError, config
+from baton.data import contract, tables
+from baton.data.values import Format
 
 NAN = float("nan")
 DAY = pd.Timestamp("2024-03-05")

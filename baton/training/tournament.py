@@ -23,10 +23,11 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
-from baton import BatonError, evaluation, preparation
-from baton.contract import Contract
+from baton import BatonError
+from baton.data.contract import Contract
+from baton.data.split import make_splitter
 from baton.models import CATALOGUE, CLASSES, NUMBERS, Range
-from baton.split import make_splitter
+from baton.training import evaluation, preparation
 
 os.environ.setdefault("PYCARET_CUSTOM_LOGGING_PATH", os.devnull)  # else it leaves a logs.log wherever it starts
 with matplotlib.rc_context():  # to import PyCaret restyles every plot of the process

@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 import registering
 
-from baton import BatonError, config, registry, scoring, tables
-from baton.contract import Contract
-from baton.values import Format
+from baton import BatonError, config
+from baton.data import tables
+from baton.data.contract import Contract
+from baton.data.values import Format
+from baton.handover import registry
+from baton.serving import scoring
 
 
 @pytest.fixture

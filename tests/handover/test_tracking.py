@@ -16,7 +16,8 @@ import pytest
 import registering
 from conftest import ODD, settings
 
-from baton import BatonError, config, registry, tracking
+from baton import BatonError, config
+from baton.handover import registry, tracking
 
 ROWS = pd.DataFrame({"a": [1.0, 2.0]})
 

@@ -17,10 +17,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from baton import evaluation, preparation, values
 from baton.config import Settings
-from baton.contract import IGNORED, Contract
-from baton.split import Division, choose_splitter
+from baton.data import values
+from baton.data.contract import IGNORED, Contract
+from baton.data.split import Division, choose_splitter
+from baton.training import evaluation, preparation
 
 LOOKED_AT = 5_000  # rows, where each column is tried by itself
 FEWEST = 30  # rows below which a single column may tell the target by chance, or values that are too few for an entity

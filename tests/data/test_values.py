@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from baton import values
-from baton.values import Format
+from baton.data import values
+from baton.data.values import Format
 
 NAN = float("nan")
 NOON = pd.Timestamp("2024-03-05 12:00")

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, KFold, PredefinedSplit, StratifiedGroupKFold, StratifiedKFold
 
-from baton import BatonError, config, values
-from baton.contract import Contract
+from baton import BatonError, config
+from baton.data import values
+from baton.data.contract import Contract
 
 CHUNK = 50_000  # rows whose values are held as text at once
 

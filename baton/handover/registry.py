@@ -24,8 +24,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from baton import BatonError, config, models, tracking
-from baton.contract import Contract
+from baton import BatonError, config, models
+from baton.data.contract import Contract
+from baton.handover import tracking
 
 CHAMPION = "champion"
 
@@ -209,7 +210,7 @@ def predict(model: Model, X: pd.DataFrame) -> np.ndarray:
         X.reset_index(drop=True).to_parquet(rows)
         order = json.dumps({"model": str(model.path), "rows": str(rows), "predictions": str(predictions)})
         done = subprocess.run(
-            [sys.executable, "-m", "baton.runner", order], capture_output=True, text=True, cwd=config.ROOT
+            [sys.executable, "-m", "baton.handover.runner", order], capture_output=True, text=True, cwd=config.ROOT
         )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]

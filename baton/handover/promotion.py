@@ -5,8 +5,11 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from baton import BatonError, config, evaluation, registry, split
-from baton.contract import Contract
+from baton import BatonError, config
+from baton.data import split
+from baton.data.contract import Contract
+from baton.handover import registry
+from baton.training import evaluation
 
 FEWEST = 30  # rows that neither has seen, below which nothing is decided
 CHANCE = 0.05  # how often a model that has learned nothing may become the first champion

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer, StandardScaler, TargetEncoder
 
 from baton import BatonError, config
-from baton.split import choose_splitter
+from baton.data.split import choose_splitter
 
 FEW = 30  # values of a text that are one-hot encoded each
 OFTEN = 25  # rows a value of more needs on average, for its mean target to say something

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from baton import BatonError, config, registry, tables
-from baton.contract import Contract
+from baton import BatonError, config
+from baton.data import tables
+from baton.data.contract import Contract
+from baton.handover import registry
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from baton import BatonError, config, values
-from baton.values import Format
+from baton import BatonError, config
+from baton.data import values
+from baton.data.values import Format
 
 AFFIRMATIVE = {"1", "yes", "y", "true", "t", "positive", "+", "ja", "oui", "sí", "si", "sim"}
 

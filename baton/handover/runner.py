@@ -1,6 +1,7 @@
-"""Run one saved model in this process, which has no other feature code: `python -m baton.runner '{"model": …}'`.
+"""Run one saved model in this process, which has no other feature code.
 
-Started by `registry.predict`, which says why. Reads raw rows from Parquet and leaves the predictions as .npy.
+Started by `registry.predict` as `python -m baton.handover.runner '{"model": …}'`. Reads raw rows from Parquet and
+leaves the predictions as .npy.
 """
 
 import json
@@ -13,7 +14,7 @@ def load(folder: Path):
     """Load a model from its folder, its own feature code before any other, and no type that isn't trusted."""
     import skops.io
 
-    from baton.registry import trusted_types
+    from baton.handover.registry import trusted_types
 
     code = folder / "code"
     sys.path.insert(0, str(code))
@@ -36,7 +37,7 @@ def main(model: str, rows: str, predictions: str) -> None:
     import numpy as np
     import pandas as pd
 
-    from baton import registry
+    from baton.handover import registry
 
     warnings.simplefilter("ignore")
     pipeline = load(Path(model))

@@ -8,7 +8,9 @@ import pytest
 from conftest import learn
 from sklearn import metrics as sk
 
-from baton import BatonError, config, evaluation, split
+from baton import BatonError, config
+from baton.data import split
+from baton.training import evaluation
 
 BINARY = np.array([0, 0, 1, 1, 0, 1, 1, 0])
 SURE = np.array([0.1, 0.6, 0.7, 0.4, 0.2, 0.9, 0.8, 0.55])

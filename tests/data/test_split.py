@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy
 from sklearn.model_selection import PredefinedSplit
 
-from baton import BatonError, config, contract, split, tables
+from baton import BatonError, config
+from baton.data import contract, split, tables
 
 ROWS, SEED = 400, 7
 

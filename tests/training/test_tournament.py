@@ -18,7 +18,10 @@ from sklearn.model_selection import cross_validate as by_scikit_learn
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import TargetEncoder
 
-from baton import BatonError, evaluation, models, preparation, runner, split, tournament
+from baton import BatonError, models
+from baton.data import split
+from baton.handover import runner
+from baton.training import evaluation, preparation, tournament
 
 ROWS = 400
 SEED = 7

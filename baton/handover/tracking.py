@@ -15,7 +15,8 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock
 
-from baton import BatonError, config, tables
+from baton import BatonError, config
+from baton.data import tables
 
 
 def resolve_uri(uri: str) -> str:

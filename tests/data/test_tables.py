@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from baton import BatonError, config, tables, values
+from baton import BatonError, config
+from baton.data import tables, values
 
 ROWS = pd.DataFrame({"a": [1, 2, 3], "b": [0.5, np.nan, 2.0], "c": ["x", "y", None]})
 NAN = float("nan")

@@ -11,9 +11,12 @@ import pytest
 import registering
 from conftest import learn
 
-from baton import BatonError, evaluation, promotion, registry, split
-from baton.contract import Contract
-from baton.values import Format
+from baton import BatonError
+from baton.data import split
+from baton.data.contract import Contract
+from baton.data.values import Format
+from baton.handover import promotion, registry
+from baton.training import evaluation
 
 
 class Answering(NamedTuple):

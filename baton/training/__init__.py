@@ -1,0 +1,1 @@
+"""What trains: a table checked, candidates prepared, cross-validated and compared."""
