@@ -1,6 +1,5 @@
 """A real project to test: a clone of this one, trained once by the README's own command, and copied for each test."""
 
-import atexit
 import contextlib
 import functools
 import importlib.util
@@ -126,7 +125,6 @@ def warm_command() -> list[str]:
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     how = {"stdin": subprocess.PIPE, "start_new_session": True}
     server = subprocess.Popen([sys.executable, WARM, address], env=os.environ | one, **how)
-    atexit.register(shutil.rmtree, address.parent)
     while not address.is_socket():
         assert server.poll() is None
         time.sleep(0.05)

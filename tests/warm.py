@@ -12,6 +12,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -43,6 +44,7 @@ def serve(address: str) -> None:
                 answer(connection)
                 os._exit(0)
             connection.close()
+    shutil.rmtree(Path(address).parent)  # which was made for it
 
 
 def load() -> None:
