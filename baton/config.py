@@ -1,5 +1,6 @@
 """What `env.yaml` and the grid may say, checked before any work starts."""
 
+import contextlib
 import difflib
 import importlib.util
 import os
@@ -28,6 +29,12 @@ METRICS = {
     "regression": ["R2", "MAE", "MSE", "RMSE", "RMSLE", "MAPE"],
 }
 
+# What a mapping of limits may name, with an example.
+LIMITS = {
+    "at_least": ("{AUC: 0.75}", [*dict.fromkeys(name for names in METRICS.values() for name in names)]),
+    "at_most": ("{megabytes: 500, seconds_per_1000_rows: 1}", ["megabytes", "seconds_per_1000_rows"]),
+}
+
 # What stands for a value of the environment, so that a password is written down nowhere.
 SECRET = re.compile(r"\$\{(\w+)\}")
 
@@ -52,6 +59,13 @@ class Settings(pydantic.BaseModel):
     positive: str = "auto"
     metric: str = "auto"
     choose: typing.Literal["best", "simplest"] = "best"
+    promote: typing.Literal["superior", "not_worse", "better", "always", "never"] = "superior"
+    confidence: float = pydantic.Field(0.95, ge=0.5, le=0.999)
+    margin: float = pydantic.Field(0.0, ge=0)
+    at_least: dict[str, float] = {}
+    at_most: dict[str, float] = {}
+    slices: list[str] = []
+    final_fit: typing.Literal["all", "training"] = "all"
     split: typing.Literal["hash", "group", "time"] = "hash"
     split_by: str | None = None
     holdout: float = pydantic.Field(0.2, ge=0.05, le=0.5)
@@ -61,10 +75,27 @@ class Settings(pydantic.BaseModel):
     track: bool = True
     mlflow_tracking_uri: str = "sqlite:///mlflow.db"
 
-    @pydantic.field_validator("id_columns", "ignore_columns", mode="before")
+    @pydantic.field_validator("id_columns", "ignore_columns", "slices", mode="before")
     @classmethod
     def _columns(cls, value):
         return column_names(value)
+
+    @pydantic.field_validator("at_least", "at_most", mode="before")
+    @classmethod
+    def _limits(cls, value, info):
+        """Read a mapping as YAML has it, or as a command line and Ploomber's placeholders write it."""
+        if value is None or value in ("", "none"):
+            return {}
+        if isinstance(value, str):
+            with contextlib.suppress(yaml.YAMLError):
+                value = yaml.safe_load(value)
+        example, names = LIMITS[info.field_name]
+        if not isinstance(value, dict):
+            raise ValueError(f"write a mapping, such as {example}")
+        if unknown := [name for name in value if name not in names]:
+            nearest = did_you_mean(str(unknown[0]), [*names])
+            raise ValueError(f"there is no {unknown[0]!r}{nearest}. Choose from: {', '.join(names)}")
+        return value
 
     @pydantic.field_validator("name", "target", "batch", "split_by", "positive", mode="before")
     @classmethod
@@ -91,17 +122,25 @@ class Settings(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _split_by_a_column(self):
         if self.split != "hash" and not self.split_by:
-            raise ValueError(f"{self.split} goes by a column: name it in split_by")
+            raise ValueError(f"split: {self.split} goes by a column: name it in split_by")
         if self.split == "hash" and self.split_by:
             raise ValueError(
-                f"hash goes by no column, and split_by names {self.split_by!r}: set split to group or time"
+                f"split: hash goes by no column, and split_by names {self.split_by!r}: set split to group or time"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _margin_of_a_policy(self):
+        if (self.promote == "not_worse") != (self.margin > 0):
+            raise ValueError(
+                "margin: it is what promote: not_worse may lose in all, in units of the metric: set both, or neither"
             )
         return self
 
     @pydantic.field_validator("metric")
     @classmethod
     def _existing_metric(cls, value):
-        metrics = ["auto", *dict.fromkeys(name for names in METRICS.values() for name in names)]
+        metrics = ["auto", *LIMITS["at_least"][1]]
         if value not in metrics:
             nearest = did_you_mean(value, metrics)
             raise ValueError(f"there is no such metric{nearest}. Choose one of: {', '.join(metrics)}")
@@ -123,9 +162,12 @@ def check_settings(given: dict, env_file: Path | None = None) -> Settings:
         settings = Settings(**merged)
     except pydantic.ValidationError as error:
         for found in error.errors():
-            key, why = (*found["loc"], "split")[0], found["msg"].removeprefix("Value error, ")
-            shown = "" if not found["loc"] or password_in(merged.get(key)) else f" (it is {merged.get(key)!r})"
-            complaints.append(f"{key}: {why[0].lower()}{why[1:]}{shown}")
+            why = found["msg"].removeprefix("Value error, ")
+            if found["loc"]:  # what is said of several keys names them itself
+                key = found["loc"][0]
+                shown = "" if password_in(merged.get(key)) else f" (it is {merged.get(key)!r})"
+                why = f"{key}: {why[0].lower()}{why[1:]}{shown}"
+            complaints.append(why)
     if complaints:
         raise BatonError("env.yaml, or an --env-- option, needs a correction:\n  " + "\n  ".join(complaints))
     return settings

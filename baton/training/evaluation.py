@@ -14,6 +14,7 @@ from baton import BatonError, config
 from baton.data.contract import Contract
 from baton.models import complexity
 
+MOST_DRAWN = 20_000  # rows that a bootstrap of every metric draws at once
 MOST_GIVEN_UP = 0.01  # of the best mean, that `choose: simplest` gives up for a simpler model
 
 
@@ -192,6 +193,30 @@ def bootstrap(
             for name, predicted in predictions.items()
         }
     )
+
+
+def score_with_intervals(
+    truth: np.ndarray, predictions: np.ndarray, task: str, groups: np.ndarray | None = None, draws: int = 100,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:  # fmt: skip
+    """Score predictions by every metric of the task: each with its `value` and its 95% interval, `low` to `high`.
+
+    By bootstrap over rows, or over whole groups. Of many, fewer are drawn, and the spread is scaled (m out of n).
+    """
+    truth, members = np.asarray(truth), _members(len(truth), groups)
+    generator, values = np.random.default_rng(seed), score(truth, predictions, task)
+    size = min(len(members), MOST_DRAWN)
+    drawn = []
+    for _ in range(draws):
+        picked = generator.integers(0, len(members), size)
+        rows = picked if groups is None else np.concatenate([members[unit] for unit in picked])
+        drawn.append(score(truth[rows], predictions[rows], task))
+    spread = (pd.DataFrame(drawn) - values) * np.sqrt(size / len(members))
+    bounds = {name: interval(spread[name]) if spread[name].notna().any() else (np.nan, np.nan) for name in values}
+    return {
+        name: {"value": value, "low": value + bounds[name][0], "high": value + bounds[name][1]}
+        for name, value in values.items()
+    }
 
 
 def chance(

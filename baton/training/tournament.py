@@ -18,9 +18,7 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 import pandas as pd
-import sklearn
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from baton import BatonError
@@ -40,7 +38,6 @@ with matplotlib.rc_context():  # to import PyCaret restyles every plot of the pr
 # LightGBM. A number of rows, not of seconds, so that the same table is always treated in the same way.
 NESTED_ROWS = 50_000_000
 INNER_FOLDS = 3
-UNGROUPED = {GroupKFold: KFold, StratifiedGroupKFold: StratifiedKFold}
 
 
 class Result(NamedTuple):
@@ -90,7 +87,9 @@ def cross_validate(
         for fitted, validated in splitter.split():
             found = search(_fold_within(folds, fitted)) if tune and nested else pipeline
             parts = X.iloc[fitted], coded.iloc[fitted]
-            predictions[validated] = _predict(fit(clone(found), *parts, groups[fitted]), X.iloc[validated], contract)
+            predictions[validated] = _predict(
+                preparation.fit(clone(found), *parts, groups[fitted]), X.iloc[validated], contract
+            )
     scores = evaluation.score_folds(coded.to_numpy(), predictions, folds["fold"].to_numpy(), contract.task)
     return Result(clone(pipeline.named_steps["model"]), scores, predictions, nested)
 
@@ -98,17 +97,6 @@ def cross_validate(
 def assemble(prepare: TransformerMixin, estimator: BaseEstimator, features) -> Pipeline:
     """Join the unfitted steps from raw rows to prediction into one scikit-learn pipeline, with no PyCaret in it."""
     return Pipeline([*preparation.stateless_steps(features), ("prepare", clone(prepare)), ("model", clone(estimator))])
-
-
-def fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series, groups: np.ndarray | None = None) -> Pipeline:
-    """Fit a pipeline; one whose encoder is cross-fitted by group is given the groups (rows,), if they are enough."""
-    grouped, ungrouped = _encoder_folds(pipeline)
-    if groups is None or len(np.unique(groups)) < max((folds.n_splits for folds in grouped.values()), default=0):
-        return pipeline.set_params(**ungrouped).fit(X, y)
-    if not grouped:
-        return pipeline.fit(X, y)
-    with sklearn.config_context(enable_metadata_routing=True):
-        return pipeline.fit(X, y, groups=groups)
 
 
 def fit_and_time(
@@ -121,7 +109,7 @@ def fit_and_time(
     """
     sample = X.sample(1000, replace=True, random_state=0)
     with _quiet():
-        fit_seconds = _seconds(lambda: fit(pipeline, X, y, groups))
+        fit_seconds = _seconds(lambda: preparation.fit(pipeline, X, y, groups))
         return pipeline, {"fit_seconds": fit_seconds, "score_seconds": _seconds(lambda: pipeline.predict(sample))}
 
 
@@ -191,7 +179,7 @@ def _tune(
     if "n_neighbors" in space:
         space = space | {"n_neighbors": IntUniformDistribution(1, min(50, *sizes))}
     # PyCaret hands no groups on: within a search, the encoder is cross-fitted row by row.
-    grouped, ungrouped = _encoder_folds(start)
+    grouped, ungrouped = preparation.encoder_folds(start)
     gc.freeze()  # PyCaret collects garbage again and again: among what a search leaves, not among all that is imported
     try:
         found = experiment.tune_model(
@@ -202,14 +190,6 @@ def _tune(
     finally:
         gc.unfreeze()
     return clone(found).set_params(**grouped)
-
-
-def _encoder_folds(pipeline: Pipeline) -> tuple[dict, dict]:
-    """Find the parameters by which encoders are cross-fitted by group, and what makes them go row by row."""
-    grouped = {name: value for name, value in pipeline.get_params().items() if type(value) in UNGROUPED}
-    return grouped, {
-        name: UNGROUPED[type(value)](value.n_splits, shuffle=True, random_state=0) for name, value in grouped.items()
-    }
 
 
 def _fold_within(folds: pd.DataFrame, fitted: np.ndarray) -> pd.DataFrame:
