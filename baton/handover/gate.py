@@ -52,18 +52,6 @@ def measure_lead(
     return Lead(*(float(x) for x in (value, value - reach, value + reach, value - bound, detectable)), method)
 
 
-def is_more_than_chance(
-    truth: np.ndarray, predictions: np.ndarray, task: str, metric: str,
-    groups: np.ndarray | None = None, confidence: float = 0.95,
-) -> tuple[bool, float]:  # fmt: skip
-    """Say whether predictions score better than given to rows at random, and how often those score as well.
-
-    For a first champion, beside the bound of its lead over the baseline: with few positive rows that alone is too low.
-    """
-    share = evaluation.chance(truth, predictions, task, metric, groups)
-    return share <= 1 - confidence + 1e-12, share
-
-
 def decide(
     promote: str, metric: str, leads: dict[str, Lead], scores: dict[str, float], at_least: dict[str, float],
     margin: float = 0.0, chance: float | None = None, confidence: float = 0.95,
@@ -71,7 +59,7 @@ def decide(
     """Decide by the policy `promote` whether the challenger becomes champion; return that and the reasons.
 
     `leads` over "baseline", "champion" and "reference" (the last champion that was promoted as superior) where there
-    are such; `scores` are the challenger's; `chance` is how often chance scores as well, where there is no champion.
+    are such; `scores` are the challenger's; `chance` is what `evaluation.chance` gives, needed where there is no champion.
     Whatever the policy, the challenger must beat the baseline and pass `at_least`; for a metric where lower is better,
     that is the most it may have.
     """
