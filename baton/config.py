@@ -157,7 +157,10 @@ def check_settings(given: dict, env_file: Path | None = None) -> Settings:
     complaints = [f"{key}: there is no such key{did_you_mean(key, keys)}" for key in written if key not in keys]
     # A batch's name is a template in the file.
     merged = {key: value for key, value in written.items() if key in keys and key != "batch"} | given
-    complaints += [f"{key}: it is missing" for key in ("name", "target", "train_data") if key not in merged]
+    required = ["name", "target", "train_data", *(["score_data"] if "score_data" in given else [])]
+    missing = [key for key in required if merged.get(key) is None]
+    complaints += [f"{key}: it is missing" for key in missing]
+    merged = {key: value for key, value in merged.items() if key not in missing}
     try:
         settings = Settings(**merged)
     except pydantic.ValidationError as error:
@@ -171,6 +174,12 @@ def check_settings(given: dict, env_file: Path | None = None) -> Settings:
     if complaints:
         raise BatonError("env.yaml, or an --env-- option, needs a correction:\n  " + "\n  ".join(complaints))
     return settings
+
+
+def check_keys() -> None:
+    """Raise `BatonError`, with all that `check_settings` finds, if `env.yaml` has a key that does not exist."""
+    if read_env().keys() - Settings.model_fields.keys():
+        check_settings({})
 
 
 def check_candidate(params: dict) -> None:
@@ -214,7 +223,7 @@ def read_env(file: Path | None = None) -> dict:
         raise BatonError(f"{file.name}: this is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(written, dict):
         raise BatonError(f"{file.name}: write one key a line, as `target: left`")
-    return written
+    return {key: value for key, value in written.items() if key != "meta"}  # which is a note to Ploomber
 
 
 def fill_in(text: str) -> str:

@@ -54,6 +54,10 @@ class Parallel(Executor):
     def __init__(
         self, lock: str, processes: int | None = None, preload=(), start_method: str | None = None, unused: str = ""
     ):
+        try:  # as early as this, for `ploomber task` and others that run a pipeline without its executor
+            config.check_keys()
+        except BatonError as mistake:
+            raise BuildFailed(str(mistake)) from None
         self.lock = lock
         self.processes = processes or os.cpu_count()
         self.preload = preload

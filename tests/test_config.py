@@ -19,7 +19,7 @@ ALL = {
     "track": True, "mlflow_tracking_uri": "sqlite:///mlflow.db",
 }  # fmt: skip
 NOWHERE = Path("no env.yaml here")
-SHIPPED = yaml.safe_load((PROJECT / "env.yaml").read_text().replace("{{now[:10]}}", "2026-11-21"))
+SHIPPED = config.read_env(PROJECT / "env.yaml") | {"batch": "2026-11-21"}
 PIPELINES = ["pipeline.yaml", "pipeline.serve.yaml"]
 GRID = [
     {key: values[0] for key, values in entry.items()}
@@ -34,6 +34,16 @@ def check(**changed) -> config.Settings:
 def test_the_shipped_settings_are_valid_and_complete():
     config.check_settings(SHIPPED, NOWHERE)
     assert set(SHIPPED) == set(config.Settings.model_fields) == set(ALL)
+
+
+def test_a_key_that_is_left_out_is_what_it_is_for_ploomber_and_for_baton_alike():
+    """Where a pipeline fills one in, it is from this file; where `baton` reads env.yaml, from the class."""
+    written = yaml.safe_load((config.ROOT / "baton" / "defaults.yaml").read_text())
+    assert set(written) == set(config.Settings.model_fields)
+    given = {"name", "train_data", "score_data", "target"}
+    assert {key for key in given if written.pop(key) != "none"} == set()
+    assert written.pop("batch") == "{{now[:10]}}"
+    assert config.Settings(**written) == config.Settings()
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
@@ -61,8 +71,6 @@ def test_every_candidate_of_the_shipped_grid_is_valid(candidate):
         ("predictions_table", 3, "input should be a valid string"),
         ("split", "random", "input should be 'hash', 'group' or 'time'"),
         ("split_by", ["a"], "input should be a valid string"),
-        ("score_data", None, "input should be a valid string"),
-        ("target", None, "input should be a valid string"),
         ("features", 3, "input should be a valid string"),
         ("task", "clasification", "input should be 'auto', 'binary', 'multiclass' or 'regression'"),
         ("positive", None, "input should be a valid string"),
@@ -127,11 +135,14 @@ def test_an_unusual_setting_is_allowed(key, value):
     check(**{key: value})
 
 
-@pytest.mark.parametrize("key", ["name", "target", "train_data"])
+@pytest.mark.parametrize("key", ["name", "target", "train_data", "score_data"])
 def test_a_missing_setting_is_named(key):
-    with pytest.raises(BatonError) as raised:
-        config.check_settings({other: value for other, value in ALL.items() if other != key}, NOWHERE)
-    assert str(raised.value).splitlines()[1:] == [f"  {key}: it is missing"]
+    """It is none where a pipeline has filled in its default. Training does without rows to be scored."""
+    others = {other: value for other, value in ALL.items() if other != key}
+    for given in ({key: None}, {}) if key != "score_data" else ({key: None},):
+        with pytest.raises(BatonError) as raised:
+            config.check_settings(others | given, NOWHERE)
+        assert str(raised.value).splitlines()[1:] == [f"  {key}: it is missing"]
 
 
 def test_settings_come_from_the_command_then_the_file_then_the_defaults(tmp_path):

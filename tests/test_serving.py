@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from conftest import PROGRAMS, answers, free_port, serving
 
-from baton import config
+from baton import BatonError, config
 from baton.handover import registry
 
 SERVING = config.ROOT / ".venv-serve" / "bin"
@@ -147,4 +147,19 @@ def test_a_model_id_or_a_key_that_does_not_exist_is_told_before_anything_runs(fr
     fresh.edit("pipeline.yaml", "        model: [kn]", "        model: [knn]")
     fresh.edit("env.yaml", "\nseed: 7", "\nseed: 7\nhold_out: 0.3")
     assert "hold_out: there is no such key (did you mean 'holdout'?)" in fresh.build(succeeds=False)
+    assert not (fresh.folder / "products").exists()
+
+
+def test_a_misspelt_key_is_told_alike_by_every_command(fresh):
+    """Where its right name is gone from env.yaml, too: Ploomber asks for each key before it loads anything of Baton."""
+    fresh.edit("env.yaml", "\ntarget:", "\ntargte:")
+    with pytest.raises(BatonError, match="targte: there is no such key .did you mean 'target'") as checked:
+        config.check_settings({}, fresh.folder / "env.yaml")  # as `baton check` does
+    for command in (["build"], ["build", "-e", "pipeline.serve.yaml"], ["task", "clean"], ["status"]):
+        assert fresh.ploomber(*command, succeeds=False).endswith(f"\n{checked.value}\n"), command
+    fresh.edit("env.yaml", "\ntargte: Outcome", "")
+    assert fresh.build(succeeds=False).endswith("needs a correction:\n  target: it is missing\n")
+    # A key with a default may be left out, and is an option all the same.
+    fresh.edit("env.yaml", "\nseed: 7", "")
+    assert "Nothing was run" in fresh.build("--env--seed", "many", "--env--target", "Outcome", succeeds=False)
     assert not (fresh.folder / "products").exists()
