@@ -67,7 +67,7 @@ print(textwrap.fill(reason, 110))
 path, run_id = Path(fits[winner]["model"]), candidates[winner]["run_id"]
 challenger = saving.open_model(path, run_id=run_id)
 verdict = promotion.hand_over(
-    challenger, winner, reason, training, holdout, facts, settings, Path(product["version"])
+    challenger, candidates[winner], reason, training, holdout, facts, settings, Path(product["version"])
 )  # fmt: skip
 print(textwrap.fill(verdict.reason, 110))
 
@@ -92,5 +92,5 @@ tracking.log_result(
 
 # %%
 outcome = {"winner": winner, "choice": reason, **verdict.to_dict()}
-Path(product["verdict"]).write_text(json.dumps(outcome, indent=2, default=str))
+Path(product["verdict"]).write_text(json.dumps(outcome, indent=2))
 leaderboard.to_csv(product["leaderboard"])

@@ -28,7 +28,8 @@ class Verdict:
     its `value` and its 95% interval, `low` to `high`; it is empty if nothing was compared. `leads` are the
     challenger's over each. `rows` were scored, of `holdout_rows`; the champion had learned from `seen` of them.
     `looks` counts how often this champion was compared, now included; `newer` is its score on holdout rows it was not
-    judged on when it was promoted. `answers` are the challenger's, to all holdout rows. `serves` is "all" where what serves was fitted anew on all rows, or "training".
+    judged on when it was promoted. `answers` are the challenger's to all holdout rows, None if it can't be served.
+    `serves` is "all" where what serves was fitted anew on all rows, or "training".
     """
 
     decision: str
@@ -128,12 +129,13 @@ def compare(
         )
         for name, other in predictions.items() if name != "challenger"
     }  # fmt: skip
-    chance = None
+    # With few positive rows, the bound of a lead over the baseline is too low: see `evaluation.chance`.
+    by_chance = None
     if champion is None:
-        _, chance = gate.is_more_than_chance(y, predictions["challenger"], contract.task, contract.metric, groups)
+        by_chance = evaluation.chance(y, predictions["challenger"], contract.task, contract.metric, groups)
     reached = {name: found["value"] for name, found in scores["challenger"].items()}
     promoted, why = gate.decide(
-        settings.promote, contract.metric, leads, reached, settings.at_least, settings.margin, chance,
+        settings.promote, contract.metric, leads, reached, settings.at_least, settings.margin, by_chance,
         settings.confidence,
     )  # fmt: skip
     slices = []

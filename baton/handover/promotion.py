@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from baton import BatonError, config
+from baton import BatonError, config, models
 from baton.data import split
 from baton.data.contract import Contract
-from baton.handover import comparison, gate, history, profile, registry, saving, tracking
+from baton.handover import card, comparison, effects, gate, history, profile, registry, saving, tracking
 from baton.handover.comparison import Verdict
 from baton.handover.history import PROMOTED, ROLLED_BACK, Event
 from baton.handover.saving import Model
@@ -21,13 +21,14 @@ ALIKE = 0.5  # correlation of the answers of a model and of its refit, below whi
 
 
 def hand_over(
-    challenger: Model, candidate: str, choice: str, training: pd.DataFrame, holdout: pd.DataFrame, facts: dict,
+    challenger: Model, candidate: dict, choice: str, training: pd.DataFrame, holdout: pd.DataFrame, facts: dict,
     settings: config.Settings, folder: Path,
 ) -> Verdict:  # fmt: skip
     """Decide, register the winner with all that belongs to it, make it champion if so decided, and keep the decision.
 
-    What serves is fitted anew on all rows, if `final_fit` says so. The version is put together in `folder`. If another
-    process changes the champion meanwhile, the decision is made again, against the new one.
+    `candidate` is what `fit` wrote of the winner, `facts` what `clean` wrote of the training. What serves is fitted
+    anew on all rows, if `final_fit` says so. The version is put together in `folder`. If another process changes the
+    champion meanwhile, the decision is made again, against the new one.
     """
     while True:
         champion = comparison.find_champion(settings)
@@ -39,7 +40,7 @@ def hand_over(
             verdict = _prepare_version(verdict, challenger, training, holdout, settings, folder)
             _describe_version(verdict, challenger, candidate, choice, training, holdout, facts, folder)
             tags = {
-                "candidate": candidate,
+                "candidate": candidate["candidate"],
                 "training_run": facts["run_id"],
                 "data_digest": facts["data_digest"],
                 "serves": verdict.serves,
@@ -127,24 +128,29 @@ def _differs_wildly(before: np.ndarray, after: np.ndarray, holdout: pd.DataFrame
 
 
 def _describe_version(
-    verdict: Verdict, challenger: Model, candidate: str, choice: str, training, holdout, facts: dict, folder: Path
+    verdict: Verdict, challenger: Model, candidate: dict, choice: str, training, holdout, facts: dict, folder: Path
 ) -> None:
     """Add to a version's folder what tells of it: fingerprints, profile, decision, card."""
     contract = challenger.contract
     np.save(folder / saving.FINGERPRINTS, np.unique(split.fingerprint_training(training, holdout, contract)))
     np.save(folder / saving.JUDGED_ON, np.unique(split.fingerprint_training(holdout, training, contract)))
     learned = pd.concat([training, holdout]).sort_index() if verdict.serves == "all" else training
-    described = profile.describe(contract.read_features(learned), learned[contract.target], verdict.answers, contract)
+    described = profile.describe(
+        contract.read_features(learned), learned[contract.target], verdict.answers, contract
+    )  # fmt: skip
+    what = models.describe(candidate["model"], candidate["model_params"], candidate["tune"])
     record = verdict.to_dict() | {
         "task": contract.task,
-        "challenger": {"candidate": candidate, "run_id": challenger.run_id},
+        "challenger": {"candidate": candidate["candidate"], "model": what, "run_id": challenger.run_id},
         "choice": choice,
         "data_digest": facts["data_digest"],
         "git_commit": tracking.git_commit(),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    (folder / "decision.json").write_text(json.dumps(record, indent=2, default=str))
-    (folder / "profile.json").write_text(json.dumps(described, indent=1))
+    (folder / "decision.json").write_text(json.dumps(record, indent=2))
+    (folder / "profile.json").write_text(json.dumps(described, indent=1, allow_nan=False))
+    explanation = effects.explain(training, contract, lambda X: registry.predict(challenger, X))
+    card.write(folder, contract, record, described, facts, explanation, holdout, verdict.answers)
 
 
 def _summary(verdict: Verdict) -> dict:
