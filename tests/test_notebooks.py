@@ -58,7 +58,7 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch):
     after = json.loads(verdict.read_text())
     assert after["winner"] == "lr"
     assert after["scores"]["champion"]["AUC"] == before["scores"]["challenger"]["AUC"]
-    assert after["decision"] == ("promoted" if after["scores"]["champion"]["lead"] > 0 else "refused")
+    assert after["decision"] == ("promoted" if after["leads"]["champion"]["bound"] > 0 else "refused")
 
     # As the README says for other editors: the parameters and all that came with them are taken out again.
     trained.ploomber("nb", "--remove")

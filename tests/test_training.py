@@ -108,7 +108,7 @@ def test_the_champion_is_the_winner_and_says_why(first_hour):
     leaderboard = pd.read_csv(project.folder / "products/diabetes/compare/leaderboard.csv", index_col="candidate")
     assert leaderboard["mean"].is_monotonic_decreasing
     assert leaderboard.at[verdict["winner"], "level"]
-    assert verdict["scores"]["challenger"]["AUC"] > verdict["scores"]["baseline"]["AUC"] == 0.5
+    assert verdict["scores"]["challenger"]["AUC"]["value"] > verdict["scores"]["baseline"]["AUC"]["value"] == 0.5
 
 
 def test_no_holdout_row_nor_its_duplicate_is_in_what_candidates_learn_from(first_hour):
@@ -140,7 +140,7 @@ CHANGES = [
     ("features.py", "/ 405", "/ 400", {"features", "fits", "compare"}),
     ("baton/training/tournament.py", "INNER_FOLDS = 3", "INNER_FOLDS = 2", {"fits", "compare"}),
     ("baton/figures.py", "bins=40", "bins=30", {"explore", "fits", "compare"}),
-    ("baton/handover/promotion.py", "FEWEST = 30", "FEWEST = 40", {"compare"}),
+    ("baton/handover/comparison.py", "FEWEST = 30", "FEWEST = 40", {"compare"}),
     ("baton/data/split.py", "digest_size=8", "digest_size=16", {"clean", "explore", "features", "fits", "compare"}),
     ("tasks/explore.py", "# # Explore", "# # Look", {"explore"}),
     ("data/diabetes_train.csv", "\n1,126,60", "\n1,127,60", {"clean", "explore", "features", "fits", "compare"}),
@@ -193,7 +193,7 @@ def test_every_baton_module_a_notebook_uses_is_among_its_resources():
     """Else a change to it would leave stale products behind."""
     tasks = yaml.safe_load((config.ROOT / "pipeline.yaml").read_text())["tasks"]
     # These decide nothing about a product: what they hold is checked anew at every build, is a path, or only refuses.
-    exempt = {"tasks/clean.py": {"config", "handover/promotion", "handover/registry"}}
+    exempt = {"tasks/clean.py": {"config", "handover/comparison", "handover/registry"}}
     for task in tasks:
         source = (config.ROOT / task["source"]).read_text()
         found = re.findall(r"^from baton(?:\.(\w+))? import ([\w, ]+)$", source, re.MULTILINE)
@@ -246,6 +246,6 @@ def test_track_false_trains_and_compares_without_mlflow(fresh):
     fresh.keep_candidates("lr", "tree")
     fresh.build("--env--track", "false")
     verdict = fresh.read("compare/verdict.json")
-    assert verdict["scores"]["challenger"]["AUC"] > 0.7
+    assert verdict["scores"]["challenger"]["AUC"]["value"] > 0.7
     assert not (fresh.folder / "mlflow.db").exists()
     assert not (fresh.folder / "mlruns").exists()

@@ -29,7 +29,8 @@ class Verdict:
     challenger's over each. `rows` were scored, of `holdout_rows`; the champion had learned from `seen` of them.
     `looks` counts how often this champion was compared, now included; `newer` is its score on holdout rows it was not
     judged on when it was promoted. `answers` are the challenger's to all holdout rows, None if it can't be served.
-    `serves` is "all" where what serves was fitted anew on all rows, or "training".
+    `serves` is "all" where what serves was fitted anew on all rows, or "training"; `serves_reason` says why that, where
+    all was asked for.
     """
 
     decision: str
@@ -54,7 +55,12 @@ class Verdict:
     @property
     def reason(self) -> str:
         """What was found and what follows, in a sentence or two."""
-        return " ".join(f"{part}." for part in (self.evidence, f"So {self.outcome}", self.serves_reason) if part)
+        serves = ""
+        if self.serves == "all":
+            serves = " It serves fitted anew on all rows."
+        elif self.serves_reason:
+            serves = f" It serves as judged: {self.serves_reason}."
+        return f"{self.evidence}. So {self.outcome}.{serves}"
 
     def table(self) -> pd.DataFrame:
         """The scores by the metric that decides, and the challenger's leads, a row for each model."""
@@ -233,13 +239,13 @@ def _predict(
     """Let each model, as judged, predict the same raw rows; and the baseline."""
     found = registry.predict_all([model.judged for model in models.values()], rows)
     predictions = {
-        name: _align(answers, model.contract, contract)
+        name: align(answers, model.contract, contract)
         for (name, model), answers in zip(models.items(), found, strict=True)
     }
     return predictions | {"baseline": evaluation.baseline(rows[contract.target], contract, y_train)}
 
 
-def _align(predictions: np.ndarray, contract: Contract, wanted: Contract) -> np.ndarray:
+def align(predictions: np.ndarray, contract: Contract, wanted: Contract) -> np.ndarray:
     """Give probabilities in another contract's order of classes; a class that a model never saw has none."""
     if contract.labels == wanted.labels:
         return predictions

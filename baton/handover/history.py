@@ -126,7 +126,8 @@ def _in_progress(event: Event) -> bool:
 
 
 def _champion(client, name: str) -> str | None:
-    return _registered(client, name).aliases.get(CHAMPION)
+    number = _registered(client, name).aliases.get(CHAMPION)
+    return None if number is None else str(number)
 
 
 def _events(client, name: str) -> dict[str, Event]:

@@ -35,30 +35,42 @@ def hand_over(
         verdict = comparison.compare(challenger, champion, training, holdout, settings)
         if verdict.decision == comparison.UNCHANGED or challenger.run_id is None:
             return verdict
-        version = None
         if verdict.answers is not None:  # else it can't be served, whatever is decided by hand later
             verdict = _prepare_version(verdict, challenger, training, holdout, settings, folder)
             _describe_version(verdict, challenger, candidate, choice, training, holdout, facts, folder)
-            tags = {
-                "candidate": candidate["candidate"],
-                "training_run": facts["run_id"],
-                "data_digest": facts["data_digest"],
-                "serves": verdict.serves,
-            }
-            whole = challenger._replace(path=folder)
-            version = registry.register(whole, tags, choice, settings.mlflow_tracking_uri)
-        if verdict.decision == PROMOTED:
-            verdict = dataclasses.replace(verdict, outcome=f"{version} becomes champion")
-        event = Event(
-            verdict.decision, version and version.version, champion and champion.version, verdict.reason,
-            settings.promote, scores=_summary(verdict),
-        )  # fmt: skip
+        tags = {
+            "candidate": candidate["candidate"],
+            "training_run": facts["run_id"],
+            "data_digest": facts["data_digest"],
+            "serves": verdict.serves,
+        }
         try:
-            keep = history.move if event.moves else history.record
-            keep(settings.name, event, settings.mlflow_tracking_uri)
-            return verdict
+            return carry_out(verdict, challenger._replace(path=folder), tags, choice, settings)
         except history.ChampionChanged:  # decide again, against the new one
             continue
+
+
+def carry_out(
+    verdict: Verdict, version: Model, tags: dict[str, str], choice: str, settings: config.Settings
+) -> Verdict:  # fmt: skip
+    """Register a version whose folder is whole, make it champion if so decided, and keep the decision.
+
+    Broken off at any point, this leaves the champion there was, or the new one; doing it again completes it.
+    """
+    uri, champion = settings.mlflow_tracking_uri, verdict.champion
+    number = None
+    if verdict.answers is not None:
+        version = registry.register(version, tags, choice, uri)
+        number = version.version
+    if verdict.decision == PROMOTED:
+        verdict = dataclasses.replace(verdict, outcome=f"{version} becomes champion")
+    event = Event(
+        verdict.decision, number, champion and champion.version, verdict.reason, settings.promote,
+        scores=_summary(verdict),
+    )  # fmt: skip
+    keep = history.move if event.moves else history.record
+    keep(settings.name, event, uri)
+    return verdict
 
 
 def promote_by_hand(name: str, number: str, reason: str, settings: config.Settings) -> Model:
@@ -105,11 +117,8 @@ def _prepare_version(
             doubt = str(error)
         if not doubt:
             shutil.copytree(challenger.path, folder / saving.JUDGED)
-            reason = f"What serves is the same model fitted anew on all {len(rows)} rows"
-            return dataclasses.replace(verdict, serves="all", serves_reason=reason)
-        verdict = dataclasses.replace(
-            verdict, serves_reason=f"What serves is the model as judged, since fitted anew on all rows {doubt}"
-        )
+            return dataclasses.replace(verdict, serves="all")
+        verdict = dataclasses.replace(verdict, serves_reason=f"fitted anew on all rows, it {doubt}")
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(challenger.path, folder)
     return verdict

@@ -13,11 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from baton import config
 from baton.handover import saving
-from baton.training import preparation
 
 SAME = 1e-6  # of the answers' own spread (1 for probabilities), within which two answers are the same
 
@@ -65,6 +63,10 @@ def predict(model: str, rows: str, predictions: str, report: str) -> None:
 
 def refit(model: str, rows: str, groups: str, path: str) -> None:
     """Fit a model anew, settings unchanged, on the raw rows and targets of a Parquet file, and save it to `path`."""
+    from sklearn.base import clone
+
+    from baton.training import preparation
+
     pipeline, contract = _open(Path(model))
     code = next((str(file) for file in Path(model, "code").glob("*.py")), None)
     table = pd.read_parquet(rows)

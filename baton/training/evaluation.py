@@ -26,14 +26,42 @@ class Metric(NamedTuple):
     higher_is_better: bool = True
 
 
-def _averaged(function: Callable) -> Callable:
-    """Score the positive class of two; of more, the classes' mean weighted by their rows, as PyCaret does."""
+# A bootstrap scores thousands of times: written out, a metric takes a hundredth of what scikit-learn's checks take, and
+# a test holds each to scikit-learn's.
+
+
+def _confusion(truth, predicted, classes) -> np.ndarray:
+    """Rows of each class (down) that each class was predicted for (across)."""
+    codes = truth.astype("int64") * classes + predicted
+    return np.bincount(codes, minlength=classes**2).reshape(classes, classes)
+
+
+def _averaged(of_class: Callable) -> Callable:
+    """Score the positive class of two; of more, the classes' mean weighted by their rows, as PyCaret does.
+
+    `of_class` maps hits, rows and predictions of each class to the two sides of a fraction; of nothing, it is 0.
+    """
 
     def score(truth, predicted, classes):
-        how = {"average": "binary"} if classes == 2 else {"average": "weighted", "labels": range(classes)}
-        return function(truth, predicted, zero_division=0, **how)
+        matrix = _confusion(truth, predicted, classes)
+        above, below = of_class(matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))
+        found = above / np.maximum(below, 1)
+        return found[1] if classes == 2 else np.average(found, weights=matrix.sum(axis=1))
 
     return score
+
+
+def _kappa(truth, predicted, classes):
+    matrix = _confusion(truth, predicted, classes) / len(truth)
+    by_chance = matrix.sum(axis=1) @ matrix.sum(axis=0)
+    return (np.trace(matrix) - by_chance) / (1 - by_chance)
+
+
+def _mcc(truth, predicted, classes):
+    matrix = _confusion(truth, predicted, classes).astype(float)
+    rows, columns, count = matrix.sum(axis=1), matrix.sum(axis=0), len(truth)
+    spread = (count**2 - rows @ rows) * (count**2 - columns @ columns)
+    return (np.trace(matrix) * count - rows @ columns) / np.sqrt(spread) if spread else 0.0
 
 
 def _auc(truth, probabilities, classes):
@@ -66,23 +94,23 @@ def _rmsle(truth, predicted, _):
     """A negative prediction is as wrong as 0, the least there can be; of a negative truth there is no logarithm."""
     if np.any(truth < 0):
         return np.nan
-    return sk.root_mean_squared_error(np.log1p(truth), np.log1p(np.maximum(predicted, 0)))
+    return np.sqrt(np.mean((np.log1p(truth) - np.log1p(np.maximum(predicted, 0))) ** 2))
 
 
 METRICS = {
     "AUC": Metric(_auc, "probability"),
     "Average Precision": Metric(_average_precision, "probability"),
     "Log Loss": Metric(_log_loss, "probability", higher_is_better=False),
-    "Accuracy": Metric(lambda y, p, classes: sk.accuracy_score(y, p), "label"),
-    "Recall": Metric(_averaged(sk.recall_score), "label"),
-    "Prec.": Metric(_averaged(sk.precision_score), "label"),
-    "F1": Metric(_averaged(sk.f1_score), "label"),
-    "Kappa": Metric(lambda y, p, classes: sk.cohen_kappa_score(y, p), "label"),
-    "MCC": Metric(lambda y, p, classes: sk.matthews_corrcoef(y, p), "label"),
-    "R2": Metric(lambda y, p, _: sk.r2_score(y, p), "number"),
-    "MAE": Metric(lambda y, p, _: sk.mean_absolute_error(y, p), "number", higher_is_better=False),
-    "MSE": Metric(lambda y, p, _: sk.mean_squared_error(y, p), "number", higher_is_better=False),
-    "RMSE": Metric(lambda y, p, _: sk.root_mean_squared_error(y, p), "number", higher_is_better=False),
+    "Accuracy": Metric(lambda y, p, _: np.mean(y == p), "label"),
+    "Recall": Metric(_averaged(lambda hits, rows, predicted: (hits, rows)), "label"),
+    "Prec.": Metric(_averaged(lambda hits, rows, predicted: (hits, predicted)), "label"),
+    "F1": Metric(_averaged(lambda hits, rows, predicted: (2 * hits, rows + predicted)), "label"),
+    "Kappa": Metric(_kappa, "label"),
+    "MCC": Metric(_mcc, "label"),
+    "R2": Metric(lambda y, p, _: 1 - np.sum((y - p) ** 2) / np.sum((y - y.mean()) ** 2), "number"),
+    "MAE": Metric(lambda y, p, _: np.mean(np.abs(y - p)), "number", higher_is_better=False),
+    "MSE": Metric(lambda y, p, _: np.mean((y - p) ** 2), "number", higher_is_better=False),
+    "RMSE": Metric(lambda y, p, _: np.sqrt(np.mean((y - p) ** 2)), "number", higher_is_better=False),
     "RMSLE": Metric(_rmsle, "number", higher_is_better=False),
     "MAPE": Metric(
         lambda y, p, _: np.mean(np.abs((y[y != 0] - p[y != 0]) / y[y != 0])), "number", higher_is_better=False

@@ -16,7 +16,7 @@ from make_old_registry import FOLDER, KEPT
 
 from baton import config
 from baton.data import split, tables
-from baton.handover import promotion, registry
+from baton.handover import comparison, registry
 
 ROWS = config.ROOT / "data" / "diabetes_test.csv"
 
@@ -53,6 +53,7 @@ def test_it_is_compared_with_a_challenger_on_rows_it_has_not_seen(old, tmp_path)
     table = tables.read_table(config.ROOT / "data" / "diabetes_train.csv")
     division = split.separate(table, champion.contract, settings(name="diabetes", target="Outcome"))
     challenger = registering.save(tmp_path / "challenger", division.training, target="Outcome")
-    verdict = promotion.decide(challenger, champion, division.training, division.holdout)
+    asked = settings(name="diabetes", target="Outcome", mlflow_tracking_uri=old)
+    verdict = comparison.compare(challenger, champion, division.training, division.holdout, asked)
     assert (verdict.rows, verdict.holdout_rows, verdict.seen) == (111, 111, 0)
-    assert verdict.scores.at["champion", "model"] == "diabetes version 1"
+    assert (verdict.champion.version, verdict.looks) == ("1", 1)

@@ -13,7 +13,7 @@ from baton import BatonError, config
 from baton.data import tables
 from baton.data.contract import Contract
 from baton.data.values import Format
-from baton.handover import registry
+from baton.handover import registry, saving
 from baton.serving import scoring
 
 
@@ -90,7 +90,7 @@ def test_the_manifest_says_which_rows_were_scored_by_which_model(batch):
 )  # fmt: skip
 def test_each_row_gets_its_class_and_the_probabilities_of_its_classes(monkeypatch, tmp_path, labels, answers, predicted, columns):  # fmt: skip
     monkeypatch.setattr(registry, "predict", lambda model, X: np.array(answers))
-    scored = scoring.score(pd.DataFrame({"a": [1, 2]}), registry.Model(tmp_path, contract(labels), "7"))
+    scored = scoring.score(pd.DataFrame({"a": [1, 2]}), saving.Model(tmp_path, contract(labels), "7"))
     assert [*scored] == ["row", "prediction", *columns, "model_version", "scored_at"]
     assert scored["prediction"].tolist() == predicted
     assert {column: scored[column].tolist() for column in columns} == columns
@@ -102,7 +102,7 @@ def arriving(tmp_path, monkeypatch):
     """A champion that adds two columns, one of them optional, and needs no process of its own to do so."""
     monkeypatch.setattr(config, "ROOT", tmp_path)
     monkeypatch.setattr(registry, "predict", lambda model, X: X["a"].to_numpy() + X["b"].fillna(100).to_numpy())
-    return registry.Model(tmp_path, contract(columns="ab", ids=["id"], optional="b"), version="7", run_id="r")
+    return saving.Model(tmp_path, contract(columns="ab", ids=["id"], optional="b"), version="7", run_id="r")
 
 
 @pytest.mark.parametrize(
@@ -220,15 +220,15 @@ def test_a_batch_is_scored_by_the_version_that_received_it_whatever_is_promoted_
     for number, sign in (("1", 1), ("2", -1)):  # the second says the opposite
         table = pd.DataFrame({"a": np.linspace(-1, 1, 40), "y": (np.linspace(-sign, sign, 40) > 0).astype(int)})
         pipeline, asked = registering.fit(table)
-        arguments = registry.model_arguments(pipeline, asked, table[["a"]], table["y"], None)
-        registry.save(tmp_path / number, arguments)
+        arguments = saving.model_arguments(pipeline, asked, table[["a"]], table["y"], None)
+        saving.save(tmp_path / number, arguments)
         versions[number] = registering.register(tmp_path / number, arguments, settings, facts)
     pd.DataFrame({"a": [-1.0, 1.0]}).to_csv(tmp_path / "new.csv", index=False)
     received = {"X": str(tmp_path / "X.parquet"), "batch": str(tmp_path / "batch.json")}
 
-    registry.promote(versions["1"], settings.mlflow_tracking_uri)
+    registering.promote(versions["1"], settings)
     run_task("receive", project, settings=settings.model_dump(), product=received)
-    registry.promote(versions["2"], settings.mlflow_tracking_uri)
+    registering.promote(versions["2"], settings)
     run_task("score", project, settings=settings.model_dump(), upstream={"receive": received})
     published = pd.read_parquet(tmp_path / "predictions" / "demo" / "batch=b")
     assert published[["prediction", "model_version"]].to_numpy().tolist() == [[0, "1"], [1, "1"]]

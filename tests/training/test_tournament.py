@@ -20,7 +20,7 @@ from sklearn.preprocessing import TargetEncoder
 
 from baton import BatonError, models
 from baton.data import split
-from baton.handover import runner
+from baton.handover import saving
 from baton.training import evaluation, preparation, tournament
 
 ROWS = 400
@@ -148,7 +148,7 @@ def test_the_model_on_raw_rows_equals_the_estimator_on_prepared_rows(target, dia
     else:
         expected = alone.predict_proba(numbers)
         order = [list(alone.classes_).index(label) for label in contract.labels]
-        np.testing.assert_array_equal(runner.probabilities(pipeline, raw, contract), expected[:, order])
+        np.testing.assert_array_equal(saving.probabilities(pipeline, raw, contract), expected[:, order])
     assert not [kind for step in pipeline for kind in type(step).__mro__ if kind.__module__.startswith("pycaret")]
 
 
