@@ -52,7 +52,7 @@ def describe(X: pd.DataFrame, y: pd.Series, predictions: np.ndarray, contract: C
 
 
 def count(column: pd.Series, described: dict) -> list[float]:
-    """Share of a column's values in each bin or category of an entry, as `describe` keeps it; missing ones are left out.
+    """Share of a column's values in each bin or category of an entry that `describe` made; missing ones are left out.
 
     Of a column without values all shares are 0.
     """
