@@ -18,7 +18,7 @@ from scipy import stats
 
 from baton import figures
 from baton.data.contract import IGNORED, Contract
-from baton.handover.effects import Explanation
+from baton.handover.effects import MOST, Explanation
 from baton.training import evaluation
 
 SHOWN = 30  # columns, classes or slices in a table
@@ -47,7 +47,7 @@ blockquote.person {{ border-color: #dd6b20; background: #fdf3ea; }}
 table {{ display: block; overflow-x: auto; border-collapse: collapse; font-size: .875rem; overflow-wrap: normal; }}
 th, td {{ padding: .25rem .6rem; border-bottom: 1px solid #e2e8f0; text-align: left; vertical-align: top;
   white-space: nowrap; }}
-th {{ border-bottom: 2px solid #a0aec0; }}
+th {{ border-bottom: 2px solid #a0aec0; white-space: normal; }}
 details {{ margin: 1rem 0; }}
 summary {{ cursor: pointer; color: #2b6cb0; }}
 .pictures {{ display: grid; gap: .5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17.5rem), 1fr)); }}
@@ -112,7 +112,7 @@ class Folded(str):
 
 
 def calibrate(truth: np.ndarray, predictions: np.ndarray, contract: Contract) -> pd.DataFrame:
-    """Hold predictions against what came, in up to 10 bins of as many rows each, of 20 rows or more.
+    """Hold predictions against what came, in 2 to 10 bins of as many rows each, of 15 or more if there are.
 
     Of two classes this is the probability of the positive one; of more, that of the likeliest against how often it was
     the right one; of a number its mean. `low` and `high` bound the 95% interval of what was observed (Wilson's, or
@@ -127,7 +127,7 @@ def calibrate(truth: np.ndarray, predictions: np.ndarray, contract: Contract) ->
     rows = pd.DataFrame({"predicted": predicted, "observed": observed.astype(float)})
     if not len(rows):
         return pd.DataFrame(columns=["rows", "predicted", "observed", "low", "high"])
-    place = pd.qcut(rows["predicted"].rank(method="min"), int(np.clip(len(rows) // 20, 1, 10)), duplicates="drop")
+    place = pd.qcut(rows["predicted"].rank(method="min"), int(np.clip(len(rows) // 15, 2, 10)), duplicates="drop")
     bins = rows.groupby(place.cat.codes if place.notna().all() else 0).agg(
         rows=("predicted", "size"), predicted=("predicted", "mean"), observed=("observed", "mean"),
         std=("observed", "std"),
@@ -156,7 +156,7 @@ def _which_figures(decision, facts):
             f"**What serves** is that model fitted anew, settings unchanged, on all"
             f" {facts['training'] + facts['holdout']:,} rows, the holdout included"
             f"{_because(decision.get('serves_reason'))}. It has no figures of its own: no row is left that it has not"
-            " seen."
+            " seen. Of it are the rows described under Training data."
         )
     else:
         serves = f"**What serves** is the same model{_because(decision.get('serves_reason'))}."
@@ -350,7 +350,7 @@ def _by_slice(contract, decision):
     rows = [
         [
             _text(part["column"]), _text(part["value"]), f"{part['rows']:,}", _number(part.get("challenger")),
-            _number(part.get("champion")), _lead(part), "**worse**" if part.get("worse") else "",
+            _number(part.get("champion")), _lead(part.get("lead"), part), "**worse**" if part.get("worse") else "",
         ]
         for part in slices[:SHOWN]
     ]  # fmt: skip
@@ -420,10 +420,10 @@ def _features(contract, explanation):
     drawn = figures.column_effects(explanation.effects, explanation.sample, predicted)
     return [
         *parts,
-        f"**Effects**: how the mean prediction ({_text(predicted)}) moves with each of the {len(drawn)} most important"
-        " columns. Lines are accumulated local effects, and grey bars show where the rows are; dots, and missing values,"
-        " are the mean prediction if all rows had that value. All figures have one scale. They tell what the model does,"
-        " not what causes what.",
+        f"**Effects**: how the mean prediction ({_text(predicted)}) moves with each of the most important columns,"
+        f" {MOST} at most. Lines are accumulated local effects, and grey bars show where the rows are; dots, and missing"
+        " values, are the mean prediction if all rows had that value. All figures have one scale. They tell what the"
+        " model does, not what causes what.",
         {f"Effect of {column}": figure for column, figure in drawn.items()},
         Folded(_table(["Column", "Value", *head], effects)),
     ]
@@ -441,23 +441,21 @@ def _choice(contract, decision):
     rows = [
         [
             named[name],
-            _lead(leads[name]),
-            _number(leads[name].get("bound")),
-            _number(leads[name].get("detectable")),
-            _text(leads[name].get("method") or ""),
+            _lead(lead.get("value"), lead),
+            _number(lead.get("bound")),
+            _number(lead.get("detectable")),
+            _text(lead.get("method") or ""),
         ]
         for name in named
-        if leads.get(name)
+        if (lead := leads.get(name))
     ]
     table = _table(["Against the", "Lead (95% interval)", "One-sided bound", "Lead it could have seen", "Method"], rows)
-    asked = ", ".join(f"{key} {_text(value)}" for key, value in policy.items() if value not in ({}, None))
+    limits = policy.get("at_least") or {}
+    asked = ", ".join(f"{key} {_text(value)}" for key, value in policy.items() if not isinstance(value, dict))
+    asked += "".join(f", {metric} at least {_number(least)}" for metric, least in limits.items())
     looks, newer = decision.get("looks") or 0, decision.get("newer")
     times = f"the champion has been compared on this holdout {looks} times, this one included"
-    later = (
-        f"{contract.metric} {_interval(newer)} on {newer['rows']:,} rows that it was not judged on before"
-        if newer
-        else ""
-    )
+    later = f"{contract.metric} {_interval(newer)} on {newer['rows']:,} rows that it was not judged on" if newer else ""
     lines = {
         "Among the candidates": _text(decision.get("choice") or "", 600),
         "Against the champion": "" if champion else "there was none; it had to beat the baseline",
@@ -545,9 +543,9 @@ def _interval(score: dict | None) -> str:
     return _number(score["value"]) + (f" ({_number(score['low'])} to {_number(score['high'])})" if bounded else "")
 
 
-def _lead(lead: dict) -> str:
-    value = lead.get("value" if "detectable" in lead or "method" in lead else "lead")
-    return "–" if value is None else ("+" if value > 0 else "") + _interval(lead | {"value": value})
+def _lead(value: float | None, bounds: dict) -> str:
+    """A lead with its sign, and its interval."""
+    return "–" if value is None else ("+" if value > 0 else "") + _interval(bounds | {"value": value})
 
 
 def _share(hits: int, of: int) -> str:

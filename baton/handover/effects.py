@@ -45,17 +45,17 @@ class Explanation(NamedTuple):
 def explain(
     training: pd.DataFrame, holdout: pd.DataFrame, contract: Contract, predict: Predict, seed: int = 0
 ) -> Explanation:
-    """Ask a model that has not seen the holdout about raw rows: what it needs each column for, and what it does with it.
+    """Ask a model, which has not seen the holdout, what each raw column is worth to it and what it makes of its values.
 
     `predict` takes features, as `Contract.read_features` gives them, and returns probabilities (rows, classes) or
     numbers (rows,).
 
-    Importance is by permutation of holdout rows: on training rows a column that a model has learned by heart, such as a
-    time to the minute, looks many times as important as it is. Effects are over training rows. Those of numbers and
-    dates are accumulated local effects (Apley and Zhu, 2020), which ask for no row that can't be where columns go
-    together: in each part of the column's range, its own rows are moved from one end to the other. Of texts, of booleans
-    and of missing values it is the mean prediction if all rows had that value (partial dependence). Both are on the
-    scale of the prediction.
+    Importance is by permutation of holdout rows: on training rows a column that the model has learned by heart, such as
+    a time to the minute, looks several times as important as it is. Effects are over training rows. Those of numbers
+    and dates are accumulated local effects (Apley and Zhu, 2020), which ask for no row that can't be where columns go
+    together: in each part of the column's range, its own rows are moved from one end to the other. Those of texts, of
+    booleans and of missing values are the mean prediction if all rows had that value (partial dependence). Both are on
+    the scale of the prediction.
     """
     columns = contract.features
     shuffles = int(np.clip(CELLS // (ROWS * len(columns) ** 2), 1, SHUFFLES))
