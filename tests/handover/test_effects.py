@@ -126,7 +126,7 @@ def test_of_many_classes_the_most_frequent_are_followed():
 
 @pytest.mark.parametrize(
     ("many", "cells", "calls"),
-    [(60, 20_000_000, 1), (10, 20_000_000, 2), (60, 300_000, 6)],
+    [(60, 20_000_000, 1), (10, 20_000_000, 2), (60, 30_000, 5)],
     ids=["once", "in a wide table twice", "in a large one by parts"],
 )
 def test_a_model_is_asked_once_or_in_a_wide_table_twice(monkeypatch, many, cells, calls):
@@ -137,6 +137,6 @@ def test_a_model_is_asked_once_or_in_a_wide_table_twice(monkeypatch, many, cells
     model = Fitted(rows, LinearRegression())
     found = model.explain()
     assert len(model.asked) == calls
-    assert max(asked * width for asked, width in model.asked) < 1.1 * cells
+    assert max(asked * width for asked, width in model.asked) < 1.2 * cells
     assert found.importance.index[:2].tolist() == ["x0", "x1"]
     assert np.diff(found.effects["x0"]["y"]) / np.diff(found.effects["x0"].index.astype(float)) == pytest.approx(1)
