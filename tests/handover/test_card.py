@@ -55,9 +55,9 @@ class Page(html.parser.HTMLParser):
             self.cells[-1] += data
 
 
-def decide(asked, scores: dict, **keys) -> dict:
+def decide(asked, reached: dict, **keys) -> dict:
     """A decision as `Verdict.to_dict` says it, of a first champion, with what differs."""
-    found = {metric: {"value": value, "low": value - 0.05, "high": value + 0.05} for metric, value in scores.items()}
+    found = {metric: {"value": value, "low": value - 0.05, "high": value + 0.05} for metric, value in reached.items()}
     return {
         "decision": "promoted", "reason": "It is better than the baseline.", "choice": "lr has the best mean, 0.8",
         "policy": {"promote": "superior", "confidence": 0.95, "margin": 0.0, "at_least": {"AUC": 0.75}},
