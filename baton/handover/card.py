@@ -156,7 +156,7 @@ def _which_figures(decision, facts):
             f"**What serves** is that model fitted anew, settings unchanged, on all"
             f" {facts['training'] + facts['holdout']:,} rows, the holdout included"
             f"{_because(decision.get('serves_reason'))}. It has no figures of its own: no row is left that it has not"
-            " seen. Of it are the rows described under Training data."
+            " seen. The rows described under Training data are all that it learned from."
         )
     else:
         serves = f"**What serves** is the same model{_because(decision.get('serves_reason'))}."
