@@ -335,7 +335,7 @@ def _effect(column, table, values, predicted, limits):
         places = range(len(names))[::-1]
         for output, colour in zip(table, COLOURS, strict=False):
             axes.plot(table[output], places, "o", color=colour, markersize=5)
-        axes.set_yticks(places, [f"{name} {share:.0%}" for name, share in zip(_labels(names), shares, strict=True)])
+        axes.set_yticks(places, [f"{name} ({share:.0%})" for name, share in zip(_labels(names), shares, strict=True)])
         axes.set(xlim=limits, ylim=(-0.6, len(names) - 0.4))
         axes.set_xlabel(_clipped(predicted, 36), fontsize=8)
         axes.grid(axis="y", color=LIGHT_GREY)

@@ -1,7 +1,7 @@
 """The model card: what a version predicts, on what evidence, and what is left for a person to say.
 
-Its sections are those of "Model Cards for Model Reporting" (Mitchell et al., 2019). It is written once, as Markdown, and
-turned into a page that needs nothing else: pictures inside, no script, nothing fetched.
+Its sections are those of "Model Cards for Model Reporting" (Mitchell et al., 2019). It is written once, as Markdown,
+and turned into a page that needs nothing else: pictures inside, no script, nothing fetched.
 """
 
 import base64
@@ -18,7 +18,7 @@ from scipy import stats
 
 from baton import figures
 from baton.data.contract import IGNORED, Contract
-from baton.handover.effects import Explanation
+from baton.handover.effects import MOST, Explanation
 from baton.training import evaluation
 
 SHOWN = 30  # columns, classes or slices in a table
@@ -45,15 +45,18 @@ h2 {{ margin-top: 2.5rem; padding-bottom: .2rem; border-bottom: 1px solid #cbd5e
 blockquote {{ margin: 1rem 0; padding: .1rem 1rem; border-left: .3rem solid #2b6cb0; background: #ebf4fb; }}
 blockquote.person {{ border-color: #dd6b20; background: #fdf3ea; }}
 table {{ display: block; overflow-x: auto; border-collapse: collapse; font-size: .875rem; overflow-wrap: normal; }}
-th, td {{ padding: .25rem .6rem; border-bottom: 1px solid #e2e8f0; text-align: left; vertical-align: top; }}
-th {{ border-bottom: 2px solid #a0aec0; }}
-td {{ min-width: 4rem; max-width: 22rem; }}
+th, td {{ padding: .25rem .6rem; border-bottom: 1px solid #e2e8f0; text-align: left; vertical-align: top;
+  white-space: nowrap; }}
+th {{ border-bottom: 2px solid #a0aec0; white-space: normal; }}
+details {{ margin: 1rem 0; }}
+summary {{ cursor: pointer; color: #2b6cb0; }}
 .pictures {{ display: grid; gap: .5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17.5rem), 1fr)); }}
 .pictures.one {{ display: block; }}
 img {{ max-width: 100%; height: auto; }}
 @media print {{
   body {{ font-size: 10pt; max-width: none; padding: 0; }}
   table {{ display: table; }}
+  th, td {{ white-space: normal; }}
   h2 {{ break-after: avoid; }}
   img, tr, blockquote {{ break-inside: avoid; }}
 }}
@@ -96,8 +99,7 @@ def write(
         _environment(folder, decision),
     ]
     text = [part for part in parts if isinstance(part, str)]
-    render = mistune.create_markdown(plugins=["table"], escape=True)
-    body = "\n".join(render(part) if isinstance(part, str) else _pictures(part) for part in parts)
+    body = "\n".join(_render(part) for part in parts)
     body = body.replace("<blockquote>\n<p><strong>To be", '<blockquote class="person">\n<p><strong>To be')
     folder = Path(folder)
     (folder / "card.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
@@ -105,8 +107,12 @@ def write(
     (folder / "card.html").write_text(page, encoding="utf-8")
 
 
+class Folded(str):
+    """Markdown that the page shows when it is asked to."""
+
+
 def calibrate(truth: np.ndarray, predictions: np.ndarray, contract: Contract) -> pd.DataFrame:
-    """Hold predictions against what came, in up to 10 bins of as many rows each, of 20 rows or more.
+    """Hold predictions against what came, in 2 to 10 bins of as many rows each, of 15 or more if there are.
 
     Of two classes this is the probability of the positive one; of more, that of the likeliest against how often it was
     the right one; of a number its mean. `low` and `high` bound the 95% interval of what was observed (Wilson's, or
@@ -121,7 +127,7 @@ def calibrate(truth: np.ndarray, predictions: np.ndarray, contract: Contract) ->
     rows = pd.DataFrame({"predicted": predicted, "observed": observed.astype(float)})
     if not len(rows):
         return pd.DataFrame(columns=["rows", "predicted", "observed", "low", "high"])
-    place = pd.qcut(rows["predicted"].rank(method="min"), int(np.clip(len(rows) // 20, 1, 10)), duplicates="drop")
+    place = pd.qcut(rows["predicted"].rank(method="min"), int(np.clip(len(rows) // 15, 2, 10)), duplicates="drop")
     bins = rows.groupby(place.cat.codes if place.notna().all() else 0).agg(
         rows=("predicted", "size"), predicted=("predicted", "mean"), observed=("observed", "mean"),
         std=("observed", "std"),
@@ -150,23 +156,22 @@ def _which_figures(decision, facts):
             f"**What serves** is that model fitted anew, settings unchanged, on all"
             f" {facts['training'] + facts['holdout']:,} rows, the holdout included"
             f"{_because(decision.get('serves_reason'))}. It has no figures of its own: no row is left that it has not"
-            " seen. Expect it to be as good or a little better."
+            " seen. The rows described under Training data are all that it learned from."
         )
     else:
         serves = f"**What serves** is the same model{_because(decision.get('serves_reason'))}."
     return (
-        "> **Which figures belong to which.** Every metric, interval, importance and effect on this card is of the model"
-        f" **as judged**. {learned}\n>\n> {serves}"
+        "> **Which figures belong to which.** Every metric, interval, importance and effect on this card is of the"
+        f" model **as judged**. {learned}\n>\n> {serves}"
     )
 
 
 def _details(contract, decision):
     challenger = decision.get("challenger") or {}
+    model, candidate = (_text(challenger.get(key) or "unknown", 200) for key in ("model", "candidate"))
     lines = {
-        "Model": f"{_text(challenger.get('model', 'unknown'), 200)}, candidate {_text(challenger.get('candidate', 'unknown'))}",
-        "Question": f"{contract.task}, because {_text(contract.task_reason, 200)}"
-        if contract.task_reason
-        else contract.task,
+        "Model": f"{model}, candidate {candidate}",
+        "Question": contract.task + (f", because {_text(contract.task_reason, 200)}" if contract.task_reason else ""),
         "Positive class": _text(contract.positive) if contract.task == "binary" else None,
         "Classes": _list(contract.labels) if contract.task == "multiclass" else None,
         "Chosen by": contract.metric,
@@ -180,8 +185,8 @@ def _details(contract, decision):
 
 def _uses(contract):
     where = (
-        f"Write it in the description of the registered model {_text(contract.name)} in MLflow, where it holds for every"
-        " version. This file stays as it was registered."
+        f"Write it in the description of the registered model {_text(contract.name)} in MLflow, where it holds for"
+        " every version. This file stays as it was registered."
     )
     return (
         f"## Intended use\n\nIt answers one question for rows like those described below: {_question(contract)}.\n\n"
@@ -345,7 +350,7 @@ def _by_slice(contract, decision):
     rows = [
         [
             _text(part["column"]), _text(part["value"]), f"{part['rows']:,}", _number(part.get("challenger")),
-            _number(part.get("champion")), _lead(part), "**worse**" if part.get("worse") else "",
+            _number(part.get("champion")), _lead(part.get("lead"), part), "**worse**" if part.get("worse") else "",
         ]
         for part in slices[:SHOWN]
     ]  # fmt: skip
@@ -356,7 +361,7 @@ def _by_slice(contract, decision):
 
 def _calibration(contract, bins):
     what = {
-        "binary": (f"probability of {contract.positive}", "share that came"),
+        "binary": (f"probability of {contract.positive}", f"share of {contract.positive}"),
         "multiclass": ("probability of the likeliest class", "share that was right"),
         "regression": (f"predicted {contract.target}", f"mean {contract.target}"),
     }[contract.task]
@@ -376,8 +381,8 @@ def _calibration(contract, bins):
         ],
     )
     return [
-        f"## Calibration\n\nThe {_text(what[0])}, held against the {_text(what[1])} on the holdout. Over all bins they"
-        f" differ by {_number(off)} on average; in {outside} of {len(bins)} the prediction lies outside the 95% interval"
+        f"## Calibration\n\nThe {_text(what[0])}, against the {_text(what[1])}, in bins of holdout rows. They differ by"
+        f" {_number(off)} on average; in {outside} of {len(bins)} bins the prediction lies outside the 95% interval"
         f"{_independent(contract)}.",
         {f"Calibration: {what[0]} against {what[1]}": figures.calibration(bins, *what)},
         table,
@@ -399,7 +404,7 @@ def _features(contract, explanation):
     of = f" of {len(importance)}" if len(importance) > SHOWN else ""
     parts = [
         f"## Features and their effects\n\n**Importance**: the {contract.metric} that is {lost} when one raw column is"
-        f" shuffled, over {explanation.rows:,} training rows. Columns that say the same share their importance.",
+        f" shuffled, over {explanation.rows:,} holdout rows. Columns that say the same share their importance.",
         {"Importance of the columns": figures.column_importance(importance, contract.metric)},
         _table(["", f"Column{of}", f"{contract.metric} {lost}", "From least to most, over the shuffles"], rows),
     ]
@@ -415,12 +420,12 @@ def _features(contract, explanation):
     drawn = figures.column_effects(explanation.effects, explanation.sample, predicted)
     return [
         *parts,
-        f"**Effects**: how the mean prediction ({_text(predicted)}) moves with each of the {len(effects) and len(drawn)}"
-        " most important columns. Lines are accumulated local effects, and grey bars show where the rows are; dots, and"
-        " missing values, are the mean prediction if all rows had that value. All figures have one scale. They tell what"
-        " the model does, not what causes what.",
+        f"**Effects**: how the mean prediction ({_text(predicted)}) moves with each of the most important columns,"
+        f" {MOST} at most. Lines are accumulated local effects, and grey bars show where the rows are; dots and missing"
+        " values are the mean prediction if all rows had that value. All figures have one scale. They tell what the"
+        " model does, not what causes what.",
         {f"Effect of {column}": figure for column, figure in drawn.items()},
-        _table(["Column", "Value", *head], effects),
+        Folded(_table(["Column", "Value", *head], effects)),
     ]
 
 
@@ -436,28 +441,28 @@ def _choice(contract, decision):
     rows = [
         [
             named[name],
-            _lead(leads[name]),
-            _number(leads[name].get("bound")),
-            _number(leads[name].get("detectable")),
-            _text(leads[name].get("method") or ""),
+            _lead(lead.get("value"), lead),
+            _number(lead.get("bound")),
+            _number(lead.get("detectable")),
+            _text(lead.get("method") or ""),
         ]
         for name in named
-        if leads.get(name)
+        if (lead := leads.get(name))
     ]
     table = _table(["Against the", "Lead (95% interval)", "One-sided bound", "Lead it could have seen", "Method"], rows)
-    asked = ", ".join(f"{key} {_text(value)}" for key, value in policy.items() if value not in ({}, None))
-    newer = decision.get("newer")
+    limits = policy.get("at_least") or {}
+    asked = ", ".join(f"{key} {_text(value)}" for key, value in policy.items() if not isinstance(value, dict))
+    asked += "".join(f", {metric} at least {_number(least)}" for metric, least in limits.items())
+    looks, newer = decision.get("looks") or 0, decision.get("newer")
+    times = f"the champion has been compared on this holdout {looks} times, this one included"
+    later = f"{contract.metric} {_interval(newer)} on {newer['rows']:,} rows that it was not judged on" if newer else ""
     lines = {
-        "Among the candidates": _text(decision["choice"], 600) if decision.get("choice") else None,
-        "Against the champion": None if decision.get("champion") else "there was none; it had to beat the baseline",
+        "Among the candidates": _text(decision.get("choice") or "", 600),
+        "Against the champion": "" if champion else "there was none; it had to beat the baseline",
         "Decision": f"{_text(decision.get('decision', 'unknown'))}. {_text(decision.get('reason', ''), 1000)}",
-        "Policy": asked or None,
-        "Looks": f"the champion has been compared on this holdout {decision['looks']} times, this one included"
-        if (decision.get("looks") or 0) > 1
-        else None,
-        "Champion on newer rows": f"{contract.metric} {_interval(newer)} on {newer['rows']:,} rows that came after it was promoted"
-        if newer
-        else None,
+        "Policy": asked,
+        "Looks": times if looks > 1 else "",
+        "Champion on newer rows": later,
     }
     leads = f"\n\n{table}\n\nA lead above 0: this model is better. {contract.metric}, on the same rows." if rows else ""
     return f"## How it was chosen\n\n{_lines(lines)}{leads}"
@@ -477,10 +482,10 @@ def _caveats(contract, decision, truth):
         found += ["The holdout is of the same time as training: nothing here says how it does on later rows."]
     if contract.split == "group":
         found += [f"Judged on groups of {_text(contract.split_by)} that it did not learn from."]
-    listed = "".join(f"- {line}\n" for line in found)
+    listed = "\n".join(f"- {line}" for line in found) + "\n\n" * bool(found)
     return (
-        f"## Caveats and recommendations\n\n{listed}\n{PERSON}What else should who uses it know: how the data came about,"
-        " who is missing from them, what changes with time, whom errors hurt, and when to train anew?"
+        f"## Caveats and recommendations\n\n{listed}{PERSON}What else should a user know: how the data came about, who"
+        " is missing from them, what changes with time, whom errors hurt, and when to train anew?"
     )
 
 
@@ -511,7 +516,7 @@ def _question(contract):
 def _text(value, most: int = CLIPPED) -> str:
     """What comes from a table, in one line of Markdown that shows it as it is: clipped, no mark of it at work."""
     plain = " ".join("".join(sign if sign.isprintable() else " " for sign in str(value)).split())
-    return MARKS.sub(r"\\\1", plain if len(plain) <= most else plain[: most - 1] + "…") or "(empty)"
+    return MARKS.sub(r"\\\1", plain if len(plain) <= most else plain[: most - 1] + "…")
 
 
 def _list(values, most: int = SHOWN) -> str:
@@ -520,10 +525,14 @@ def _list(values, most: int = SHOWN) -> str:
 
 
 def _number(value) -> str:
-    """Four digits; whole numbers, and large ones, to the unit."""
+    """Four digits; below 1 four decimals, and large numbers to the unit."""
     if value is None or not np.isfinite(value):
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 10_000 or value == int(value) else f"{value:.4g}"
+    if abs(value) >= 10_000:
+        return f"{value:,.0f}"
+    if value == int(value):
+        return f"{value:.0f}"
+    return f"{round(value, 4):.4g}" if abs(value) > 0.001 else f"{value:.2g}"
 
 
 def _interval(score: dict | None) -> str:
@@ -534,9 +543,9 @@ def _interval(score: dict | None) -> str:
     return _number(score["value"]) + (f" ({_number(score['low'])} to {_number(score['high'])})" if bounded else "")
 
 
-def _lead(lead: dict) -> str:
-    value = lead.get("value" if "detectable" in lead or "method" in lead else "lead")
-    return "–" if value is None else ("+" if value > 0 else "") + _interval(lead | {"value": value})
+def _lead(value: float | None, bounds: dict) -> str:
+    """A lead with its sign, and its interval."""
+    return "–" if value is None else ("+" if value > 0 else "") + _interval(bounds | {"value": value})
 
 
 def _share(hits: int, of: int) -> str:
@@ -570,8 +579,8 @@ def _values(entry: dict) -> str:
         named = [
             f"{_text(value, 24)} {share:.0%}" for value, share in zip(entry["values"], entry["shares"], strict=False)
         ]
-        others = entry["different"] - min(len(named), 4)
-        return ", ".join(named[:4]) + (f", {others:,} other{'s' * (others > 1)}" if others else "")
+        others = entry["different"] - min(len(named), 3)
+        return ", ".join(named[:3]) + (f", {others:,} other{'s' * (others > 1)}" if others else "")
     return f"{entry['different']:,} different" if entry.get("different") else "none"
 
 
@@ -609,6 +618,15 @@ def _lines(lines: dict) -> str:
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
+
+
+def _render(part: str | dict) -> str:
+    """Turn a part of the card into HTML; a mapping holds pictures, by what they show."""
+    if not isinstance(part, str):
+        return _pictures(part)
+    # What looks like HTML is shown as it is written.
+    page = mistune.create_markdown(plugins=["table"], escape=True)(part)
+    return f"<details><summary>The same in numbers</summary>\n{page}</details>" if isinstance(part, Folded) else page
 
 
 def _pictures(drawn: dict) -> str:

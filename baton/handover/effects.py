@@ -13,8 +13,8 @@ import pandas as pd
 from baton.data.contract import Contract
 from baton.training import evaluation
 
-ROWS = 500  # that a column is shuffled over; fewer in wide tables, down to 100
-SHUFFLES = 5  # of each column; fewer in wide tables
+ROWS = 500  # that a column is shuffled over, and that effects are averaged over; of wide tables 100 are shuffled
+SHUFFLES = 10  # of each column; fewer in wide tables
 MANY = 60  # columns, above which effects are asked for apart, of the most important alone
 CELLS = 20_000_000  # of a table that is handed to the model at once; 160 MB
 MOST = 9  # columns whose effect is told
@@ -30,7 +30,7 @@ class Explanation(NamedTuple):
     """What a model makes of its columns.
 
     `importance` has a row for each column, the most important first: by how much the metric gets worse when the column
-    is shuffled over `rows` training rows (`mean`), and that of the luckiest and the unluckiest shuffle (`least`,
+    is shuffled over `rows` holdout rows (`mean`), and that of the luckiest and the unluckiest shuffle (`least`,
     `most`). `effects` maps the most important columns to tables with a row for each value, None where it is missing,
     and a column for the positive class, for each of the most frequent classes, or for the number predicted. `sample`
     are the features of the training rows that those are averaged over.
@@ -42,21 +42,25 @@ class Explanation(NamedTuple):
     sample: pd.DataFrame
 
 
-def explain(training: pd.DataFrame, contract: Contract, predict: Predict, seed: int = 0) -> Explanation:
-    """Ask a model about raw training rows, by permutation importance and by the effects of the important columns.
+def explain(
+    training: pd.DataFrame, holdout: pd.DataFrame, contract: Contract, predict: Predict, seed: int = 0
+) -> Explanation:
+    """Ask a model, which has not seen the holdout, what each raw column is worth to it and what it makes of its values.
 
     `predict` takes features, as `Contract.read_features` gives them, and returns probabilities (rows, classes) or
     numbers (rows,).
 
-    The effect of numbers and dates are accumulated local effects (Apley and Zhu, 2020), which ask for no row that does
-    not exist where columns go together: in each part of the column's range, its own rows are moved from one end to the
-    other. Of texts, of booleans and of missing values it is the mean prediction if all rows had that value (partial
-    dependence). Both are on the scale of the prediction.
+    Importance is by permutation of holdout rows: on training rows a column that the model has learned by heart, such as
+    a time to the minute, looks several times as important as it is. Effects are over training rows. Those of numbers
+    and dates are accumulated local effects (Apley and Zhu, 2020), which ask for no row that can't be where columns go
+    together: in each part of the column's range, its own rows are moved from one end to the other. Those of texts, of
+    booleans and of missing values are the mean prediction if all rows had that value (partial dependence). Both are on
+    the scale of the prediction.
     """
     columns = contract.features
-    shuffles = int(np.clip(CELLS // (100 * len(columns) ** 2), 1, SHUFFLES))
+    shuffles = int(np.clip(CELLS // (ROWS * len(columns) ** 2), 1, SHUFFLES))
     rows = int(np.clip(CELLS // (shuffles * len(columns) ** 2), 100, ROWS))
-    drawn = _draw(training, contract, rows, seed)
+    drawn = _draw(holdout, contract, rows, seed)
     X, truth = contract.read_features(drawn), contract.encode(drawn[contract.target]).to_numpy()
     sample = contract.read_features(training.sample(min(len(training), ROWS), random_state=seed))
     generator = np.random.default_rng(seed)
@@ -79,7 +83,7 @@ def explain(training: pd.DataFrame, contract: Contract, predict: Predict, seed: 
     importance = pd.DataFrame(lost).agg(["mean", "min", "max"]).T.set_axis(["mean", "least", "most"], axis=1)
     importance = importance.sort_values("mean", ascending=False, kind="stable")
 
-    told = [column for column in importance.index[importance["mean"] > 0][:MOST]]
+    told = importance.index[importance["mean"] > 0][:MOST]
     answers |= _ask(itertools.chain(*(_moved(sample, column, contract) for column in told if not few)), predict)
     effects = {column: _effect(sample, column, contract, answers) for column in told}
     outputs = _outputs(training, contract)
@@ -87,9 +91,9 @@ def explain(training: pd.DataFrame, contract: Contract, predict: Predict, seed: 
     return Explanation(importance, len(X), named, sample)
 
 
-def _draw(training: pd.DataFrame, contract: Contract, rows: int, seed: int) -> pd.DataFrame:
+def _draw(holdout: pd.DataFrame, contract: Contract, rows: int, seed: int) -> pd.DataFrame:
     """Draw rows at random, but some of each class: without its rows there is nothing to get worse at."""
-    drawn = training.sample(frac=1, random_state=seed)
+    drawn = holdout.sample(frac=1, random_state=seed)
     if contract.labels:
         least = min(LEAST, rows // len(contract.labels))
         scarce = drawn.groupby(contract.target, sort=False).cumcount() < least

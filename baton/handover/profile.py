@@ -52,7 +52,7 @@ def describe(X: pd.DataFrame, y: pd.Series, predictions: np.ndarray, contract: C
 
 
 def count(column: pd.Series, described: dict) -> list[float]:
-    """Share of a column's values in each bin or category of an entry, as `describe` keeps it; missing ones are left out.
+    """Share of a column's values in each bin or category of an entry that `describe` made; missing ones are left out.
 
     Of a column without values all shares are 0.
     """
@@ -62,6 +62,7 @@ def count(column: pd.Series, described: dict) -> list[float]:
         places = np.searchsorted(edges, present.to_numpy(dtype=edges.dtype))
         counts = np.bincount(places, minlength=len(edges) + 1)
     else:
+        present = present.astype(bool) if described["kind"] == "boolean" else present
         each = present.value_counts().reindex(described["values"], fill_value=0).to_numpy()
         counts = np.append(each, len(present) - each.sum())
     return _rounded(counts / max(len(present), 1))
@@ -72,16 +73,17 @@ def _describe(column: pd.Series, kind: str, bins: int, categories: int) -> dict:
     entry = {"kind": kind, "missing": round(float(column.isna().mean()), 6) if len(column) else 0.0}
     if kind in {"number", "date"}:
         sort = "datetime64[us]" if kind == "date" else "float64"
-        values, parts = present.to_numpy(dtype=sort), np.linspace(0, 1, bins + 1)
-        # Values that there are: an edge between two would part neither the zeros nor the whole numbers from others.
-        edges = np.unique(np.quantile(values, parts, method="inverted_cdf")) if len(values) else values
+        values = present.to_numpy(dtype=sort)
+        edges = np.unique(values)
+        if len(edges) > bins + 1:
+            # Values that there are: an edge between two would not tell how many rows have just this one, such as 0.
+            edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1), method="inverted_cdf"))
         entry |= _moments(values, kind) | {"edges": _plain(edges)}
     else:
-        counts = present.value_counts()
+        counts = (present.astype(bool) if kind == "boolean" else present).value_counts()
         short = counts.index.astype("str").str.len() <= LONGEST
-        kept = counts[short & (counts >= FEWEST)].index[:categories].tolist()
-        values = [bool(value) for value in kept] if kind == "boolean" else kept
-        entry |= {"different": len(counts), "values": values}
+        kept = counts[short & (counts >= FEWEST)].index[:categories]
+        entry |= {"different": len(counts), "values": kept.tolist()}
     return entry | {"shares": count(column, entry)}
 
 
