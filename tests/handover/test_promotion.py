@@ -1,0 +1,268 @@
+"""What follows from a verdict, on a real store: versions, the champion, the way back, and a process killed on the way."""
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import signal
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import registering
+import sqlalchemy
+
+from baton import BatonError
+from baton.data import split
+from baton.handover import comparison, history, promotion, registry, saving, tracking
+
+
+def table(count: int = 400, seed: int = 1) -> pd.DataFrame:
+    """`strong` and `weak` tell the target, `noise` does not."""
+    generator = np.random.default_rng(seed)
+    y = generator.integers(0, 2, count)
+    columns = {"strong": y + generator.normal(0, 0.5, count), "weak": y + generator.normal(0, 1.2, count)}
+    return pd.DataFrame({"id": range(count)} | columns | {"noise": generator.normal(size=count), "y": y})
+
+
+class Training:
+    """A project with a store, a table divided in two, and candidates to hand over."""
+
+    def __init__(self, folder, monkeypatch, **keys):
+        self.folder, self.keys = folder, {"id_columns": ["id"]} | keys
+        self.settings, self.facts = registering.open_store(folder, monkeypatch, name="demo", **self.keys)
+        rows = table()
+        self.training, self.holdout = rows.head(250), rows.tail(150)
+        self.facts |= {"holdout_share": 0.375, "train_data": "t.csv", "rows": 400, "training": 250, "holdout": 150}
+
+    def fit(self, column: str) -> tuple[saving.Model, dict]:
+        """Fit a linear model of one column, and file it as a candidate's run."""
+        ignored = [one for one in ("strong", "weak", "noise") if one != column]
+        path = self.folder / column
+        registering.save(path, self.training, name="demo", ignore_columns=ignored, id_columns=["id"])
+        run_id = tracking.log_candidate(
+            self.facts, self.settings, column, params={}, metrics={}, figures=str(path / "code" if (path / "code").is_dir() else path / "metadata"),
+            tables={}, training=self.training, started=0,
+        )  # fmt: skip
+        candidate = {"candidate": column, "model": "lr", "model_params": {}, "tune": 0, "run_id": run_id}
+        return saving.open_model(path, run_id=run_id), candidate
+
+    def hand_over(self, column: str, **changed) -> comparison.Verdict:
+        model, candidate = self.fit(column)
+        settings = self.settings.model_copy(update=changed)
+        folder = self.folder / "version"
+        return promotion.hand_over(
+            model, candidate, "it is best", self.training, self.holdout, self.facts, settings, folder
+        )
+
+    @property
+    def champion(self) -> saving.Model | None:
+        return registry.find_champion("demo", self.settings.mlflow_tracking_uri)
+
+    @property
+    def events(self) -> list[history.Event]:
+        return history.read("demo", self.settings.mlflow_tracking_uri)
+
+    def predict(self, model) -> np.ndarray:
+        return registry.predict(model, model.contract.read_features(self.holdout))
+
+
+@pytest.fixture
+def training(tmp_path, monkeypatch) -> Training:
+    return Training(tmp_path, monkeypatch)
+
+
+def test_champions_come_and_go_and_every_decision_is_kept(training):
+    first = training.hand_over("weak")
+    assert (first.decision, training.champion.version) == ("promoted", "1")
+    assert first.reason.endswith("So demo version 1 becomes champion. It serves fitted anew on all rows.")
+    before = training.predict(training.champion)
+
+    worse = training.hand_over("noise")
+    assert (worse.decision, training.champion.version) == ("refused", "1")
+    better = training.hand_over("strong")
+    assert (better.decision, training.champion.version, better.looks) == ("promoted", "3", 2)
+    assert better.champion.version == "1"
+    again = training.hand_over("strong")  # filed as another run, and as good
+    assert (again.decision, again.leads["champion"].value, training.champion.version) == ("refused", 0, "3")
+
+    back = promotion.roll_back("demo", "complaints", training.settings)
+    assert (back.version, training.champion.version) == ("1", "1")
+    np.testing.assert_array_equal(training.predict(training.champion), before)
+    with pytest.raises(BatonError, match="'demo' has had no other champion to go back to"):
+        promotion.roll_back("demo", "more complaints", training.settings)
+    promotion.promote_by_hand("demo", "3", "they were wrong", training.settings)
+    with pytest.raises(BatonError, match="demo version 3 is the champion already"):
+        promotion.promote_by_hand("demo", "3", "again", training.settings)
+
+    kept = [(event.kind, event.version, event.previous, event.by_hand) for event in training.events]
+    assert kept == [
+        ("promoted", "1", None, False), ("refused", "2", "1", False), ("promoted", "3", "1", False),
+        ("refused", "4", "3", False), ("rolled back", "1", "3", True), ("promoted", "3", "1", True),
+    ]  # fmt: skip
+    assert training.events[2].scores["champion"] == better.scores["champion"]["AUC"]["value"]
+    assert (training.events[2].promote, training.events[4].reason) == ("superior", "complaints")
+
+
+def test_what_serves_has_learned_from_all_rows_and_the_judged_model_stays_beside_it(training):
+    verdict = training.hand_over("strong")
+    served, judged = training.champion, training.champion.judged
+    # The judged model, fitted on the training rows alone; and the same on all of them.
+    asked = {"name": "demo", "ignore_columns": ["weak", "noise"], "id_columns": ["id"]}
+    for model, rows in ((judged, training.training), (served, pd.concat([training.training, training.holdout]))):
+        pipeline, contract = registering.fit(rows, **asked)
+        expected = pipeline.predict_proba(contract.read_features(training.holdout))
+        np.testing.assert_allclose(training.predict(model), expected, atol=1e-12)
+    assert (verdict.serves, served.tags["serves"]) == ("all", "all")
+    assert sorted(served.fingerprints) == sorted(split.identify(training.training, served.contract))
+    assert sorted(served.judged_on) == sorted(split.identify(training.holdout, served.contract))
+    kept = json.loads((served.path / "decision.json").read_text())
+    assert (kept["decision"], kept["challenger"]["candidate"], kept["rows"]) == ("promoted", "strong", 150)
+    assert kept["scores"]["challenger"].keys() >= {"AUC", "F1", "Log Loss"}
+    assert json.loads((served.path / "profile.json").read_text())["rows"] == 400
+    assert "To be written by a person" in (served.path / "card.md").read_text()
+    assert (served.path / "card.html").stat().st_size > 50_000
+
+
+def test_final_fit_training_serves_what_was_judged(training):
+    verdict = training.hand_over("strong", final_fit="training")
+    served = training.champion
+    assert (verdict.serves, served.judged, "fitted anew" in verdict.reason) == ("training", served, False)
+    np.testing.assert_array_equal(training.predict(served), verdict.answers)
+
+
+def test_a_refit_that_answers_otherwise_does_not_serve(training, monkeypatch):
+    monkeypatch.setattr(registry, "refit", lambda model, rows, groups, path: spoiled(model, path))
+    spoil = np.array([[-1.0]])
+
+    def spoiled(model, path):
+        pipeline, contract = registering.fit(
+            training.training, name="demo", ignore_columns=["weak", "noise"], id_columns=["id"]
+        )
+        pipeline.named_steps["model"].coef_ = pipeline.named_steps["model"].coef_ * spoil
+        y = training.training["y"]
+        saving.save(path, saving.model_arguments(pipeline, contract, training.training[["strong"]], y, None))
+        return model._replace(path=path)
+
+    verdict = training.hand_over("strong")
+    assert (verdict.decision, verdict.serves, training.champion.judged.path) == (
+        "promoted",
+        "training",
+        training.champion.path,
+    )
+    assert "It serves as judged: fitted anew on all rows, it answers the holdout otherwise" in verdict.reason
+    np.testing.assert_array_equal(training.predict(training.champion), verdict.answers)
+
+
+def test_many_models_that_are_each_a_little_worse_do_not_add_up(tmp_path, monkeypatch):
+    """Under `not_worse`, each is measured against the last one that was promoted as better."""
+    training = Training(tmp_path, monkeypatch, promote="not_worse", margin=0.1)
+    assert training.hand_over("strong").decision == "promoted"
+    first = training.champion
+    slid = training.hand_over("strong")
+    assert (slid.decision, training.champion.version) == ("promoted", "2")
+    third = training.hand_over("strong")
+    assert third.scores.keys() == {"challenger", "champion", "reference", "baseline"}
+    assert comparison._find_reference(training.champion, training.events, training.settings).version == first.version
+    assert training.hand_over("weak").decision == "refused"
+
+
+def test_a_model_that_is_too_dear_to_serve_is_refused_and_not_registered(training):
+    verdict = training.hand_over("strong", at_most={"megabytes": 1e-6})
+    assert (verdict.decision, training.champion) == ("refused", None)
+    assert "megabytes is" in verdict.reason
+    with pytest.raises(BatonError, match="no version 1"):
+        registry.version_of("demo", "1", training.settings.mlflow_tracking_uri)
+
+
+@pytest.mark.parametrize(
+    ("changed", "decision", "said"),
+    [
+        ({"at_least": {"AUC": 0.999}}, "refused", "AUC"),
+        ({"promote": "never"}, "refused", "never"),
+        ({"promote": "always"}, "promoted", ""),
+    ],
+)
+def test_the_policy_decides(training, changed, decision, said):
+    verdict = training.hand_over("strong", **changed)
+    assert verdict.decision == decision
+    assert said in verdict.reason
+
+
+def test_a_champion_that_changed_meanwhile_is_compared_anew(training, monkeypatch):
+    """Another training promotes between the comparison and the promotion of this one."""
+    training.hand_over("weak")
+    describe, raced = promotion._describe_version, []
+
+    def promote_another(*arguments):
+        describe(*arguments)
+        if not raced:
+            raced.append(True)
+            other, _ = training.fit("noise")
+            version = registering.register_version(other.path, other.run_id, training.settings)
+            registering.promote(version, training.settings)
+
+    monkeypatch.setattr(promotion, "_describe_version", promote_another)
+    verdict = training.hand_over("strong")
+    assert (verdict.decision, verdict.champion.version) == ("promoted", "2")
+    assert [(event.version, event.previous) for event in training.events] == [("1", None), ("2", "1"), ("3", "2")]
+
+
+def steps_of(training, verdict, version, tags, kill_at: int) -> int:
+    """Carry a verdict out in a process that kills itself at a step: a file or a change of the store. Returns the steps."""
+    counted = multiprocessing.Value("i", 0)
+
+    def step(*_):
+        counted.value += 1
+        if counted.value == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def carry_out():
+        sqlalchemy.event.listen(sqlalchemy.Engine, "commit", step)
+        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", step)
+        sys.addaudithook(
+            lambda name, arguments: step() if name in {"os.rename", "shutil.copyfile", "os.mkdir"} else None
+        )
+        promotion.carry_out(verdict, version, tags, "because", training.settings)
+
+    process = multiprocessing.get_context("fork").Process(target=carry_out)
+    process.start()
+    process.join()
+    assert process.exitcode == (0 if kill_at == 0 else -signal.SIGKILL)
+    return counted.value
+
+
+POINTS = int(os.environ.get("BATON_KILLS", 6))
+
+
+def test_a_killed_promotion_leaves_one_champion_that_serves_and_is_completed_later(training, monkeypatch):
+    monkeypatch.setattr(history, "LIMIT", 1)
+    training.hand_over("weak")
+    tags = {"candidate": "strong", "training_run": "x", "data_digest": "y", "serves": "training"}
+
+    def ready():
+        model, _ = training.fit("strong")
+        verdict = comparison.compare(model, training.champion, training.training, training.holdout, training.settings)
+        return verdict, model
+
+    verdict, model = ready()
+    total = steps_of(training, verdict, model, tags, kill_at=0)
+    promotion.roll_back("demo", "start again", training.settings)
+    seen = set()
+    for kill_at in np.unique(np.linspace(1, total, POINTS).astype(int)):
+        _, model = ready() if kill_at == 1 else (None, training.fit("strong")[0])
+        verdict = dataclasses.replace(verdict, champion=training.champion)
+        steps_of(training, verdict, model, tags, kill_at)
+        left = training.champion
+        assert history.former_champions(training.events)[-1] == left.version
+        registry.require_servable(left, {}, training.settings.mlflow_tracking_uri)
+        seen.add(left.contract.features[0])
+        if left.contract.features == ["weak"]:
+            promotion.carry_out(verdict, model, tags, "because", training.settings)
+        assert training.champion.run_id == model.run_id
+        versions = tracking.connect(training.settings.mlflow_tracking_uri).search_model_versions("name='demo'")
+        assert [one.run_id for one in versions].count(model.run_id) == 1
+        promotion.roll_back("demo", "start again", training.settings)
+        assert training.champion.contract.features == ["weak"]
+    assert "weak" in seen
