@@ -1,5 +1,6 @@
 """A real project to test: a clone of this one, trained once by the README's own command, and copied for each test."""
 
+import atexit
 import contextlib
 import functools
 import importlib.util
@@ -28,6 +29,8 @@ from baton.data import contract, split, tables
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 PROGRAMS = Path(sys.executable).parent
+NOTEBOOKS = config.ROOT / "tasks"
+WARM = Path(__file__).parent / "warm.py"
 PROJECT = Path(__file__).parent / "project"  # the env.yaml, features.py and grid that the machinery is tested with
 ODD = "pw @/x%1#'"  # a password with all that a URL, a template and SQL would read as their own
 
@@ -44,6 +47,19 @@ def pytest_addoption(parser):
     parser.addoption("--env-file", help="an env file whose keys tests/test_project.py takes in place of env.yaml's")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what takes long, so that no worker waits for another at the end.
+
+    worksteal gives each of two workers one half to begin with: the trained project is made in the first, meanwhile the
+    other has the tests that build a project of their own.
+    """
+    trained = [item for item in items if "first_hour" in item.fixturenames]
+    fresh = [item for item in items if "fresh" in item.fixturenames]
+    rest = [item for item in items if not {"first_hour", "fresh"} & {*item.fixturenames}]
+    half = max(0, len(items) // 2 - len(trained))
+    items[:] = [*trained, *rest[:half], *fresh, *rest[half:]]
+
+
 class Project:
     """A folder with a whole project in it, and the programs of the environment the tests run in."""
 
@@ -58,36 +74,26 @@ class Project:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         return inherited | {"PYTHONPATH": str(self.folder), "COLUMNS": "200"}
 
-    def run(self, program: str, *arguments: str, programs: Path = PROGRAMS) -> str:
-        """Run a program in the folder, which must succeed, and return all it printed."""
-        command, how = [str(programs / program), *arguments], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    def run(self, program: str, *arguments: str, succeeds: bool = True) -> str:
+        """Run a program in the folder, in a process that has the libraries loaded; its success must be as told."""
+        return self._run([*warm_command(), program, *arguments], succeeds)
+
+    def start(self, program: str, *arguments: str, programs: Path = PROGRAMS) -> str:
+        """Run a program in the folder as a user does, from the start."""
+        return self._run([programs / program, *arguments], succeeds=True)
+
+    def _run(self, command: list, succeeds: bool) -> str:
+        """Return all that a command printed."""
+        how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         done = subprocess.run(command, cwd=self.folder, text=True, env=self.environment(), **how)
-        assert done.returncode == 0, done.stdout
+        assert (done.returncode == 0) == succeeds, done.stdout
         return done.stdout
 
     def build(self, *arguments: str, succeeds: bool = True) -> str:
         return self.ploomber("build", *arguments, succeeds=succeeds)
 
     def ploomber(self, *arguments: str, succeeds: bool = True) -> str:
-        """Run a command of Ploomber in a process that has the libraries loaded; its success must be as told."""
-        printed = self.folder / ".printed"
-        order = {
-            "folder": str(self.folder),
-            "arguments": arguments,
-            "environment": self.environment(),
-            "printed": str(printed),
-        }
-        warm = start_warm()
-        warm.stdin.write(json.dumps(order) + "\n")
-        warm.stdin.flush()
-        try:
-            status = int(warm.stdout.readline())
-        except BaseException:  # given up, as after a test's timeout: else the next test would read this one's status
-            start_warm.cache_clear()
-            os.killpg(warm.pid, signal.SIGKILL)
-            raise
-        assert (status == 0) == succeeds, printed.read_text()
-        return printed.read_text()
+        return self.run("ploomber", *arguments, succeeds=succeeds)
 
     def set(self, **keys) -> None:
         """Set keys of env.yaml."""
@@ -114,11 +120,17 @@ class Project:
 
 
 @functools.cache
-def start_warm() -> subprocess.Popen:
-    """Start what runs Ploomber's commands for this process's tests; it ends with this process."""
+def warm_command() -> list[str]:
+    """Start what has the libraries loaded; return what to put before a program's name to have it run there."""
+    address = Path(tempfile.mkdtemp(prefix="warm-")) / "socket"
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
-    return subprocess.Popen([sys.executable, Path(__file__).parent / "warm.py"], env=os.environ | one, **how)
+    how = {"stdin": subprocess.PIPE, "start_new_session": True}
+    server = subprocess.Popen([sys.executable, WARM, address], env=os.environ | one, **how)
+    atexit.register(shutil.rmtree, address.parent)
+    while not address.is_socket():
+        assert server.poll() is None
+        time.sleep(0.05)
+    return [sys.executable, "-S", str(WARM), str(address)]
 
 
 def free_port() -> int:
@@ -150,7 +162,7 @@ def serving(command: list, ready, log: Path, **how):
     with log.open("w") as printed:
         server = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, start_new_session=True, **how)
     try:
-        given_up = time.monotonic() + 180
+        given_up = time.monotonic() + 600
         while not ready():
             assert server.poll() is None, f"it ended with {server.returncode}: {command}\n{log.read_text()}"
             assert time.monotonic() < given_up, f"it does not answer: {command}\n{log.read_text()}"
@@ -170,6 +182,13 @@ def load_script(path: Path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def run_task(name: str, **given) -> None:
+    """Run a notebook's code below its parameters, in this process."""
+    code = (NOTEBOOKS / f"{name}.py").read_text()
+    _, _, below = code.partition('# %% tags=["parameters"]')[2].partition("# %%")
+    exec(compile(below.partition("\n")[2], name, "exec"), given)
 
 
 def learn(table, target: str = "y", champion=None, **keys) -> contract.Contract:
@@ -216,7 +235,7 @@ def first_hour(tmp_path_factory, worker_id) -> tuple[Project, str]:
     with FileLock(shared / "first.lock"):
         if not printed.exists():
             copy_sources(project.folder)
-            printed.write_text(project.run("nox", "-s", "pipeline"))
+            printed.write_text(project.start("nox", "-s", "pipeline"))
     return project, printed.read_text()
 
 
@@ -300,6 +319,6 @@ def postgres():
                 yield f"postgresql://me:${{ODD}}@127.0.0.1:{port}/postgres"
         finally:
             server.send_signal(signal.SIGINT)  # without waiting for clients
-            server.wait(30)
+            server.wait(300)
     finally:
         shutil.rmtree(folder)

@@ -30,7 +30,7 @@ def test_training_and_scoring_from_a_database_that_gets_the_predictions(fresh, p
         "train_data": f"{postgres}#SELECT * FROM customers WHERE id < 500", "score_data": f"{postgres}#tonight",
         "predictions_table": f"{postgres}#scores", "batch": "one",
     }  # fmt: skip
-    fresh.keep_candidates("lr", "tree")
+    fresh.keep_candidates("lr")
     fresh.set(**keys)
     printed = fresh.build() + fresh.build("-e", "pipeline.serve.yaml")
     published = pd.read_parquet(fresh.folder / "predictions/db/batch=one")

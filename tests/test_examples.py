@@ -41,7 +41,7 @@ EXPECTED = {
 @pytest.mark.parametrize("name", EXPECTED)
 def test_an_example_runs_through_to_predictions(fresh, make_tables, name):
     ids, probabilities, score, least = EXPECTED[name]
-    fresh.keep_candidates("lr", "knn", "forest", "lightgbm")  # all ten take minutes
+    fresh.keep_candidates("lr", "lightgbm")
     options = fresh.run("baton", "options", f"examples/{name}.yaml").split()
     fresh.build(*options)
     fresh.build("-e", "pipeline.serve.yaml", *options, "--env--batch", "new")

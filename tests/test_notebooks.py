@@ -8,7 +8,7 @@ import urllib.request
 import jupytext
 import nbformat
 import pytest
-from conftest import NOXFILE, PROGRAMS, answers, free_port, serving
+from conftest import NOXFILE, PROGRAMS, answers, free_port, serving, warm_command
 from nbclient import NotebookClient
 
 from baton import config
@@ -31,9 +31,19 @@ def test_a_notebook_tells_the_story_and_decides_nothing(name):
     assert len("\n".join(cells(name)).splitlines()) <= 60
 
 
-def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch):
+def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch, tmp_path):
     """In the order of the pipelines, each on what those before it left; none of it is run by Ploomber."""
     monkeypatch.setenv("PYTHONPATH", str(trained.folder))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    # A kernel would end with its parent, for which it takes who started it: here one that only waits for it.
+    kernel = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel = {
+        "argv": ["env", "-u", "JPY_PARENT_PID", *warm_command(), *kernel],
+        "display_name": "",
+        "language": "python",
+    }
+    (tmp_path / "kernels/warm").mkdir(parents=True)
+    (tmp_path / "kernels/warm/kernel.json").write_text(json.dumps(kernel))
     trained.keep_candidates("lr")  # the quickest
     tasks = {path: path.read_bytes() for path in (trained.folder / "tasks").glob("*.py")}
     trained.ploomber("nb", "--inject")
@@ -46,8 +56,8 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch):
         notebook = jupytext.read(trained.folder / "tasks" / f"{name}.py")
         NotebookClient(
             notebook,
-            timeout=120,
-            kernel_name="python3",
+            startup_timeout=600,
+            kernel_name="warm",
             resources={"metadata": {"path": str(trained.folder / "tasks")}},
         ).execute()
         shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]

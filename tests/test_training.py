@@ -243,7 +243,7 @@ def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_wh
 
 
 def test_track_false_trains_and_compares_without_mlflow(fresh):
-    fresh.keep_candidates("lr", "tree")
+    fresh.keep_candidates("lr")
     fresh.build("--env--track", "false")
     verdict = fresh.read("compare/verdict.json")
     assert verdict["scores"]["challenger"]["AUC"]["value"] > 0.7

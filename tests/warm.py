@@ -1,51 +1,111 @@
-"""Run commands of Ploomber, each in a fork of this process, which has loaded the libraries: 15 seconds saved each time.
+"""Run programs of the environment in forks of one process, which has loaded the libraries: seconds saved each time.
 
-One JSON object a line comes in: the folder to run in, the arguments, the environment, the file for what is printed. The
-exit code goes out. The project's own modules are not loaded here: each command takes those of its folder.
+    python warm.py SOCKET                         # load the libraries, and serve until standard input ends
+    python -S warm.py SOCKET PROGRAM [ARGUMENT …] # have a program run there, as if it were started here
+
+The project's own modules are not loaded: each program takes those that PYTHONPATH names.
 """
 
+import contextlib
+import importlib
 import json
 import os
 import runpy
+import select
+import signal
+import socket
 import sys
-import traceback
+import threading
 from pathlib import Path
 
-import matplotlib
-
-os.environ["PYCARET_CUSTOM_LOGGING_PATH"] = os.devnull
-with matplotlib.rc_context():  # PyCaret restyles every plot
-    import pycaret.classification
-    import pycaret.regression  # noqa: F401
-
-import mlflow.sklearn  # noqa: F401
-import ploomber.cli  # noqa: F401
+LIBRARIES = ["pycaret.classification", "pycaret.regression", "mlflow.sklearn", "ploomber.cli", "ipykernel.kernelapp"]
 
 
-def run(folder: str, arguments: list[str], environment: dict[str, str], printed: str) -> int:
+def ask(address: str, *program: str) -> int:
+    """Have a program run with the folder, the environment and the streams of this process; return its exit code."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(address)
+        socket.send_fds(server, [b"."], [0, 1, 2])
+        order = {"program": program, "folder": os.getcwd(), "environment": dict(os.environ)}
+        server.sendall(json.dumps(order).encode() + b"\n")
+        return int(server.makefile().readline() or 1)
+
+
+def serve(address: str) -> None:
+    """Fork for each order."""
+    load()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever waits on an order is not waited for
+    with socket.create_server(address, family=socket.AF_UNIX) as listening:
+        while sys.stdin not in (ready := select.select([listening, sys.stdin], [], [])[0]):
+            connection = ready[0].accept()[0]
+            if not os.fork():
+                listening.close()
+                answer(connection)
+                os._exit(0)
+            connection.close()
+
+
+def load() -> None:
+    import matplotlib
+
+    os.environ["PYCARET_CUSTOM_LOGGING_PATH"] = os.devnull
+    with matplotlib.rc_context():  # PyCaret restyles every plot
+        for library in LIBRARIES:
+            importlib.import_module(library)
+
+
+def answer(connection: socket.socket) -> None:
+    """Run what is asked in a process of its own, which ends with the one that asked, and say how it ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    streams = socket.recv_fds(connection, 1, 3)[1]
+    order = json.loads(connection.makefile().readline())
+    child = os.fork()
+    if not child:
+        connection.close()
+        os.setsid()
+        for own, given in enumerate(streams):
+            os.dup2(given, own)
+            os.close(given)
+        code = run(**order)
+        for printed in (sys.stdout, sys.stderr):
+            printed.flush()
+        os._exit(code)
+    for given in streams:
+        os.close(given)
+
+    def end_with_the_asker():
+        connection.recv(1)
+        os.killpg(child, signal.SIGKILL)
+
+    threading.Thread(target=end_with_the_asker, daemon=True).start()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(f"{code}\n".encode())
+
+
+def run(program: list[str], folder: str, environment: dict[str, str]) -> int:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    output = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for stream in (1, 2):
-        os.dup2(output, stream)
-    sys.path.insert(0, folder)
-    sys.argv = [str(Path(sys.executable).with_name("ploomber")), *arguments]
+    sys.path[:1] = environment.get("PYTHONPATH", "").split(os.pathsep)
+    name, *arguments = program
     try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
+        if program[:2] == ["python", "-m"]:
+            sys.argv = program[2:]
+            runpy.run_module(program[2], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = arguments if name == "python" else [str(Path(sys.executable).with_name(name)), *arguments]
+            runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
         return end.code if isinstance(end.code, int) else bool(end.code)
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    for line in sys.stdin:
-        if child := os.fork():
-            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-            continue
-        status = run(**json.loads(line))
-        sys.stdout.flush()
-        os._exit(status)
+    address, *program = sys.argv[1:]
+    sys.exit(ask(address, *program) if program else serve(address))

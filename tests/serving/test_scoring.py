@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import registering
+from conftest import run_task
 
 from baton import BatonError, config
 from baton.data import tables
@@ -206,15 +207,7 @@ def test_the_extremes_are_the_highest_and_lowest_or_of_many_classes_the_least_ce
     assert scoring.extremes(classes, 1).index.tolist() == [0, 1]
 
 
-def run_task(name: str, project, **given) -> None:
-    """Run a notebook's code below its parameters."""
-    code = (project / "tasks" / f"{name}.py").read_text()
-    _, _, below = code.partition('# %% tags=["parameters"]')[2].partition("# %%")
-    exec(compile(below.partition("\n")[2], name, "exec"), given)
-
-
 def test_a_batch_is_scored_by_the_version_that_received_it_whatever_is_promoted_meanwhile(tmp_path, monkeypatch):
-    project = config.ROOT
     settings, facts = registering.open_store(tmp_path, monkeypatch, name="demo", score_data="new.csv", batch="b")
     versions = {}
     for number, sign in (("1", 1), ("2", -1)):  # the second says the opposite
@@ -227,9 +220,9 @@ def test_a_batch_is_scored_by_the_version_that_received_it_whatever_is_promoted_
     received = {"X": str(tmp_path / "X.parquet"), "batch": str(tmp_path / "batch.json")}
 
     registering.promote(versions["1"], settings)
-    run_task("receive", project, settings=settings.model_dump(), product=received)
+    run_task("receive", settings=settings.model_dump(), product=received)
     registering.promote(versions["2"], settings)
-    run_task("score", project, settings=settings.model_dump(), upstream={"receive": received})
+    run_task("score", settings=settings.model_dump(), upstream={"receive": received})
     published = pd.read_parquet(tmp_path / "predictions" / "demo" / "batch=b")
     assert published[["prediction", "model_version"]].to_numpy().tolist() == [[0, "1"], [1, "1"]]
     assert json.loads((tmp_path / "predictions/demo/batch=b/_manifest.json").read_text())["model_version"] == "1"
