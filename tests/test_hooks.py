@@ -70,6 +70,26 @@ def test_a_task_runs_again_when_its_table_changed_and_its_warnings_are_printed(t
     assert build("a,b\n1,3") == ("a,b\n1,3", True)
 
 
+def test_a_table_that_is_replaced_while_it_is_read_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    (tmp_path / "t.csv").write_text("a,b\n1,2")
+
+    def build() -> str:
+        dag = DAG(executor=Serial(build_in_subprocess=False))
+        made = {name: File(tmp_path / name) for name in ("html", "training", "warnings")}
+        task = PythonCallable(clean_late, made, dag, name="clean", params={"settings": settings().model_dump()})
+        task.on_render, task.on_finish = hooks.notice_changed_input, hooks.file_report
+        dag.build(show_progress=False)
+        return (tmp_path / "html").read_text()
+
+    assert [build(), build()] == ["a,b\n1,2", "a,b\n1,3"]
+
+
+def clean_late(product, settings):
+    clean(product, settings)
+    Path(config.ROOT / settings["train_data"]).write_text("a,b\n1,3")
+
+
 @pytest.mark.parametrize("notebook", ["whole", "not run", "missing"])
 def test_a_candidate_that_fails_leaves_a_run_with_its_error(tmp_path, monkeypatch, notebook):
     asked, facts = registering.open_store(tmp_path, monkeypatch, name="demo")
