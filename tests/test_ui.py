@@ -103,8 +103,14 @@ def test_a_browser_is_opened_where_there_is_a_screen_unless_told_not_to(monkeypa
     assert opened == (["http://x"] if screen and not no_browser else [])
 
 
-def test_a_mistake_in_the_settings_ends_it_with_a_message(tmp_path, monkeypatch, capsys):
+def test_ctrl_c_is_no_error_and_a_mistake_in_the_settings_is_one(tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(config, "ROOT", tmp_path)
+    monkeypatch.setattr(ui, "serve", interrupt)
+    (tmp_path / "env.yaml").write_text("{name: demo, target: y, train_data: t.csv}")
+    assert ui.main([]) == 0
     (tmp_path / "env.yaml").write_text("{name: demo, target: y, train_data: t.csv, mlflow_tracking_uri: mlruns}")
     assert ui.main(["--no-browser"]) == 1
     assert capsys.readouterr().err.startswith("mlflow_tracking_uri 'mlruns': MLflow keeps no runs in plain folders")
