@@ -14,7 +14,7 @@ from pathlib import Path
 import mlflow
 import pytest
 import registering
-from conftest import NOXFILE, PROGRAMS, free_port, serving
+from conftest import NOXFILE, ODD, PROGRAMS, free_port, serving
 
 from baton import config, ui
 
@@ -72,10 +72,15 @@ def test_it_shows_the_trainings_and_leaves_no_process(trained, tmp_path):
             time.sleep(0.2)
 
 
-@pytest.mark.parametrize("password", [":secret@", "@", ""])
-def test_the_address_that_is_shown_has_no_user_or_password(password):
-    name = "me" if password else ""
-    assert ui.server_address(f"https://{name}{password}mlflow.example.org:5000/") == "https://mlflow.example.org:5000"
+@pytest.mark.parametrize("user", ["me:${ODD}@", "me@", ""])
+def test_the_page_of_a_server_is_shown_without_user_and_password(tmp_path, monkeypatch, capsys, user):
+    monkeypatch.setenv("ODD", ODD)
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    monkeypatch.setattr(ui, "find_page", lambda server, _: f"{server}/#/")  # which would ask the server
+    store = f"http://{user}mlflow.example.org:5000/"
+    (tmp_path / "env.yaml").write_text(f"{{name: demo, target: y, train_data: t.csv, mlflow_tracking_uri: '{store}'}}")
+    assert ui.main(["--no-browser"]) == 0
+    assert capsys.readouterr().out == "The trainings: http://mlflow.example.org:5000/#/\n"
 
 
 def test_before_the_first_training_the_page_is_that_of_all_experiments(tmp_path, monkeypatch):
