@@ -1,6 +1,7 @@
 """The command `baton`: what it prints, and what it says of a mistake."""
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -238,8 +239,9 @@ def test_without_predictions_results_say_how_to_get_some(tmp_path):
 
 @pytest.mark.parametrize("command", ["check", "results"])
 def test_a_reader_that_stops_early_ends_it_quietly(command):
-    """As in `baton results | head -1`."""
-    started = subprocess.Popen([BATON, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    """As in `baton results | head -1`; with what is left in the buffer, which Python tries to write when it ends."""
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    started = subprocess.Popen([BATON, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered)
     started.stdout.close()
     assert (started.stderr.read(), started.wait()) == (b"", 0)
 

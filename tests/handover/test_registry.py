@@ -144,6 +144,16 @@ def registered(store, model, **keys) -> saving.Model:
     return registering.register(model[0].path, model[2], *store, **keys)
 
 
+def test_models_are_registered_in_the_store_of_the_settings_whatever_the_environment_names(
+    store, model, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    registered(store, model)
+    uri = store[0].mlflow_tracking_uri
+    versions = mlflow.MlflowClient(uri, registry_uri=uri).search_model_versions("name='diabetes'")
+    assert ([str(one.version) for one in versions], (tmp_path / "other.db").exists()) == (["1"], False)
+
+
 def test_there_is_no_champion_until_one_is_promoted(store, model):
     asked, uri = store[0], store[0].mlflow_tracking_uri
     assert registry.find_champion("diabetes", uri) is None

@@ -165,6 +165,15 @@ def test_a_store_that_cannot_be_used_is_explained(tmp_path, uri, said):
         tracking.connect(uri.format(folder=tmp_path))
 
 
+def test_the_password_of_a_store_that_cannot_be_used_is_not_told(monkeypatch):
+    """MLflow names the whole address of one whose kind it doesn't know."""
+    monkeypatch.setenv("ODD", ODD)
+    with pytest.raises(BatonError, match=r"can't be opened: .*warehouse://me:\$\{ODD\}@host/db") as told:
+        tracking.connect("warehouse://me:${ODD}@host/db")
+    for secret in (ODD, urllib.parse.quote(ODD, safe="")):
+        assert secret not in str(told.value)
+
+
 def make_store(uri: str) -> str:
     return mlflow.MlflowClient(tracking.connect(uri).tracking_uri).create_experiment(f"of {os.getpid()}")
 
