@@ -16,7 +16,7 @@ import yaml
 from conftest import PROJECT
 
 from baton import BatonError, cli, config
-from baton.handover import registry
+from baton.handover import saving
 
 BATON = Path(sys.executable).with_name("baton")
 SAMPLE = "data/diabetes_train.csv: 576 rows; 465 training, 111 holdout (19.3%)."
@@ -102,9 +102,9 @@ def test_check_asks_what_the_champion_answers(capsys, tmp_path, monkeypatch):
     rows = pd.DataFrame({"id": range(200), "a": np.arange(200) % 17, "y": ["up", "down", "up"] * 66 + ["up"] * 2})
     pipeline, learned = registering.fit(rows, id_columns=["id"])
     assert learned.positive == "down"
-    arguments = registry.model_arguments(pipeline, learned, learned.read_features(rows), rows["y"], None)
-    registry.save(tmp_path / "model", arguments)
-    registry.promote(registering.register(tmp_path / "model", arguments, asked, facts), asked.mlflow_tracking_uri)
+    arguments = saving.model_arguments(pipeline, learned, learned.read_features(rows), rows["y"], None)
+    saving.save(tmp_path / "model", arguments)
+    registering.promote(registering.register(tmp_path / "model", arguments, asked, facts), asked)
     keys = {key: value for key, value in asked.model_dump().items() if value not in (None, "", [], "unknown")}
     (tmp_path / "env.yaml").write_text(yaml.safe_dump(keys))
 

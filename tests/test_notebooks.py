@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 
 from baton import BatonError, config
 from baton.data import contract, split, tables
-from baton.handover import registry
+from baton.handover import saving
 from baton.training import checks, preparation, tournament
 
 TASKS = config.ROOT / "tasks"
@@ -88,10 +88,10 @@ def test_the_notebooks_of_training_hand_on_the_right_rows(tmp_path, monkeypatch)
     visits().to_csv(tmp_path / "t.csv", index=False)
     table, settings = tables.read_table("t.csv"), asked.model_dump(exclude_unset=True)
     pipeline, learned = registering.fit(table, positive="no", **keys)
-    arguments = registry.model_arguments(pipeline, learned, learned.read_features(table), table["left"], None)
-    registry.save(tmp_path / "champion", arguments)
+    arguments = saving.model_arguments(pipeline, learned, learned.read_features(table), table["left"], None)
+    saving.save(tmp_path / "champion", arguments)
     champion = registering.register(tmp_path / "champion", arguments, asked, facts)
-    registry.promote(champion, asked.mlflow_tracking_uri)
+    registering.promote(champion, asked)
 
     cleaned = made(tmp_path, **CLEANED)
     run_cells("clean", upstream=None, product=cleaned, settings=settings)
@@ -127,7 +127,7 @@ def test_the_notebooks_of_training_hand_on_the_right_rows(tmp_path, monkeypatch)
     raw, y, code = division.contract.read_features(training), training["left"], config.load_features("visit_code.py")
     prepare = preparation.prepare(code, X, "binary", grouped=True)
     by_hand = tournament.assemble(prepare, fit["result"].estimator, code)
-    by_hand = tournament.fit(by_hand, raw[trains], y[trains], folds["group"][trains])
+    by_hand = preparation.fit(by_hand, raw[trains], y[trains], folds["group"][trains])
     np.testing.assert_array_equal(fit["pipeline"].predict_proba(raw), by_hand.predict_proba(raw))
     again = tournament.cross_validate("lr", {}, 1, X, y, folds, division.contract, prepare, asked.seed)
     pd.testing.assert_frame_equal(pd.read_csv(fitted["scores"], index_col="fold"), again.scores)
@@ -150,12 +150,12 @@ def test_the_notebooks_of_serving_publish_what_the_version_they_found_predicts(t
     rows["y"] = np.where(rows["a"] + generator.normal(size=80) > 0, "yes", "no")
     pipeline, learned = registering.fit(rows)
     X = learned.read_features(rows)
-    arguments = registry.model_arguments(pipeline, learned, X, rows["y"], None)
-    registry.save(tmp_path / "model", arguments)
+    arguments = saving.model_arguments(pipeline, learned, X, rows["y"], None)
+    saving.save(tmp_path / "model", arguments)
     first, second = (
         registering.register(tmp_path / "model", arguments, asked, facts, name) for name in ("lr", "other")
     )
-    registry.promote(first, asked.mlflow_tracking_uri)
+    registering.promote(first, asked)
     new = rows.head(30).drop(columns=["b", "y"])
     new.to_csv(tmp_path / "new.csv", index=False)
     (tmp_path / "predictions/demo/batch=older").mkdir(parents=True)
@@ -166,7 +166,7 @@ def test_the_notebooks_of_serving_publish_what_the_version_they_found_predicts(t
     manifest = tmp_path / "predictions/demo/batch=one/_manifest.json"
     run_cells("receive", upstream=None, product=received, settings=settings)
     assert json.loads(Path(received["batch"]).read_text())["published"] is False
-    registry.promote(second, asked.mlflow_tracking_uri)  # while the batch is on its way
+    registering.promote(second, asked)  # while the batch is on its way
     scored = run_cells("score", upstream={"receive": received}, product={"manifest": str(manifest)}, settings=settings)
     expected = pipeline.predict_proba(learned.read_features(new.assign(b=np.nan)))[:, 1]
     for found in (scored["predictions"], pd.read_sql("SELECT * FROM scores", f"sqlite:///{tmp_path / 's.db'}")):
@@ -180,7 +180,7 @@ def test_the_notebooks_of_serving_publish_what_the_version_they_found_predicts(t
     assert "column 'b' is not there; it counts as missing" in capsys.readouterr().out
 
     manifest.with_name("_report.html").write_text("report")
-    registry.promote(first, asked.mlflow_tracking_uri)
+    registering.promote(first, asked)
     run_cells("receive", upstream=None, product=received, settings=settings)
     assert json.loads(Path(received["batch"]).read_text())["published"] is True
 

@@ -1,5 +1,6 @@
 """Models as they are saved, refused, registered and run: real files, real processes, a real store."""
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import registering
 import skops.io
+import yaml
 from conftest import PROJECT, learn, settings
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier
@@ -107,6 +109,30 @@ def test_a_type_that_is_not_trusted_is_refused_when_saved_and_when_run(model, di
     (forged / "MLmodel").write_text(described.replace("- lightgbm.basic.Booster", "- test_registry.Stranger"))
     with pytest.raises(BatonError, match=r"holds types that are not trusted: test_registry\.Stranger"):
         registry.predict(saving.open_model(forged), diabetes.X)
+
+
+class Intruder:
+    """What a pickle may hold: something to be run when it is opened."""
+
+    def __init__(self, trace: Path):
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.write_text, (self.trace, "it was run")
+
+
+def test_a_pickle_that_was_put_beside_a_model_is_not_opened(model, diabetes, tmp_path):
+    """MLflow would open it, if the description that lies there too names it."""
+    forged, trace = tmp_path / "forged", tmp_path / "trace"
+    shutil.copytree(model[0].path, forged)
+    (forged / "model.pkl").write_bytes(pickle.dumps(Intruder(trace)))
+    described = yaml.safe_load((forged / "MLmodel").read_text())
+    described["flavors"]["sklearn"] |= {"pickled_model": "model.pkl", "serialization_format": "pickle"}
+    described["flavors"]["python_function"]["model_path"] = "model.pkl"
+    (forged / "MLmodel").write_text(yaml.safe_dump(described, sort_keys=False))
+    answers = registry.predict(saving.open_model(forged), diabetes.X)
+    np.testing.assert_array_equal(answers, model[1].predict_proba(diabetes.X))
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize("labels", [("no", "yes"), ("stay", "leave"), (0, 1)])
