@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import settings
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from ploomber import DAG
 from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
 from ploomber.products import File
@@ -71,6 +71,10 @@ def write_on_a_full_disk(product):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def write_without_the_right(product):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def keep_in_a_broken_store(product):
     try:
         sqlite3.connect(":memory:").execute("SELECT * FROM runs")
@@ -86,6 +90,25 @@ def interrupt(product):
 def kill_the_build(product):
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(3600)
+
+
+def write_although_interrupted(product):
+    os.kill(os.getpid(), signal.SIGINT)
+    write(product)
+
+
+def try_the_lock(product):
+    try:
+        FileLock(Path(str(product)).with_name(".lock")).acquire(blocking=False)
+        found = "free"
+    except Timeout:
+        found = "held"
+    Path(str(product)).write_text(found)
+
+
+def write_own_process(product):
+    time.sleep(0.5)
+    Path(str(product)).write_text(str(os.getpid()))
 
 
 def compute_in_threads(product):
@@ -129,6 +152,11 @@ def test_no_two_builds_are_at_work_at_once(tmp_path):
     assert (tmp_path / "second").exists()
 
 
+def test_the_lock_is_held_while_tasks_run(tmp_path):
+    pipeline(tmp_path, try_the_lock).build()
+    assert (tmp_path / "first").read_text() == "held"
+
+
 def test_builds_of_different_names_are_at_work_at_once(tmp_path):
     with FileLock(tmp_path / ".lock"):
         pipeline(tmp_path / "churn", lock=str(tmp_path / "churn" / ".lock")).build()
@@ -136,10 +164,12 @@ def test_builds_of_different_names_are_at_work_at_once(tmp_path):
 
 
 def test_a_second_build_runs_nothing_and_says_so(tmp_path, capsys):
-    pipeline(tmp_path).build()
+    first = pipeline(tmp_path)
+    first.build()
     capsys.readouterr()
-    pipeline(tmp_path).build()
-    assert capsys.readouterr().out.startswith("Everything is up to date")
+    for again in (first, pipeline(tmp_path)):
+        again.build()
+        assert capsys.readouterr().out.startswith("Everything is up to date")
 
 
 def test_a_mistake_of_the_users_is_told_without_a_traceback_and_others_are_kept(tmp_path):
@@ -159,6 +189,7 @@ def test_a_mistake_of_the_users_is_told_without_a_traceback_and_others_are_kept(
     ("first", "said"),
     [
         (write_on_a_full_disk, "first: the machine says: .*No space left on device. Make room"),
+        (write_without_the_right, "first: the machine says: .*Permission denied. Make room, or give"),
         (keep_in_a_broken_store, "first: the MLflow store says: no such table: runs. See to the file"),
     ],
 )
@@ -191,13 +222,34 @@ def test_the_workers_of_a_killed_build_end_too(tmp_path):
     assert building.exitcode == -signal.SIGKILL
 
 
-def test_an_interrupted_build_ends_at_once_with_a_message(tmp_path):
+@pytest.fixture
+def _interruptible():
+    """Let Ctrl-C interrupt, as it does in a terminal; what is started in the background has it ignored."""
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(DAGBuildError, match="Interrupted. What was done is kept"):
-            pipeline(tmp_path, interrupt).build()
-    finally:
-        signal.signal(signal.SIGINT, usual)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_a_workers_task_is_not_cut_off_by_the_signal_that_ends_the_build(tmp_path):
+    """A terminal's Ctrl-C reaches every process; only the build's own decides how the workers end."""
+    pipeline(tmp_path, write_although_interrupted).build()
+    assert (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_as_many_processes_work_as_asked_for(tmp_path, processes):
+    dag = DAG(executor=Parallel(str(tmp_path / ".lock"), processes))
+    for name in ("a", "b", "c"):
+        PythonCallable(write_own_process, File(tmp_path / name), dag, name=name)
+    dag.build()
+    assert len({(tmp_path / name).read_text() for name in ("a", "b", "c")}) == processes
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_an_interrupted_build_ends_at_once_with_a_message(tmp_path):
+    with pytest.raises(DAGBuildError, match="Interrupted. What was done is kept"):
+        pipeline(tmp_path, interrupt).build()
     assert not multiprocessing.active_children()
 
 

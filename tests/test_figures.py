@@ -459,7 +459,7 @@ def test_a_prediction_is_drawn_against_what_was_true():
         (LinearRegression(), "number", "r2", "R2 lost"),
     ],
 )
-def test_importance_is_what_shuffling_a_column_costs(model, target, scoring, lost):
+def test_importance_is_what_shuffling_a_column_costs(model, target, scoring, lost, monkeypatch):
     generator = np.random.default_rng(2)
     rows = pd.DataFrame(generator.normal(size=(200, 3)), columns=["useless", "weak", "strong"])
     signal = 3 * rows["strong"] + rows["weak"]
@@ -473,6 +473,9 @@ def test_importance_is_what_shuffling_a_column_costs(model, target, scoring, los
     assert names(axes) == ["useless", "weak", "strong"]
     np.testing.assert_allclose(widths(axes), expected)
     assert axes.get_xlabel().startswith(lost)
+    monkeypatch.setattr(figures, "SHOWN", 2)
+    [axes] = figures.importance(model, rows, answer, ask(rows, answer), seed=3).axes
+    assert names(axes) == ["weak", "strong"]
 
 
 def test_importance_stands_a_class_too_rare_for_the_sample_it_takes():

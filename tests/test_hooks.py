@@ -10,6 +10,7 @@ import pytest
 import registering
 from conftest import settings
 from ploomber import DAG
+from ploomber.constants import TaskStatus
 from ploomber.exceptions import DAGBuildEarlyStop
 from ploomber.executors import Serial
 from ploomber.products import File
@@ -68,6 +69,82 @@ def test_a_task_runs_again_when_its_table_changed_and_its_warnings_are_printed(t
     assert build("a,b\n1,2") == ("a,b\n1,2", True)
     assert build("a,b\n1,2") == ("a,b\n1,2", False)
     assert build("a,b\n1,3") == ("a,b\n1,3", True)
+
+
+def apply(product, upstream, settings):
+    Path(str(product["html"])).write_text("made")
+
+
+def test_the_feature_file_concerns_the_features_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    (tmp_path / "t.csv").write_text("a,b\n1,2")
+    params = {"settings": settings(features="own.py").model_dump()}
+
+    def build(code: str) -> list[str]:
+        """Build with this feature file, and tell what has run."""
+        (tmp_path / "own.py").write_text(code)
+        dag = DAG(executor=Serial(build_in_subprocess=False))
+        made = {name: File(tmp_path / name) for name in ("html", "training", "warnings")}
+        tasks = [
+            PythonCallable(clean, made, dag, name="clean", params=params),
+            PythonCallable(apply, {"html": File(tmp_path / "features.html")}, dag, name="features", params=params),
+        ]
+        tasks[1].set_upstream(tasks[0])
+        for task in tasks:
+            task.on_render, task.on_finish = hooks.notice_changed_input, hooks.file_report
+        dag.render(show_progress=False)
+        if dag["clean"].exec_status == TaskStatus.WaitingExecution:
+            assert dag["features"].exec_status == TaskStatus.WaitingUpstream  # not at once
+        done = dag.build(show_progress=False)
+        return [name for name, has_run in zip(done["name"], done["Ran?"], strict=True) if has_run]
+
+    assert [sorted(build(code)) for code in ("one", "one", "two", "two")] == [
+        ["clean", "features"],
+        [],
+        ["features"],
+        [],
+    ]
+
+
+def test_a_report_is_filed_with_the_run_it_tells_of(tmp_path, monkeypatch):
+    asked, facts = registering.open_store(tmp_path, monkeypatch, name="demo")
+    client = mlflow.MlflowClient(asked.mlflow_tracking_uri)
+    candidate = client.create_run("1").info.run_id
+    (tmp_path / "training.json").write_text(json.dumps(facts))
+    (tmp_path / "candidate.json").write_text(json.dumps({"run_id": candidate}))
+    dag, params = DAG(), {"settings": asked.model_dump()}
+    before = PythonCallable(clean, {"training": File(tmp_path / "training.json")}, dag, name="clean", params=params)
+    for name, products in {"explore": {}, "fit-lr": {"candidate": File(tmp_path / "candidate.json")}}.items():
+        (tmp_path / f"{name}.html").write_text("report")
+        task = PythonCallable(
+            apply, {"html": File(tmp_path / f"{name}.html")} | products, dag, name=name, params=params
+        )
+        task.set_upstream(before)
+    dag.render(show_progress=False)
+    for name in ("explore", "fit-lr"):
+        hooks.file_report(dag[name], dag[name].product, dag[name].params)
+    filed = [[file.path for file in client.list_artifacts(run, "notebook")] for run in (facts["run_id"], candidate)]
+    assert filed == [["notebook/explore.html"], ["notebook/fit-lr.html"]]
+
+
+def test_a_table_that_is_replaced_while_it_is_read_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    (tmp_path / "t.csv").write_text("a,b\n1,2")
+
+    def build() -> str:
+        dag = DAG(executor=Serial(build_in_subprocess=False))
+        made = {name: File(tmp_path / name) for name in ("html", "training", "warnings")}
+        task = PythonCallable(clean_late, made, dag, name="clean", params={"settings": settings().model_dump()})
+        task.on_render, task.on_finish = hooks.notice_changed_input, hooks.file_report
+        dag.build(show_progress=False)
+        return (tmp_path / "html").read_text()
+
+    assert [build(), build()] == ["a,b\n1,2", "a,b\n1,3"]
+
+
+def clean_late(product, settings):
+    clean(product, settings)
+    Path(config.ROOT / settings["train_data"]).write_text("a,b\n1,3")
 
 
 @pytest.mark.parametrize("notebook", ["whole", "not run", "missing"])

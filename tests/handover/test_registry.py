@@ -1,5 +1,6 @@
 """Models as they are saved, refused, registered and run: real files, real processes, a real store."""
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import registering
 import skops.io
+import yaml
 from conftest import PROJECT, learn, settings
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier
@@ -109,6 +111,30 @@ def test_a_type_that_is_not_trusted_is_refused_when_saved_and_when_run(model, di
         registry.predict(saving.open_model(forged), diabetes.X)
 
 
+class Intruder:
+    """What a pickle may hold: something to be run when it is opened."""
+
+    def __init__(self, trace: Path):
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.write_text, (self.trace, "it was run")
+
+
+def test_a_pickle_that_was_put_beside_a_model_is_not_opened(model, diabetes, tmp_path):
+    """MLflow would open it, if the description that lies there too names it."""
+    forged, trace = tmp_path / "forged", tmp_path / "trace"
+    shutil.copytree(model[0].path, forged)
+    (forged / "model.pkl").write_bytes(pickle.dumps(Intruder(trace)))
+    described = yaml.safe_load((forged / "MLmodel").read_text())
+    described["flavors"]["sklearn"] |= {"pickled_model": "model.pkl", "serialization_format": "pickle"}
+    described["flavors"]["python_function"]["model_path"] = "model.pkl"
+    (forged / "MLmodel").write_text(yaml.safe_dump(described, sort_keys=False))
+    answers = registry.predict(saving.open_model(forged), diabetes.X)
+    np.testing.assert_array_equal(answers, model[1].predict_proba(diabetes.X))
+    assert not trace.exists()
+
+
 @pytest.mark.parametrize("labels", [("no", "yes"), ("stay", "leave"), (0, 1)])
 def test_probabilities_follow_the_contracts_order_of_classes(diabetes, features, labels):
     y = diabetes.y.map({0: labels[0], 1: labels[1]})
@@ -142,6 +168,16 @@ def store(tmp_path, monkeypatch):
 
 def registered(store, model, **keys) -> saving.Model:
     return registering.register(model[0].path, model[2], *store, **keys)
+
+
+def test_models_are_registered_in_the_store_of_the_settings_whatever_the_environment_names(
+    store, model, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    registered(store, model)
+    uri = store[0].mlflow_tracking_uri
+    versions = mlflow.MlflowClient(uri, registry_uri=uri).search_model_versions("name='diabetes'")
+    assert ([str(one.version) for one in versions], (tmp_path / "other.db").exists()) == (["1"], False)
 
 
 def test_there_is_no_champion_until_one_is_promoted(store, model):

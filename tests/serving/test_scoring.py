@@ -142,6 +142,16 @@ def test_ids_that_are_integers_are_so_in_the_output(arriving, ids, expected):
     assert ([*scored][0], scored["id"].tolist()) == ("id", expected)
 
 
+def test_the_same_features_under_other_ids_are_another_batch(arriving):
+    """Else it would count as published, and keep the predictions of other rows."""
+    table = pd.DataFrame({"id": ["7", "8", "9"], "a": ["1", "2", "3"]})
+    first, same, other = (
+        scoring.receive(rows, arriving, "b", "rows.csv")[0]
+        for rows in (table, table.copy(), table.assign(id=["7", "8", "10"]))
+    )
+    assert same == first != other
+
+
 def test_a_batch_without_its_ids_is_numbered(arriving):
     _, X = scoring.receive(pd.DataFrame({"a": [1, 2, 3]}, index=[5, 6, 7]), arriving, "b", "rows.csv")
     scored = scoring.score(X, arriving)

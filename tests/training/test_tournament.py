@@ -285,6 +285,28 @@ def test_tuned_settings_are_not_scored_by_the_rows_that_chose_them(monkeypatch):
     assert mean_auc() > nested + 0.02
 
 
+def test_a_search_for_one_fold_is_given_no_row_that_this_fold_does_not_train_on(monkeypatch):
+    contract, X, y, folds = divided(small(), folds=3)
+    folds = folds.assign(trains=np.arange(len(folds)) % 4 > 0)
+    given = []
+    monkeypatch.setattr(tournament, "_tune", lambda experiment, start, model, trials, contract, folds: given.append(folds) or start)  # fmt: skip
+    assert cross_validate("dt", contract, X, y, folds, tune=1).nested
+    fitted = [range(len(folds)), *(fitted for fitted, _ in split.make_splitter(folds, contract).split())]
+    assert len(given) == len(fitted) == 4
+    for within, allowed in zip(given, fitted, strict=True):
+        for parts in split.make_splitter(within, contract).split():
+            assert {*np.concatenate(parts)} <= {*allowed}
+
+
+def test_a_search_that_finds_nothing_better_leaves_the_settings_as_they_were(monkeypatch):
+    """Of two columns that tell the target only together, a tree of depth 1 makes nothing."""
+    monkeypatch.setitem(models.CATALOGUE, "dt", models.CATALOGUE["dt"]._replace(search={"max_depth": models.Range(1, 2)}))  # fmt: skip
+    monkeypatch.setattr(tournament, "_distribution", lambda found: [1])
+    rows = small(names="ab")
+    contract, X, y, folds = divided(rows.assign(answer=np.where((rows["a"] > 0) == (rows["b"] > 0), "yes", "no")))
+    assert cross_validate("dt", contract, X, y, folds, {"max_depth": 6}, tune=1).estimator.max_depth == 6
+
+
 @pytest.mark.parametrize(
     ("target", "metric"),
     [("0/1", "Log Loss"), ("0/1", "Average Precision"), ("three", "AUC"), ("number", "RMSE"), ("number", "MAE")],
@@ -392,6 +414,13 @@ def test_an_encoder_by_group_tells_no_row_its_groups_target(task, tmp_path):
     assert {*skops.io.get_untrusted_types(file=tmp_path / "model.skops")} <= {*models.trusted_types()}
     again = skops.io.load(tmp_path / "model.skops", trusted=models.trusted_types())
     np.testing.assert_array_equal(again.predict(X), pipeline.predict(X))
+
+
+def test_a_tuned_candidates_encoder_goes_by_group_as_well():
+    contract, X, y, folds = divided(by_customer("binary"), split="group", split_by="customer", folds=3)
+    result = cross_validate("lr", contract, X, y, folds, tune=1, prepare=preparation.prepare(None, X, "binary", True))
+    assert result.nested
+    assert result.scores["Log Loss"].mean() < np.log(2) + 0.02
 
 
 @pytest.mark.parametrize("customers", [3, 6])
