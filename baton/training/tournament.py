@@ -83,7 +83,7 @@ def cross_validate(
         affordable = len(folds) * tune * INNER_FOLDS * numbers <= NESTED_ROWS and (splitter.forward or numbers > 2)
         nested = not tune or affordable
         if tune:
-            experiment = set_up(X, coded, splitter, contract, seed)
+            experiment = set_up(X, coded, folds, contract, seed)
             _add_metric(experiment, contract)
             search = functools.partial(_tune, experiment, start, model, tune, contract)
         pipeline = search(folds) if tune else start
@@ -150,10 +150,11 @@ def make_estimator(model: str, model_params: dict, contract: Contract, fewest: i
     return estimator
 
 
-def set_up(X: pd.DataFrame, y: pd.Series, splitter, contract: Contract, seed: int):
+def set_up(X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame, contract: Contract, seed: int, prepare=None):
     """Set up PyCaret's experiment over features, a target as `Contract.encode` gives it, and folds, and return it.
 
-    For `tune_model` here; and in a notebook for whatever else PyCaret offers: see the end of `tasks/fit.py`.
+    For `tune_model` here, whose pipelines hold what prepares the features. With `prepare`, for whatever else PyCaret
+    offers: the README's "Then what?" has the lines to add to `tasks/fit.py`.
     """
     # PyCaret wants a test split of its own and we have none to give: it is handed two training rows twice, and never
     # asked about them. All rows are its training rows.
@@ -161,11 +162,11 @@ def set_up(X: pd.DataFrame, y: pd.Series, splitter, contract: Contract, seed: in
     experiment = ClassificationExperiment() if contract.labels else RegressionExperiment()
     experiment.setup(
         data, target=contract.target, test_data=data.tail(2).copy(), index=False, preprocess=False,
-        fold_strategy=splitter, session_id=seed, n_jobs=1, memory=False, html=False, verbose=False, system_log=False,
-        log_experiment=False,
+        fold_strategy=make_splitter(folds, contract), session_id=seed, n_jobs=1, memory=False, html=False,
+        verbose=False, system_log=False, log_experiment=False,
     )  # fmt: skip
     # PyCaret would take brackets and quotes out of the names by which our pipeline finds its columns.
-    experiment.pipeline.steps = [("placeholder", None)]
+    experiment.pipeline.steps = [("prepare", prepare)]
     # PyCaret has rounded every number to float32, and made text categories: put the table back as the model will see
     # it.
     experiment.data = pd.concat([data, data.tail(2)]).set_axis(experiment.data.index)

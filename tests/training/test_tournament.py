@@ -94,7 +94,7 @@ def test_cross_validation_agrees_with_scikit_learns_and_with_pycarets(kind, targ
     found = cross_validate(model, contract, X, y, folds)
     for name, scorer in (shared | several).items():
         np.testing.assert_allclose(found.scores[name], np.abs(expected[f"test_{scorer}"]), atol=1e-9, err_msg=name)
-    experiment = tournament.set_up(X, contract.encode(y), split.make_splitter(folds, contract), contract, SEED)
+    experiment = tournament.set_up(X, contract.encode(y), folds, contract, SEED)
     experiment.create_model(pipeline, refit=False, verbose=False)
     for name, scorer in shared.items():  # PyCaret rounds its table to four digits
         pycaret, own = experiment.pull()[name].iloc[:5], np.abs(expected[f"test_{scorer}"])
