@@ -14,8 +14,7 @@ from pathlib import Path
 import pydantic
 import yaml
 
-from baton import BatonError
-from baton.models import CATALOGUE
+from baton import BatonError, models
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -182,28 +181,39 @@ def check_keys() -> None:
         check_settings({})
 
 
-def check_candidate(params: dict) -> None:
-    """Raise `BatonError` if a task is a candidate of the grid, and names a model that does not exist."""
+def check_candidate(params: dict, task: str | None = None) -> None:
+    """Raise `BatonError` if a task is a candidate of the grid, and is written wrongly, or can't answer the question.
+
+    `task` is the kind of question, once that is known.
+    """
     if "candidate" not in params:
         return
     model, model_params, tune = (params.get(key) for key in ("model", "model_params", "tune"))
     where = f"pipeline.yaml, grid, candidate {params['candidate']!r}"
-    members = str(model).split("+")
+    members = models.members(str(model))
+    if str(model).startswith("stack") and not (models.is_stack(model) and len(members) > 1):
+        raise BatonError(f"{where}: a stack is written stack(rf+lightgbm), of two models or more (it is {model!r})")
     for member in members:
-        if member not in CATALOGUE:
-            nearest = did_you_mean(member, [*CATALOGUE])
-            raise BatonError(f"{where}: there is no model {member!r}{nearest}. Choose from: {', '.join(CATALOGUE)}")
+        if member not in models.CATALOGUE:
+            nearest, offered = did_you_mean(member, [*models.CATALOGUE]), ", ".join(models.CATALOGUE)
+            raise BatonError(f"{where}: there is no model {member!r}{nearest}. Choose from: {offered}")
+        if members.count(member) > 1:
+            raise BatonError(f"{where}: {model!r} names {member!r} twice")
+    if task and (unable := models.unable(model, task)):
+        raise BatonError(f"{where}: the question is {task}, and model {unable[0]!r} can't answer it; take another")
     if not isinstance(model_params, dict):
         raise BatonError(f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})")
     if not isinstance(tune, int) or isinstance(tune, bool) or tune < 0:
         raise BatonError(f"{where}: tune must be a number of trials, 0 for none (it is {tune!r})")
-    if len(members) > 1 and tune:
-        raise BatonError(f"{where}: a blend can't be tuned; set tune to 0")
-    if len(members) > 1 and (odd := [key for key in model_params if key not in members]):
-        raise BatonError(
-            f"{where}: model_params of a blend are a mapping for each member, such as {{{members[0]}: {{…}}}};"
-            f" {odd[0]!r} is no member"
-        )
+    if len(members) > 1:
+        joined = "stack" if models.is_stack(model) else "blend"
+        if tune:
+            raise BatonError(f"{where}: a {joined} can't be tuned; set tune to 0")
+        if odd := [key for key, value in model_params.items() if key not in members or not isinstance(value, dict)]:
+            raise BatonError(
+                f"{where}: model_params of a {joined} are a mapping for each member, such as {{{members[0]}: {{…}}}};"
+                f" {odd[0]!r} is no member, or no mapping"
+            )
 
 
 def column_names(value) -> list[str]:

@@ -1,5 +1,6 @@
 """What env.yaml and the grid may say, and what is said back when they are wrong."""
 
+import contextlib
 import importlib
 import re
 import sys
@@ -344,6 +345,26 @@ def test_what_was_filled_in_is_taken_out_of_messages(monkeypatch, value, message
             "model_params of a blend are a mapping for each member, such as {lr: {…}}; 'C' is no member",
         ),
         ({"model": "lr+rf", "tune": 5}, "a blend can't be tuned; set tune to 0"),
+        ({"model": "lr+rf+lr"}, "'lr+rf+lr' names 'lr' twice"),
+        (
+            {"model": "lr+rf", "model_params": {"lr": 1}},
+            "model_params of a blend are a mapping for each member, such as {lr: {…}}; 'lr' is no member, or no mapping",
+        ),
+        ({"model": "stack(rf)"}, "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack(rf)')"),
+        ({"model": "stack()"}, "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack()')"),
+        (
+            {"model": "stack(lr+rf"},
+            "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack(lr+rf')",
+        ),
+        ({"model": "stack"}, "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack')"),
+        ({"model": "stack(lr+rff)"}, "there is no model 'rff' (did you mean 'rf'?)"),
+        ({"model": "stack(lr+stack(rf+knn))"}, "there is no model 'stack(rf'"),
+        ({"model": "stack(lr+lr)"}, "'stack(lr+lr)' names 'lr' twice"),
+        ({"model": "stack(lr+rf)", "tune": 5}, "a stack can't be tuned; set tune to 0"),
+        (
+            {"model": "stack(lr+rf)", "model_params": {"C": {}}},
+            "model_params of a stack are a mapping for each member, such as {lr: {…}}; 'C' is no member",
+        ),
     ],
 )
 def test_a_wrong_candidate_is_named_with_what_is_wrong(changed, message):
@@ -351,6 +372,18 @@ def test_a_wrong_candidate_is_named_with_what_is_wrong(changed, message):
     config.check_candidate(right)
     with pytest.raises(BatonError, match=re.escape(f"pipeline.yaml, grid, candidate 'mine': {message}")):
         config.check_candidate(right | changed)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("model", ["rf", "ridge", "lr+svm", "stack(lda+gbc)"])
+def test_a_candidate_is_held_to_the_question_once_that_is_known(model, task):
+    asked = {"candidate": "mine", "model": model, "model_params": {}, "tune": 0}
+    config.check_candidate(asked)
+    classes = ["binary", "multiclass"]
+    cannot = {"ridge": classes, "lr+svm": classes, "stack(lda+gbc)": ["regression"]}.get(model, [])
+    said = f"candidate 'mine': the question is {task}, and model '(ridge|svm|lda)' can't answer it"
+    with pytest.raises(BatonError, match=said) if task in cannot else contextlib.nullcontext():
+        config.check_candidate(asked, task)
 
 
 @pytest.mark.parametrize(("task", "first"), [("binary", "AUC"), ("multiclass", "AUC"), ("regression", "R2")])

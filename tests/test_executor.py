@@ -1,9 +1,11 @@
 """The executor over small pipelines of functions: what runs, what is said, and how it ends."""
 
 import errno
+import json
 import multiprocessing
 import os
 import select
+import shutil
 import signal
 import sqlite3
 import sys
@@ -11,8 +13,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from conftest import settings
+from conftest import PROJECT, learn, settings
 from filelock import FileLock, Timeout
 from ploomber import DAG
 from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
@@ -20,7 +23,7 @@ from ploomber.products import File
 from ploomber.tasks import PythonCallable
 from sklearn.neighbors import KNeighborsClassifier
 
-from baton import BatonError
+from baton import BatonError, config
 from baton.executor import Parallel
 
 SETTINGS = settings(score_data="new.csv").model_dump(mode="json")
@@ -303,6 +306,60 @@ def test_a_wrong_candidate_stops_the_build_before_anything_runs(tmp_path, change
     with pytest.raises(DAGBuildError, match=said):
         dag.build()
     assert list(tmp_path.iterdir()) == []
+
+
+def clean(product):
+    table = pd.DataFrame({"x": range(40), "y": ["yes", "no"] * 20})
+    Path(str(product["contract"])).write_text(json.dumps(learn(table).to_dict()))
+
+
+def fit_after(product, upstream, candidate, model, model_params, tune):
+    write(product)
+
+
+@pytest.mark.parametrize("has_run", [False, True], ids=["clean runs", "clean has run"])
+@pytest.mark.parametrize("model", ["ridge", "stack(lr+svm)"])
+def test_a_candidate_that_cannot_answer_the_question_stops_the_build_before_any_is_fitted(tmp_path, model, has_run):
+    """Which question it is, `clean` finds out; where it need not run again, it has."""
+
+    def build(**candidates: str) -> None:
+        dag = DAG(executor=Parallel(str(tmp_path / ".lock"), processes=2))
+        before = PythonCallable(clean, {"contract": File(tmp_path / "contract.json")}, dag, name="clean")
+        for name, asked in candidates.items():
+            params = {"candidate": name, "model": asked, "model_params": {}, "tune": 0}
+            before >> PythonCallable(fit_after, File(tmp_path / name), dag, name=f"fit-{name}", params=params)
+        dag.build()
+
+    if has_run:
+        build()
+    said = f"No candidate was fitted.\npipeline.yaml, grid, candidate 'b': the question is binary, and model '{model.strip(')').split('+')[-1]}'"
+    with pytest.raises(DAGBuildError, match=said):
+        build(a="lr", b=model)
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {"contract.json"}
+    build(a="lr")
+    assert (tmp_path / "a").read_text() == "done"
+
+
+def test_what_ploomber_notes_of_a_task_is_forgotten_where_it_was_cut_off(tmp_path, monkeypatch):
+    shutil.copy(PROJECT / "env.yaml", tmp_path)
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    products, batch = tmp_path / "products" / "demo", tmp_path / "predictions" / "demo" / "batch=b"
+
+    def build() -> list[str]:
+        dag = DAG(executor=Parallel("products/demo/training.lock", processes=2))
+        for folder in (products / "clean", batch):
+            PythonCallable(write, File(folder / "made"), dag, name=folder.name)
+        done = dag.build()
+        return sorted(name for name, has_run in zip(done["name"], done["Ran?"], strict=True) if has_run)
+
+    for folder in (products / "clean", batch):
+        folder.mkdir(parents=True)
+    assert build() == ["batch=b", "clean"]
+    for cut_off in ("", '{"timestamp": 17', "\0" * 100):
+        (products / "clean" / ".made.metadata").write_text(cut_off)
+        assert build() == ["clean"]
+        (batch / ".made.metadata").write_text(cut_off)
+        assert build() == ["batch=b"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_without_a_traceback(tmp_path):

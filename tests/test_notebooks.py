@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import secrets
 import shutil
 import urllib.request
@@ -23,6 +24,12 @@ from baton.handover import saving
 from baton.training import checks, preparation, tournament
 
 TASKS = config.ROOT / "tasks"
+# What the README adds to tasks/fit.py.
+README = (config.ROOT / "README.md").read_text()
+COMPARE_MODELS = next(
+    code for code in re.findall(r"^```python\n(.*?)^```$", README, re.M | re.S) if "compare_models" in code
+)
+
 TRAINING = ["clean", "explore", "features", "fit", "compare"]
 SERVING = ["receive", "score", "report"]
 
@@ -208,6 +215,8 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch, tmp_pa
     drawn = set()
     for name in TRAINING + SERVING:
         notebook = jupytext.read(trained.folder / "tasks" / f"{name}.py")
+        if name == "fit":
+            notebook.cells.append(nbformat.v4.new_code_cell(COMPARE_MODELS))
         NotebookClient(
             notebook,
             startup_timeout=600,
@@ -217,6 +226,11 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch, tmp_pa
         shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
         assert len(shown) >= 2, name
         drawn |= {name} if any("image/png" in one.get("data", {}) for cell in shown for one in cell.outputs) else set()
+        if name == "fit":  # PyCaret's own table says of this candidate what Baton does, to four digits
+            table = notebook.cells[-1].outputs[-1]["data"]["text/plain"]
+            scores = pd.read_csv(trained.folder / "products/diabetes/fit/lr/scores.csv")
+            assert re.search(rf"^lr +Logistic Regression +\d.\d+ +{scores['AUC'].mean():.4f} ", table, re.MULTILINE)
+            assert re.search("^lda ", table, re.MULTILINE)
     assert drawn == {"explore", "fit", "compare", "report"}
     # The winner of one candidate; it is compared with the champion on the same rows, and whoever is better stays.
     after = json.loads(verdict.read_text())

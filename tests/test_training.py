@@ -171,6 +171,48 @@ def test_a_change_reruns_what_uses_it_and_nothing_else(trained, monkeypatch):
     assert outdated(trained, monkeypatch) == {"compare"}
 
 
+# What was cut off when the power failed, and what is made again.
+CUT_OFF = {
+    "clean/train.parquet": {"clean", "explore", "features", "fits", "compare"},
+    "clean/contract.json": {"clean", "explore", "features", "fits", "compare"},
+    "clean/.clean.ipynb.metadata": {"clean", "explore", "features", "fits", "compare"},
+    "fit/lr/candidate.json": {"fit-lr", "compare"},
+    "fit/lr/scores.csv": {"fit-lr", "compare"},
+    "fit/lr/model/model.skops": {"fit-lr", "compare"},
+    "compare/leaderboard.csv": {"compare"},
+    "compare/verdict.json": {"compare"},
+}
+
+
+def test_what_a_power_failure_cut_off_is_made_again(trained, monkeypatch):
+    products = trained.folder / "products/diabetes"
+    fits = {f"fit-{entry['candidate']}" for entry in grid()}
+    records = {path: path.read_bytes() for path in products.rglob("*.metadata")}
+    for file, again in CUT_OFF.items():
+        whole = (products / file).read_bytes()
+        (products / file).write_bytes(whole[: len(whole) // 2])
+        expected = {name for each in again for name in (fits if each == "fits" else {each})}
+        assert outdated(trained, monkeypatch) == expected, file
+        for path, content in ({products / file: whole} | records).items():
+            path.write_bytes(content)
+    assert outdated(trained, monkeypatch) == set()
+    trained.keep_candidates("lr")
+    for file in CUT_OFF:
+        (products / file).write_bytes(b"")
+    trained.build()
+    assert trained.read("compare/verdict.json")["winner"] == "lr"
+    assert "Everything is up to date" in trained.build()
+
+
+def test_a_report_for_readers_has_no_paths_of_this_machine_and_the_notebook_beside_it_has(first_hour):
+    folder = first_hour[0].folder
+    reports = [*folder.glob("products/diabetes/**/*.html"), *folder.glob("predictions/**/*.html")]
+    assert len(reports) == 4 + len(grid()) + 3
+    for report in reports:
+        assert str(folder) not in report.read_text(), report
+        assert str(folder) in report.with_suffix(".ipynb").read_text(), report
+
+
 def test_a_removed_candidate_leaves_the_leaderboard(trained):
     names = [entry["candidate"] for entry in grid()]
     trained.keep_candidates(*names[1:])

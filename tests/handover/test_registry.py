@@ -56,6 +56,22 @@ def test_a_saved_model_predicts_in_its_own_process_what_it_predicted_when_fitted
     np.testing.assert_array_equal(registry.predict(saved, diabetes.X), pipeline.predict_proba(diabetes.X))
 
 
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_a_stack_predicts_in_its_own_process_what_it_predicted_when_fitted(tmp_path, task):
+    x = np.random.default_rng(2).normal(size=90)
+    answers = {"multiclass": np.digitize(x, [-0.5, 0.5]).astype(str), "regression": x * 2}
+    table = pd.DataFrame({"x": x, "z": x[::-1], "y": answers[task]})
+    asked = learn(table)
+    assert asked.task == task
+    X, y = asked.read_features(table), asked.read_target(table).infer_objects()
+    params = {"rf": {"n_estimators": 10}, "lightgbm": {"n_estimators": 10, "verbosity": -1}}
+    estimator = tournament.make_estimator("stack(rf+lightgbm+knn)", params, asked, 90, seed=1)
+    pipeline = tournament.assemble(preparation.prepare(None, X, task), estimator, None).fit(X, y)
+    saving.save(tmp_path / "model", saving.model_arguments(pipeline, asked, X, y, None))
+    predicted = registry.predict(saving.open_model(tmp_path / "model"), X)
+    np.testing.assert_array_equal(predicted, saving.probabilities(pipeline, X, asked))
+
+
 @pytest.mark.parametrize("prepare", ["usual", "encoder alone"])
 def test_a_missing_text_means_in_its_own_process_what_it_meant_in_training(tmp_path, prepare):
     """Parquet, by which rows get there, gives NaN for None, which an encoder alone, as older versions hold it, minds."""
@@ -145,7 +161,14 @@ def test_probabilities_follow_the_contracts_order_of_classes(diabetes, features,
 
 
 @pytest.mark.parametrize(
-    ("model", "named"), [("lr", set()), ("lightgbm", {"lightgbm"}), ("rf+lightgbm", {"lightgbm"}), ("rf+lr", set())]
+    ("model", "named"),
+    [
+        ("lr", set()),
+        ("lightgbm", {"lightgbm"}),
+        ("rf+lightgbm", {"lightgbm"}),
+        ("rf+lr", set()),
+        ("stack(lr+lightgbm)", {"lightgbm"}),
+    ],
 )
 def test_a_model_names_the_packages_of_the_estimators_in_it(diabetes, model, named):
     estimator = tournament.make_estimator(model, {}, diabetes.contract, 10, seed=1)

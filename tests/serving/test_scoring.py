@@ -215,6 +215,9 @@ def test_the_extremes_are_the_highest_and_lowest_or_of_many_classes_the_least_ce
         {"prediction": ["a"] * 3, "probability_a": [0.5, 0.4, 0.9], "probability_b": [0.5, 0.6, 0.1]}
     )
     assert scoring.extremes(classes, 1).index.tolist() == [0, 1]
+    # Where all are alike, or few, no row is shown twice.
+    assert scoring.extremes(pd.DataFrame({"prediction": [1.5] * 6}), 2).index.tolist() == [0, 1, 5, 4]
+    assert scoring.extremes(pd.DataFrame({"prediction": [1.0, 3.0, 2.0]}), 2).index.tolist() == [1, 2, 0]
 
 
 def test_a_batch_is_scored_by_the_version_that_received_it_whatever_is_promoted_meanwhile(tmp_path, monkeypatch):
