@@ -30,6 +30,8 @@ def run(folder: str, arguments: list[str], environment: dict[str, str], printed:
     for stream in (1, 2):
         os.dup2(output, stream)
     sys.path.insert(0, folder)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "baton"]:
+        del sys.modules[name]  # imported by MLflow, from where the tests are
     sys.argv = [str(Path(sys.executable).with_name("ploomber")), *arguments]
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
