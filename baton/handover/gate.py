@@ -2,9 +2,9 @@
 follows for the champion. Pure functions of arrays.
 
 The spread of a lead is measured by the jackknife: each row, or each whole group, is left out once. For AUC that is
-DeLong's method, by its placements. For the other metrics it stands for a bootstrap, which takes a thousand times as long
-and whose percentiles are too sure of themselves in small holdouts (figures in bench/README.md). The bounds are Student's,
-with as many degrees of freedom as rows stand behind the spread: few, where a few rows make most of it.
+DeLong's method, by its placements. For the other metrics it stands for a bootstrap, which takes a thousand times as
+long and whose percentiles are too sure of themselves in small holdouts (figures in bench/README.md). The bounds are
+Student's, with as many degrees of freedom as rows stand behind the spread: few, where a few rows make most of it.
 """
 
 from typing import NamedTuple
@@ -58,11 +58,12 @@ def measure_score(
 
 def measure_lead(
     truth: np.ndarray, challenger: np.ndarray, other: np.ndarray, task: str, metric: str,
-    groups: np.ndarray | None = None, confidence: float = 0.95,
+    groups: np.ndarray | None = None, confidence: float = 0.95, looks: int = 1,
 ) -> Lead:  # fmt: skip
     """Measure by how much the challenger's predictions score better than others of the same rows.
 
     Arrays as `evaluation.score` takes them; with `groups` (rows,), the rows of a group are one observation.
+    `bound` is one-sided at `confidence`; where it is one of several `looks`, each takes its part of the error.
 
     A challenger that is no better gets a `bound` above 0 in at most 5% of holdouts (at confidence 0.95): by any metric,
     from 30 rows on, with few positive rows, few groups, heavy tails. One exception is known: a model that is wrong
@@ -76,7 +77,7 @@ def measure_lead(
     )
     value = value if abs(value) > EXACT else 0.0
     error, freedom = _jackknife(value, without, groups)
-    reach, short = (stats.t.ppf(level, freedom) * error for level in (0.975, confidence))
+    reach, short = (stats.t.ppf(level, freedom) * error for level in (0.975, 1 - (1 - confidence) / looks))
     found = (value, value - reach, value + reach, value - short, short + stats.norm.ppf(POWER) * error)
     return Lead(
         *map(float, found), "DeLong" if metric == "AUC" and task == "binary" and groups is None else "jackknife"
@@ -95,7 +96,8 @@ def decide(
     and `chance` (`evaluation.chance`) is required too: with few positive rows the bound alone is not enough.
 
     Then `superior` wants the bound of the lead over the champion above 0, `better` the lead itself, and `not_worse` the
-    bound of the lead over the reference above -`margin`: over the champion, many small losses would add up.
+    bound of the lead over the reference above -`margin`: over the champion, many small losses would add up. Measure
+    that lead with `looks`, the number of challengers compared with this reference: one of many could slip through.
     """
     reasons = _fall_short(leads["baseline"], scores, at_least, chance, confidence)
     if promote == "never" or reasons:
@@ -109,12 +111,11 @@ def decide(
     name = {"champion": "the champion", "reference": "the last champion promoted as superior"}[other]
     passed = bool((lead.value if promote == "better" else lead.bound) > least)
     aim = f"better than {name}" if promote != "not_worse" else f"at most {margin:g} worse than {name}"
-    proof = "" if promote == "better" else "certainly " if passed else "certainly "
-    reasons = [f"it is {'' if passed else 'not '}{proof}{aim}: {_describe(lead, metric)}"]
+    sure = "" if promote == "better" else "certainly "
+    reasons = [f"it is {'' if passed else 'not '}{sure}{aim}: {_describe(lead, metric)}"]
     if not passed and promote != "better" and np.isfinite(lead.detectable):
-        reasons.append(
-            f"these rows show a true lead of {lead.detectable + least:.4f} in {POWER:.0%} of cases; a smaller one they may miss"
-        )
+        shown = f"a true lead of {lead.detectable + least:+.4f}"
+        reasons.append(f"rows like these show {shown} in {POWER:.0%} of cases, and can miss a smaller one")
     return passed, reasons
 
 
@@ -141,7 +142,7 @@ def compare_slices(
     for rows, slice_, scores in slices:
         pair = truth[rows], challenger[rows], champion[rows], task, metric, None if groups is None else groups[rows]
         lead = measure_lead(*pair)
-        loss = measure_lead(pair[0], pair[2], pair[1], *pair[3:], 1 - (1 - confidence) / len(slices))
+        loss = measure_lead(pair[0], pair[2], pair[1], *pair[3:], confidence, looks=len(slices))
         found = dict(zip(("challenger", "champion"), scores, strict=True)) | {"lead": lead.value}
         table.append(slice_ | found | {"low": lead.low, "high": lead.high, "worse": loss.bound > 0})
     return table
