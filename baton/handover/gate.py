@@ -49,8 +49,8 @@ def measure_score(
     truth: np.ndarray, predictions: np.ndarray, task: str, metric: str, groups: np.ndarray | None = None
 ) -> Score:
     """Score predictions, as `evaluation.score` takes them; the interval ends where the metric's range does."""
-    value = evaluation.score(truth, predictions, task, metric)[metric]
-    error, freedom = _jackknife(value, evaluation.leave_one_out(truth, predictions, task, metric), groups)
+    value, without = _score(truth, predictions, task, metric)
+    error, freedom = _jackknife(value, without, groups)
     reach = stats.t.ppf(0.975, freedom) * error
     low, high = (-np.inf, 1) if evaluation.METRICS[metric].higher_is_better else (0, np.inf)
     return Score(value, float(np.maximum(value - reach, low)), float(np.minimum(value + reach, high)))
@@ -70,18 +70,15 @@ def measure_lead(
     rarely but gravely, against one that is a little wrong everywhere. Where too few of those rows fell into the holdout
     it looks better than it is, and these rows alone can't tell.
     """
+    (first, first_without), (second, second_without) = (_score(truth, one, task, metric) for one in (challenger, other))
     sign = 1 if evaluation.METRICS[metric].higher_is_better else -1
-    value, without = (
-        sign * (first - second)
-        for first, second in zip(*(_score_twice(truth, one, task, metric) for one in (challenger, other)), strict=True)
-    )
+    value, without = sign * (first - second), sign * (first_without - second_without)
     value = value if abs(value) > EXACT else 0.0
     error, freedom = _jackknife(value, without, groups)
     reach, short = (stats.t.ppf(level, freedom) * error for level in (0.975, 1 - (1 - confidence) / looks))
+    method = "DeLong" if metric == "AUC" and task == "binary" and groups is None else "jackknife"
     found = (value, value - reach, value + reach, value - short, short + stats.norm.ppf(POWER) * error)
-    return Lead(
-        *map(float, found), "DeLong" if metric == "AUC" and task == "binary" and groups is None else "jackknife"
-    )
+    return Lead(*map(float, found), method)
 
 
 def decide(
@@ -99,6 +96,8 @@ def decide(
     bound of the lead over the reference above -`margin`: over the champion, many small losses would add up. Measure
     that lead with `looks`, the number of challengers compared with this reference: one of many could slip through.
     """
+    if "champion" not in leads and chance is None:
+        raise ValueError("a first champion must be held against chance")
     reasons = _fall_short(leads["baseline"], scores, at_least, chance, confidence)
     if promote == "never" or reasons:
         return False, reasons or ["promote is never"]
@@ -148,7 +147,7 @@ def compare_slices(
     return table
 
 
-def _score_twice(truth, predictions, task, metric) -> tuple[float, np.ndarray]:
+def _score(truth, predictions, task, metric) -> tuple[float, np.ndarray]:
     """The score of all rows, and without each."""
     score = evaluation.score(truth, predictions, task, metric)[metric]
     return score, evaluation.leave_one_out(truth, predictions, task, metric)
