@@ -10,6 +10,7 @@ import pandas as pd
 from lightgbm import LGBMClassifier
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from baton import figures
 from baton.handover import gate
@@ -238,4 +239,5 @@ def main(share: float = 1.0) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(float, sys.argv[1:]))
+    with threadpool_limits(1):
+        main(*map(float, sys.argv[1:]))
