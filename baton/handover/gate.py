@@ -1,5 +1,11 @@
-"""The statistics of a decision: how much better one model is than another on the same rows, how sure that is, and who
-is promoted. Pure functions of arrays."""
+"""The statistics of a decision: how much better one model is than another on the same rows, how sure that is, and what
+follows for the champion. Pure functions of arrays.
+
+The spread of a lead is measured by the jackknife: each row, or each whole group, is left out once. For AUC that is
+DeLong's method, by its placements. For the other metrics it stands for a bootstrap, which takes a thousand times as
+long and whose percentiles are too sure of themselves in small holdouts (figures in bench/README.md). The bounds are
+Student's, with as many degrees of freedom as rows stand behind the spread: few, where a few rows make most of it.
+"""
 
 from typing import NamedTuple
 
@@ -9,18 +15,26 @@ from scipy import stats
 
 from baton.training import evaluation
 
-BLOCKS = 200  # parts of the rows, each left out once, that the spread of a lead is measured by
-POWER = 0.8  # the share of holdouts in which the detectable lead would be found
+POWER = 0.8  # the share of holdouts like this one in which the detectable lead is found
 FEWEST = 30  # rows of a slice
-VALUES = 8  # of a column, each a slice
+MOST_VALUES = 8  # of a column, each a slice
+EXACT = 1e-12  # what is closer to 0 is rounding
+
+
+class Score(NamedTuple):
+    """A score with its two-sided 95% interval; NaN where it is undefined."""
+
+    value: float
+    low: float
+    high: float
 
 
 class Lead(NamedTuple):
     """How much better one prediction of the same rows is than another; positive is better, whatever the metric.
 
-    `low` and `high` bound its two-sided 95% interval, `bound` is its one-sided lower bound, and `detectable` is the
-    true lead for which `bound` would be above 0 in 80% of holdouts like this one. All are NaN where the metric is
-    undefined on these rows, or on these rows less one.
+    `low` and `high` bound its two-sided 95% interval, `bound` is its one-sided lower bound, and `detectable` the true
+    lead with which `bound` would be above 0 in 80% of holdouts like this one. All are NaN where that can't be told: the
+    metric is undefined on these rows, or is so without one of them.
     """
 
     value: float
@@ -31,59 +45,77 @@ class Lead(NamedTuple):
     method: str
 
 
+def measure_score(
+    truth: np.ndarray, predictions: np.ndarray, task: str, metric: str, groups: np.ndarray | None = None
+) -> Score:
+    """Score predictions, as `evaluation.score` takes them; the interval ends where the metric's range does."""
+    value, without = _score(truth, predictions, task, metric)
+    error, freedom = _jackknife(value, without, groups)
+    reach = stats.t.ppf(0.975, freedom) * error
+    low, high = (-np.inf, 1) if evaluation.METRICS[metric].higher_is_better else (0, np.inf)
+    return Score(value, float(np.maximum(value - reach, low)), float(np.minimum(value + reach, high)))
+
+
 def measure_lead(
     truth: np.ndarray, challenger: np.ndarray, other: np.ndarray, task: str, metric: str,
-    groups: np.ndarray | None = None, confidence: float = 0.95,
+    groups: np.ndarray | None = None, confidence: float = 0.95, looks: int = 1,
 ) -> Lead:  # fmt: skip
-    """Measure by how much the challenger's predictions score better than others' of the same rows.
+    """Measure by how much the challenger's predictions score better than others of the same rows.
 
-    Arrays as `evaluation.score` takes them; with `groups` (rows,), rows of a group count as one observation.
+    Arrays as `evaluation.score` takes them; with `groups` (rows,), the rows of a group are one observation.
+    `bound` is one-sided at `confidence`; where it is one of several `looks`, each takes its part of the error.
+
+    A challenger that is no better gets a `bound` above 0 in at most 5% of holdouts (at confidence 0.95): by any metric,
+    from 30 rows on, with few positive rows, few groups, heavy tails. One exception is known: a model that is wrong
+    rarely but gravely, against one that is a little wrong everywhere. Where too few of those rows fell into the holdout
+    it looks better than it is, and these rows alone can't tell.
     """
-    truth, challenger, other = (np.asarray(given) for given in (truth, challenger, other))
-    value = _lead(truth, challenger, other, task, metric)
-    if metric == "AUC" and task == "binary" and groups is None:
-        method, (error, freedom) = "DeLong", _delong(truth, challenger[:, 1], other[:, 1])
-    else:
-        method, (error, freedom) = "bootstrap", _jackknife(truth, challenger, other, task, metric, groups)
-    if not np.isfinite([value, error, freedom]).all():
-        return Lead(value, *[np.nan] * 4, method)
-    reach, bound = (stats.t.ppf(level, freedom) * error for level in (0.975, confidence))
-    detectable = bound + stats.norm.ppf(POWER) * error
-    return Lead(*(float(x) for x in (value, value - reach, value + reach, value - bound, detectable)), method)
+    (first, first_without), (second, second_without) = (_score(truth, one, task, metric) for one in (challenger, other))
+    sign = 1 if evaluation.METRICS[metric].higher_is_better else -1
+    value, without = sign * (first - second), sign * (first_without - second_without)
+    value = value if abs(value) > EXACT else 0.0
+    error, freedom = _jackknife(value, without, groups)
+    reach, short = (stats.t.ppf(level, freedom) * error for level in (0.975, 1 - (1 - confidence) / looks))
+    method = "DeLong" if metric == "AUC" and task == "binary" and groups is None else "jackknife"
+    found = (value, value - reach, value + reach, value - short, short + stats.norm.ppf(POWER) * error)
+    return Lead(*map(float, found), method)
 
 
 def decide(
     promote: str, metric: str, leads: dict[str, Lead], scores: dict[str, float], at_least: dict[str, float],
     margin: float = 0.0, chance: float | None = None, confidence: float = 0.95,
 ) -> tuple[bool, list[str]]:  # fmt: skip
-    """Decide by the policy `promote` whether the challenger becomes champion; return that and the reasons.
+    """Decide by the policy `promote` whether the challenger becomes champion, and give the reasons.
 
-    `leads` over "baseline", "champion" and "reference" (the last champion that was promoted as superior) where there
-    are such; `scores` are the challenger's; `chance` is what `evaluation.chance` gives, needed where there is no champion.
-    Whatever the policy, the challenger must beat the baseline and pass `at_least`; for a metric where lower is better,
-    that is the most it may have.
+    `leads` are over "baseline", "champion", and "reference", the last champion that was promoted as superior, where
+    there are such; `scores` are the challenger's. Whatever the policy, the challenger must be better than the baseline
+    and pass `at_least` (for a metric where lower is better, the most it may have). Without a champion that is all,
+    and `chance` (`evaluation.chance`) is required too: with few positive rows the bound alone is not enough.
+
+    Then `superior` wants the bound of the lead over the champion above 0, `better` the lead itself, and `not_worse` the
+    bound of the lead over the reference above -`margin`: over the champion, many small losses would add up. Measure
+    that lead with `looks`, the number of challengers compared with this reference: one of many could slip through.
     """
-    failed = _fall_short(metric, leads["baseline"], scores, at_least, chance, confidence)
-    if promote == "never":
-        return False, ["promote: never", *failed]
-    if failed:
-        return False, failed
+    if "champion" not in leads and chance is None:
+        raise ValueError("a first champion must be held against chance")
+    reasons = _fall_short(leads["baseline"], scores, at_least, chance, confidence)
+    if promote == "never" or reasons:
+        return False, reasons or ["promote is never"]
     if "champion" not in leads:
-        lead = leads["baseline"]
-        return True, [f"it leads the baseline by {lead.value:+.4f}, lower bound {lead.bound:+.4f}, above 0"]
+        return True, [f"it is better than the baseline: {_describe(leads['baseline'], metric)}"]
     if promote == "always":
-        return True, ["promote: always"]
-    lead, least, who = leads["champion"], 0.0, "the champion"
-    if promote == "not_worse":
-        least = -margin
-        if "reference" in leads:
-            lead, who = leads["reference"], "the last champion promoted as superior"
-    passed = (lead.value if promote == "better" else lead.bound) > least
-    found = f"the lead over {who} is {lead.value:+.4f}"
-    if promote != "better":
-        found = f"{found}, its lower bound {lead.bound:+.4f} is {'' if passed else 'not '}above {least:g}"
-    seen = f"a true lead of {lead.detectable:.4f} would be found in {POWER:.0%} of holdouts like this one"
-    return passed, [found] if passed or promote == "better" else [found, seen]
+        return True, ["promote is always"]
+    other = "reference" if promote == "not_worse" and "reference" in leads else "champion"
+    lead, least = leads[other], -margin if promote == "not_worse" else 0.0
+    name = {"champion": "the champion", "reference": "the last champion promoted as superior"}[other]
+    passed = bool((lead.value if promote == "better" else lead.bound) > least)
+    aim = f"better than {name}" if promote != "not_worse" else f"at most {margin:g} worse than {name}"
+    sure = "" if promote == "better" else "certainly "
+    reasons = [f"it is {'' if passed else 'not '}{sure}{aim}: {_describe(lead, metric)}"]
+    if not passed and promote != "better" and np.isfinite(lead.detectable):
+        shown = f"a true lead of {lead.detectable + least:+.4f}"
+        reasons.append(f"rows like these show {shown} in {POWER:.0%} of cases, and can miss a smaller one")
+    return passed, reasons
 
 
 def compare_slices(
@@ -92,109 +124,83 @@ def compare_slices(
 ) -> list[dict]:  # fmt: skip
     """Compare two predictions on the rows of each frequent value of some columns.
 
-    A slice has at least 30 rows and a defined score. "worse" marks those on which the challenger is worse by more than
-    chance: the upper bound of its lead is below 0, at a level that allows for the number of slices looked at.
+    Numbers are cut at their quartiles, dates by year. A slice has at least 30 rows and a defined score. "worse" marks
+    those where the challenger is worse beyond chance, at a level divided by the number of slices (Bonferroni), so that
+    at most 5% of comparisons mark one for nothing.
     """
     truth, challenger, champion = (np.asarray(given) for given in (truth, challenger, champion))
-    slices = []
-    for column in columns:
-        values = _cut(columns[column])
-        for value in (
-            values.value_counts().index[:VALUES]
-            if not isinstance(values.dtype, pd.CategoricalDtype)
-            else values.cat.categories
-        ):
-            rows = (values == value).to_numpy()
-            both = [
-                evaluation.score(truth[rows], one[rows], task, metric)[metric] if rows.sum() >= FEWEST else np.nan
-                for one in (challenger, champion)
-            ]
-            if np.isfinite(both).all():
-                slices.append(
-                    (
-                        {
-                            "column": column,
-                            "value": str(value),
-                            "rows": int(rows.sum()),
-                            "challenger": both[0],
-                            "champion": both[1],
-                        },
-                        rows,
-                    )
-                )
-    table = []
-    for one, rows in slices:
-        of_these = None if groups is None else np.asarray(groups)[rows]
-        given = (task, metric, of_these)
-        lead = measure_lead(truth[rows], challenger[rows], champion[rows], *given)
-        loss = measure_lead(truth[rows], champion[rows], challenger[rows], *given, 1 - (1 - confidence) / len(slices))
-        table.append(one | {"lead": lead.value, "low": lead.low, "high": lead.high, "worse": bool(loss.bound > 0)})
+    groups = None if groups is None else np.asarray(groups)
+    slices, table = [], []
+    for name in columns:
+        values = _cut(columns[name])
+        for value in values.value_counts().head(MOST_VALUES).index:
+            rows = (values == value).to_numpy(dtype=bool, na_value=False)
+            scores = [evaluation.score(truth[rows], one[rows], task, metric)[metric] for one in (challenger, champion)]
+            if rows.sum() >= FEWEST and np.isfinite(scores).all():
+                slices.append((rows, {"column": name, "value": value, "rows": int(rows.sum())}, scores))
+    for rows, slice_, scores in slices:
+        pair = truth[rows], challenger[rows], champion[rows], task, metric, None if groups is None else groups[rows]
+        lead = measure_lead(*pair)
+        loss = measure_lead(pair[0], pair[2], pair[1], *pair[3:], confidence, looks=len(slices))
+        found = dict(zip(("challenger", "champion"), scores, strict=True)) | {"lead": lead.value}
+        table.append(slice_ | found | {"low": lead.low, "high": lead.high, "worse": loss.bound > 0})
     return table
 
 
-def _cut(column: pd.Series) -> pd.Series:
-    """Values to slice by: dates by their year, numbers of many values by quartiles."""
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return column.dt.year.astype("Int64").astype("string")
-    if pd.api.types.is_numeric_dtype(column) and column.nunique() > VALUES:
-        return pd.qcut(column, 4, duplicates="drop")
-    return column.astype("string")
+def _score(truth, predictions, task, metric) -> tuple[float, np.ndarray]:
+    """The score of all rows, and without each."""
+    score = evaluation.score(truth, predictions, task, metric)[metric]
+    return score, evaluation.leave_one_out(truth, predictions, task, metric)
 
 
-def _fall_short(metric, lead, scores, at_least, chance, confidence) -> list[str]:
-    """What the challenger fails by itself."""
-    failed = []
-    if not lead.bound > 0:
-        failed.append(f"a lead over the baseline is not sure: {lead.value:+.4f}, lower bound {lead.bound:+.4f}")
-    elif chance is not None and chance > 1 - confidence + 1e-12:
-        failed.append(f"{chance:.1%} of random assignments of its predictions to rows score as well")
-    for name, threshold in at_least.items():
-        higher = evaluation.METRICS[name].higher_is_better
-        if not (scores[name] >= threshold if higher else scores[name] <= threshold):
-            failed.append(f"{name} is {scores[name]:.4f}, and must be at {'least' if higher else 'most'} {threshold:g}")
-    return failed
+def _jackknife(value: float, without: np.ndarray, groups: np.ndarray | None) -> tuple[float, float]:
+    """Standard error of a statistic that is known without each row, and its degrees of freedom.
 
-
-def _lead(truth, challenger, other, task, metric) -> float:
-    sign = 1 if evaluation.METRICS[metric].higher_is_better else -1
-    reached, compared = (evaluation.score(truth, one, task, metric)[metric] for one in (challenger, other))
-    return sign * (reached - compared)
-
-
-def _delong(truth: np.ndarray, challenger: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Standard error of the difference of two AUCs (DeLong and others, 1988), and its degrees of freedom (Welch).
-
-    By midranks, as Sun and Xu (2014) compute it: n log n.
+    A group moves the statistic by what its rows do, the more the larger its share (as leaving it out whole would). The
+    degrees of freedom are Satterthwaite's for a sum of squares of this kurtosis, and at most those of as many groups of
+    equal size as make for the same shares.
     """
-    sides = [truth == 1, truth != 1]
-    if min(np.sum(side) for side in sides) < 2:
+    count = len(without)
+    unit = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
+    rows = np.bincount(unit)
+    units = len(rows)
+    if units < 2:
         return np.nan, np.nan
-    placements = [[], []]
-    for given in (challenger, other):
-        ranks = stats.rankdata(given)
-        for side, kept in zip(sides, placements, strict=True):
-            kept.append((ranks[side] - stats.rankdata(given[side])) / np.sum(~side))
-    parts = [np.var(first - second, ddof=1) / len(first) for first, second in placements]
-    total = sum(parts)
-    freedom = total**2 / max(sum(part**2 / (side.sum() - 1) for part, side in zip(parts, sides, strict=True)), 1e-300)
-    return np.sqrt(total), max(freedom, 1.0)
+    moves = np.bincount(unit, (count - 1) * (value - without)) * (units - 1) / (count - rows)
+    squares = moves**2
+    total = squares.sum()
+    if not total > (count * EXACT) ** 2:  # NaN, or all rows are worth the same
+        return (0.0 if total >= 0 else np.nan), 1.0
+    uneven = np.sum(squares**2) / total**2 - 1 / units
+    freedom = min(2 / max(uneven, EXACT), count**2 / np.sum(rows**2.0) - 1)
+    return np.sqrt(total / (units * (units - 1))), max(1.0, freedom)
 
 
-def _jackknife(truth, challenger, other, task, metric, groups) -> tuple[float, float]:
-    """Standard error of a lead, and its degrees of freedom, by leaving out each row, group or block of those once."""
-    units = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    count = units.max() + 1
-    if count > BLOCKS:
-        units, count = np.random.default_rng(0).permutation(count)[units] % BLOCKS, BLOCKS
-    without = np.array(
-        [
-            _lead(truth[kept], challenger[kept], other[kept], task, metric)
-            for kept in (units != unit for unit in range(count))
-        ]
-    )
-    parts = without - without.mean()
-    squares = parts**2
-    if not squares.sum() > 0:
-        return (0.0, 1.0) if squares.sum() == 0 else (np.nan, np.nan)
-    freedom = 2 * squares.sum() ** 2 / (np.sum(squares**2) - squares.sum() ** 2 / count)
-    return np.sqrt((count - 1) / count * squares.sum()), min(freedom, count - 1)
+def _fall_short(lead: Lead, scores, at_least, chance, confidence) -> list[str]:
+    """What keeps the challenger from being champion, whoever else there is."""
+    reasons = []
+    if not lead.bound > 0:
+        reasons.append(f"it is not certainly better than the baseline: {_describe(lead)}")
+    elif chance is not None and not chance <= 1 - confidence + EXACT:
+        reasons.append(f"{chance:.1%} of random assignments of its predictions to the rows score as well")
+    for metric, threshold in at_least.items():
+        higher = evaluation.METRICS[metric].higher_is_better
+        if not (scores[metric] >= threshold if higher else scores[metric] <= threshold):
+            reasons.append(
+                f"its {metric} is {scores[metric]:.4f}, and must be {threshold:g} or {'more' if higher else 'less'}"
+            )
+    return reasons
+
+
+def _describe(lead: Lead, metric: str = "") -> str:
+    bound = f", lower bound {lead.bound:+.4f}" if np.isfinite(lead.bound) else ", and no lower bound on these rows"
+    return f"{metric} lead {lead.value:+.4f}{bound}".strip()
+
+
+def _cut(column: pd.Series) -> pd.Series:
+    """Values to slice by, as text: dates by their year, numbers of many values by quartiles."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        column = column.dt.year.astype("Int64")
+    elif pd.api.types.is_numeric_dtype(column) and column.nunique() > MOST_VALUES:
+        column = pd.qcut(column, 4, duplicates="drop")
+    return column.astype("string")

@@ -371,6 +371,28 @@ def test_the_baseline_knows_the_training_targets_and_nothing_else(training, expe
     assert evaluation.baseline([0, 0], asked, target).tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("task", "metric"), [(task, metric) for task, all_ in config.METRICS.items() for metric in all_]
+)
+@pytest.mark.parametrize("rare", [False, True])
+def test_the_score_without_each_row_is_that_of_the_others(task, metric, rare):
+    """With ties, zeros, and a class of a single row too."""
+    generator, classes = np.random.default_rng(3), {"binary": 2, "multiclass": 4, "regression": 0}[task]
+    if classes:
+        truth = np.append(classes - 1, generator.integers(0, classes - rare, 39))
+        odds = (np.eye(classes)[truth] + generator.normal(size=(40, classes))).round()
+        predictions = np.exp(odds) / np.exp(odds).sum(axis=1, keepdims=True)
+    else:
+        truth = np.abs(generator.normal(size=40)).round(1) * (not rare or np.arange(40) > 5)
+        predictions = truth + generator.normal(size=40).round(1)
+    expected = [
+        evaluation.score(np.delete(truth, row), np.delete(predictions, row, axis=0), task, metric)[metric]
+        for row in range(40)
+    ]
+    found = evaluation.leave_one_out(truth, predictions, task, metric)
+    assert found == pytest.approx(np.array(expected), abs=1e-12, nan_ok=True)
+
+
 @pytest.mark.parametrize("metric", ["R2", "MAE"])
 def test_predictions_that_fit_no_other_rows_are_no_chance(metric):
     """The rows as they are count as one of the assignments, so no finite number of draws makes one quite sure."""
