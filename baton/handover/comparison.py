@@ -128,7 +128,13 @@ def compare(
 
     y = contract.encode(rows[contract.target]).to_numpy()
     groups = split.identify_for_split(rows, contract)[1] if contract.split == "group" else None
-    scores = {name: evaluation.score_with_intervals(y, one, contract.task, groups) for name, one in predictions.items()}
+    scores = {
+        name: {
+            metric: gate.measure_score(y, one, contract.task, metric, groups)._asdict()
+            for metric in config.METRICS[contract.task]
+        }
+        for name, one in predictions.items()
+    }
     leads = {
         name: gate.measure_lead(
             y, predictions["challenger"], other, contract.task, contract.metric, groups, settings.confidence
@@ -153,7 +159,7 @@ def compare(
         )  # fmt: skip
     return Verdict(
         PROMOTED if promoted else REFUSED,
-        _describe(contract.metric, scores, leads, slices, about, why) + caution,
+        _describe(contract.metric, scores, leads, slices, about, [] if promoted else why) + caution,
         "the challenger becomes champion" if promoted else stays,
         scores=scores, leads=leads, slices=slices,
         newer=_score_newer(champion, contract, training, rows, predictions, y), **about,
@@ -268,8 +274,8 @@ def _score_newer(champion, contract: Contract, training, rows: pd.DataFrame, pre
     before = split.find_seen(training, rows, champion.contract, champion.judged_on)
     if before is None or (~before).sum() < FEWEST:
         return None
-    found = evaluation.score_with_intervals(y[~before], predictions["champion"][~before], contract.task)
-    return {"rows": int((~before).sum())} | found[contract.metric]
+    found = gate.measure_score(y[~before], predictions["champion"][~before], contract.task, contract.metric)
+    return {"rows": int((~before).sum())} | found._asdict()
 
 
 def _describe(metric: str, scores: dict, leads: dict, slices: list, about: dict, why: list[str]) -> str:
@@ -281,6 +287,7 @@ def _describe(metric: str, scores: dict, leads: dict, slices: list, about: dict,
     return (
         f"{metric} on {about['rows']} holdout rows{only}: challenger {scores['challenger'][metric]['value']:.4f},"
         f" {other} {scores[other][metric]['value']:.4f}; lead {lead.value:+.4f} (95% interval {lead.low:+.4f} to"
-        f" {lead.high:+.4f}{look}): {'; '.join(why)}"
+        f" {lead.high:+.4f}{look})"
+        + (f": {'; '.join(why)}" if why else "")
         + (f". It is worse where {', '.join(worse)}" if worse else "")
     )  # fmt: skip

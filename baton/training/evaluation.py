@@ -14,7 +14,6 @@ from baton import BatonError, config
 from baton.data.contract import Contract
 from baton.models import complexity
 
-MOST_DRAWN = 20_000  # rows that a bootstrap of every metric draws at once
 MOST_GIVEN_UP = 0.01  # of the best mean, that `choose: simplest` gives up for a simpler model
 
 
@@ -26,8 +25,8 @@ class Metric(NamedTuple):
     higher_is_better: bool = True
 
 
-# A bootstrap scores thousands of times: written out, a metric takes a hundredth of what scikit-learn's checks take, and
-# a test holds each to scikit-learn's.
+# A permutation test scores thousands of times: written out, a metric takes a hundredth of what scikit-learn's checks
+# take. A test holds each to scikit-learn's.
 
 
 def _confusion(truth, predicted, classes, weights=None) -> np.ndarray:
@@ -69,7 +68,7 @@ def _auc(truth, probabilities, classes):
     """Area under the ROC curve; of more than two classes, the plain mean of each class against the rest.
 
     A class that these rows lack, or that all of them have, can't be ranked and is left out of the mean. Written out
-    as the Mann-Whitney statistic of ranks: scikit-learn's takes twenty times as long, and a bootstrap asks thousands.
+    as the Mann-Whitney statistic of ranks: scikit-learn's takes twenty times as long.
     """
 
     def area(positive, certain):
@@ -221,53 +220,6 @@ def choose(ranking: pd.DataFrame, models: dict[str, str], how: str) -> tuple[str
     )
 
 
-def bootstrap(
-    truth: np.ndarray, predictions: dict[str, np.ndarray], task: str, metric: str, groups: np.ndarray | None = None,
-    draws: int = 1000, seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
-    """Score several predictions of the same rows again and again, each time on rows drawn anew with replacement.
-
-    One row a draw, one column for each of `predictions`. A draw takes the same rows for all, so differences between
-    columns are paired. With `groups` (rows,), whole groups are drawn.
-    """
-    truth, members = np.asarray(truth), _members(len(truth), groups)
-    generator = np.random.default_rng(seed)
-    drawn = [
-        np.concatenate([members[unit] for unit in picked]) if groups is not None else picked
-        for picked in (generator.integers(0, len(members), len(members)) for _ in range(draws))
-    ]
-    return pd.DataFrame(
-        {
-            name: [score(truth[rows], predicted[rows], task, metric)[metric] for rows in drawn]
-            for name, predicted in predictions.items()
-        }
-    )
-
-
-def score_with_intervals(
-    truth: np.ndarray, predictions: np.ndarray, task: str, groups: np.ndarray | None = None, draws: int = 100,
-    seed: int = 0,
-) -> dict[str, dict[str, float]]:  # fmt: skip
-    """Score predictions by every metric of the task: each with its `value` and its 95% interval, `low` to `high`.
-
-    By bootstrap over rows, or over whole groups. Of many, fewer are drawn, and the spread is scaled (m out of n).
-    """
-    truth, members = np.asarray(truth), _members(len(truth), groups)
-    generator, values = np.random.default_rng(seed), score(truth, predictions, task)
-    size = min(len(members), MOST_DRAWN)
-    drawn = []
-    for _ in range(draws):
-        picked = generator.integers(0, len(members), size)
-        rows = picked if groups is None else np.concatenate([members[unit] for unit in picked])
-        drawn.append(score(truth[rows], predictions[rows], task))
-    spread = (pd.DataFrame(drawn) - values) * np.sqrt(size / len(members))
-    bounds = {name: interval(spread[name]) if spread[name].notna().any() else (np.nan, np.nan) for name in values}
-    return {
-        name: {"value": value, "low": value + bounds[name][0], "high": value + bounds[name][1]}
-        for name, value in values.items()
-    }
-
-
 def chance(
     truth: np.ndarray, predictions: np.ndarray, task: str, metric: str, groups: np.ndarray | None = None,
     draws: int = 1000, seed: int = 0,
@@ -290,12 +242,6 @@ def chance(
         lead = sign * (score(truth, predictions[rows], task, metric)[metric] - reached)
         as_good += lead >= -1e-12  # but for rounding
     return float((1 + as_good) / (1 + draws))
-
-
-def interval(draws: pd.Series) -> tuple[float, float]:
-    """The 95% percentile interval of bootstrap draws; a draw without a score (one class only) is left out."""
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def baseline(truth, contract: Contract, y_train: pd.Series) -> np.ndarray:

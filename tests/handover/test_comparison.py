@@ -125,7 +125,7 @@ def test_the_first_champion_is_better_than_the_baseline_by_more_than_chance(numb
 def test_a_refused_first_model_is_told_why():
     table = rows(numbers=True)
     verdict = compare(model(table, "noise"), None, *halves(table))
-    assert "a lead over the baseline is not sure" in verdict.reason
+    assert "it is not certainly better than the baseline" in verdict.reason
     assert verdict.reason.endswith("So there is no champion yet.")
 
 
