@@ -152,7 +152,7 @@ def draw_power(curves: dict[int, tuple[np.ndarray, np.ndarray]]) -> figures.Figu
     axes = figure.subplots()
     for (rows, (leads, shares)), colour in zip(curves.items(), figures.COLOURS, strict=False):
         axes.plot(leads, 100 * shares, "o-", color=colour, markersize=4)
-        axes.annotate(f"   {rows:,} rows", (np.interp(0.58, shares, leads), 57), color=colour, va="center")
+        axes.annotate(f"   {rows:,} rows", (np.interp(0.88, shares, leads), 87), color=colour, va="center")
     for height, text in (
         (5, "5%: the most that may be promoted where the lead is 0"),
         (80, "80%: the detectable lead"),
