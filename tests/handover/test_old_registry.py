@@ -26,7 +26,8 @@ def unpack(folder: Path) -> str:
     with tarfile.open(KEPT) as archive:
         archive.extractall(folder, filter="data")
     for file in [folder / "mlflow.sql", *folder.glob("mlruns/*/models/*/artifacts/MLmodel")]:
-        file.write_text(file.read_text().replace(FOLDER, str(folder)))
+        text = file.read_text().replace(f"file://{FOLDER}", folder.as_uri())
+        file.write_text(text.replace(FOLDER, str(folder)))
     store = sqlite3.connect(folder / "mlflow.db")
     store.executescript((folder / "mlflow.sql").read_text())
     store.close()
