@@ -4,7 +4,9 @@ Started by `registry`, which says why, as `python -m baton.handover.runner '{"wo
 it does anything else, a model is held to the answers that it gave when it was saved.
 """
 
+import importlib
 import json
+import os
 import sys
 import time
 import warnings
@@ -30,6 +32,11 @@ def load(folder: Path):
     found = skops.io.get_untrusted_types(file=folder / "model.skops")
     if unknown := sorted(set(found) - trusted):
         raise SystemExit(f"{folder / 'model.skops'} holds types that are not trusted: {', '.join(unknown)}")
+    # From their source: compiled code beside it belongs to no digest, and Python would take it for the source.
+    sys.pycache_prefix, kept = os.devnull, sys.pycache_prefix
+    for file in code.glob("*.py"):
+        importlib.import_module(file.stem)
+    sys.pycache_prefix = kept
     return skops.io.load(folder / "model.skops", trusted=found)
 
 

@@ -130,12 +130,14 @@ def open_model(path: Path, **where) -> Model:
 
 
 def digest_files(folder: Path) -> str:
-    """Name all files of a model by their paths and content: a SHA-256 in hex."""
-    files = (file for file in folder.rglob("*") if file.is_file() and file.name != NOT_OURS)
+    """Name all files of a model by their paths and content, and links by where they lead: a SHA-256 in hex."""
+    files = (file for file in folder.rglob("*") if file.is_symlink() or file.is_file() and file.name != NOT_OURS)
     named = {file.relative_to(folder).as_posix(): file for file in files if "__pycache__" not in file.parts}
     whole = hashlib.sha256()
     for name in sorted(named):
-        content = hashlib.file_digest(named[name].open("rb"), "sha256").hexdigest()
+        file = named[name]
+        leads = file.is_symlink()  # to a folder, say, in which Python would look for a library
+        content = f"-> {file.readlink()}" if leads else hashlib.file_digest(file.open("rb"), "sha256").hexdigest()
         whole.update(f"{content} {name}\n".encode())
     return whole.hexdigest()
 
