@@ -52,6 +52,8 @@ def load() -> None:
     with matplotlib.rc_context():  # PyCaret restyles every plot
         for library in LIBRARIES:
             importlib.import_module(library)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "baton"]:
+        del sys.modules[name]  # MLflow asks for `baton.handover.store`, and found it here
 
 
 def answer(connection: socket.socket) -> None:
