@@ -16,7 +16,8 @@ from baton.training import evaluation
 ALL = {
     "name": "demo", "target": "y", "train_data": "train.csv", "score_data": "new.csv", "predictions_table": None,
     "id_columns": [], "ignore_columns": [], "features": None, "task": "auto", "positive": "auto", "metric": "auto",
-    "choose": "best", "split": "hash", "split_by": None, "holdout": 0.2, "folds": 5, "seed": 7, "batch": "one",
+    "choose": "best", "promote": "superior", "confidence": 0.95, "margin": 0, "at_least": {}, "at_most": {}, "slices": [],
+    "final_fit": "all", "split": "hash", "split_by": None, "holdout": 0.2, "folds": 5, "seed": 7, "batch": "one",
     "track": True, "mlflow_tracking_uri": "sqlite:///mlflow.db",
 }  # fmt: skip
 NOWHERE = Path("no env.yaml here")
