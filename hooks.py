@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 from ploomber.constants import TaskStatus
 from ploomber.exceptions import DAGBuildEarlyStop
 
@@ -18,26 +17,28 @@ from baton.handover import tracking
 INPUTS = {"clean": "train_data", "features": "features"}
 
 
-def notice_changed_input(task, product, params):
-    """Make a task outdated if the file it reads is another one than at its last run; Ploomber looks at code alone."""
-    task.input_identity = tables.identity(params["settings"][INPUTS[task.name]])
-    if not _record(product).is_file() or _record(product).read_text() != task.input_identity:
-        _run_again(task, product)
+def notice_changes(task, product, params):
+    """Run a task again for what Ploomber does not look at: the file it reads, the tasks before it, what it has made.
+
+    That a candidate has left the grid, Ploomber doesn't see; nor that a file was cut off when the power failed.
+    """
+    if task.name in INPUTS:
+        task.input_identity = tables.identity(params["settings"][INPUTS[task.name]])
+    record = _record(product)
+    unchanged = record.is_file() and record.read_text() == _state(task, product)
+    if task.exec_status == TaskStatus.Skipped and not unchanged:
+        product.metadata.delete()
+        task.exec_status = TaskStatus.WaitingExecution
 
 
-def notice_changed_grid(task, product, params):
-    """Make the comparison outdated if a candidate left the grid: Ploomber looks at those that are there alone."""
-    leaderboard = Path(str(product["leaderboard"]))
-    compared = {*pd.read_csv(leaderboard)["candidate"]} if leaderboard.is_file() else set()
-    if compared - {name.removeprefix("fit-") for name in task.upstream}:
-        _run_again(task, product)
+def record_state(task, product):
+    """Write down what `notice_changes` compares with."""
+    # The file is the one that was there when the build began: if it was replaced meanwhile, the next build will notice.
+    _record(product).write_text(_state(task, product))
 
 
 def file_report(task, product, params):
     """Add the executed notebook, as HTML, to the run of its candidate, or else to the training's."""
-    if task.name in INPUTS:
-        # As it was when the build began: if the file was replaced meanwhile, the next build will notice.
-        _record(product).write_text(task.input_identity)
     tracking.file_report(_run_id(task), params["settings"]["mlflow_tracking_uri"], Path(str(product["html"])))
     if task.name == "compare":
         verdict = json.loads(Path(str(product["verdict"])).read_text())
@@ -45,6 +46,7 @@ def file_report(task, product, params):
     if task.name == "clean":
         warnings = json.loads(Path(str(product["warnings"])).read_text())
         print("".join(f"\n  Look at this: {warning}" for warning in warnings) + "\n" * bool(warnings), end="")
+    record_state(task, product)
 
 
 def record_failure(task, product, params):
@@ -68,14 +70,19 @@ def stop_if_published(product):
         raise DAGBuildEarlyStop("already published")
 
 
-def _run_again(task, product):
-    if task.exec_status == TaskStatus.Skipped:
-        product.metadata.delete()
-        task.exec_status = TaskStatus.WaitingExecution
-
-
 def _record(product) -> Path:
-    return Path(str(product["html"])).with_suffix(".input")
+    return Path(str(product["html"])).with_suffix(".record")
+
+
+def _state(task, product) -> str:
+    sizes = {name: _size(Path(path)) for name, path in product.to_json_serializable().items()}
+    return json.dumps({"input": getattr(task, "input_identity", None), "after": sorted(task.upstream), "sizes": sizes})
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    # Feature code is compiled where it lies when a saved model is run.
+    return sum(file.stat().st_size for file in files if file.is_file() and file.suffix != ".pyc")
 
 
 def _run_id(task) -> str | None:

@@ -1,9 +1,13 @@
-"""What the command `baton` does: check a table, turn an env file into Ploomber's options, say where results are.
+"""What the command `baton` does: check a table, turn an env file into Ploomber's options, show and change who serves.
 
 baton check --env--train_data data/customers.csv --env--target left
 ploomber build $(baton options examples/wine.yaml)
 baton options examples/parcels.yaml | xargs ploomber build    (where a value has a space or a star in it)
 baton results
+baton history
+baton show 3
+baton rollback --reason "complaints since Monday"
+baton promote 3 --reason "the new branch needs it"
 """
 
 import argparse
@@ -11,6 +15,7 @@ import json
 import os
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 
 import yaml
@@ -29,9 +34,24 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("file", type=Path)
     options.set_defaults(run=as_options)
     text = "tell the last training's outcome, and where everything is"
-    commands.add_parser("results", help=text, allow_abbrev=False).set_defaults(run=lambda _: results())
+    commands.add_parser("results", help=text, allow_abbrev=False).set_defaults(run=results)
+    text = "list who was champion when, and why: each decision, promotion and rollback, newest first"
+    commands.add_parser("history", help=text, allow_abbrev=False).set_defaults(run=show_history)
+    text = "show the model card of a version, of the champion if none is named"
+    card = commands.add_parser("show", help=text, allow_abbrev=False)
+    card.add_argument("version", nargs="?")
+    card.set_defaults(run=show_card)
+    text = "make the previous champion champion again, if it can be served"
+    back = commands.add_parser("rollback", help=text, allow_abbrev=False)
+    back.set_defaults(run=roll_back)
+    text = "make a registered version champion, if it can be served"
+    promote = commands.add_parser("promote", help=text, allow_abbrev=False)
+    promote.add_argument("version")
+    promote.set_defaults(run=promote_version)
+    for command in (back, promote):
+        command.add_argument("--reason", required=True, help="why, in a sentence: it stays in the history")
     chosen, rest = parser.parse_known_args(arguments)
-    if rest and chosen.run is not check:
+    if rest and chosen.run in {as_options, results}:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         chosen.changed = _changed(rest)
@@ -47,14 +67,14 @@ def main(arguments: list[str] | None = None) -> int:
 def check(asked) -> str:
     """Read the training table that `env.yaml`, or an option, names, and say all there is to say of it."""
     from baton.data import contract, split, tables
-    from baton.handover import promotion, registry
+    from baton.handover import comparison, registry
     from baton.training import checks
 
     settings = config.check_settings(asked.changed)
     table = tables.read_table(settings.train_data)
     champion = registry.champion_contract(settings)
     learned = contract.learn_contract(table, settings, champion)
-    promotion.require_comparable(learned, champion, table)
+    comparison.require_comparable(learned, champion, table)
     division = split.separate(table, learned, settings)
     found, facts = checks.check(table, division, settings), division.facts
     kinds = ", ".join(f"{column} ({kind})" for column, kind in learned.kinds.items())
@@ -90,7 +110,7 @@ def as_options(asked) -> str:
     return " ".join(f"--env--{key} {shlex.quote(_written(value))}" for key, value in values.items())
 
 
-def results(root: Path = config.ROOT) -> str:
+def results(asked=None, root: Path = config.ROOT) -> str:
     """Show the last training's outcome, and list the newest predictions, their report and the experiments."""
     manifests = sorted(root.glob("predictions/*/batch=*/_manifest.json"), key=lambda path: path.stat().st_mtime)
     if not manifests:
@@ -114,6 +134,61 @@ def results(root: Path = config.ROOT) -> str:
         ["", outcome["choice"], outcome["reason"], ""]
         + [f"{name:<12} {what:<24} {command}" for name, what, command in rows]
     )
+
+
+def show_history(asked) -> str:
+    """List the events of a model, newest first, a line of facts and the reason below it."""
+    from baton.handover import history
+
+    settings = config.check_settings(asked.changed)
+    events = history.read(settings.name, settings.mlflow_tracking_uri)
+    lines = []
+    for event in events[::-1]:
+        what = f"version {event.version}" if event.version else "a challenger"
+        how = f"{event.kind} by {event.user}" if event.by_hand else event.kind
+        before = f", champion was version {event.previous}" if event.previous else ""
+        lines += [f"{event.time[:16].replace('T', ' ')} UTC  {what} {how}{before}; commit {event.git_commit}"]
+        lines += [textwrap.indent(textwrap.fill(event.reason, 110), "    "), ""]
+    return "\n".join([f"{settings.name}: champion is version {_champion(settings)}", "", *lines]).rstrip()
+
+
+def show_card(asked) -> str:
+    """Return the model card of a version, and where its page lies."""
+    from baton.handover import registry
+
+    settings = config.check_settings(asked.changed)
+    number = asked.version or _champion(settings)
+    version = registry.version_of(settings.name, number, settings.mlflow_tracking_uri)
+    if not (version.path / "card.md").is_file():
+        raise BatonError(f"{version} has no model card: it was registered before versions had one")
+    return f"{version}; as a page: {version.path / 'card.html'}\n\n{(version.path / 'card.md').read_text()}"
+
+
+def roll_back(asked) -> str:
+    """Make the previous champion champion again."""
+    from baton.handover import promotion
+
+    settings = config.check_settings(asked.changed)
+    version = promotion.roll_back(settings.name, asked.reason, settings)
+    return f"{version} is champion again; the next batch is scored by it"
+
+
+def promote_version(asked) -> str:
+    """Make a version champion by hand."""
+    from baton.handover import promotion
+
+    settings = config.check_settings(asked.changed)
+    version = promotion.promote_by_hand(settings.name, asked.version, asked.reason, settings)
+    return f"{version} is champion; the next batch is scored by it"
+
+
+def _champion(settings: config.Settings) -> str:
+    from baton.handover import registry
+
+    number = registry.champion_version(settings.name, settings.mlflow_tracking_uri)
+    if number is None:
+        raise BatonError(f"there is no champion for {settings.name!r}: train one with `ploomber build`")
+    return number
 
 
 def _read(file: Path) -> dict:

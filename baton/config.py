@@ -1,5 +1,6 @@
 """What `env.yaml` and the grid may say, checked before any work starts."""
 
+import contextlib
 import difflib
 import importlib.util
 import os
@@ -13,8 +14,7 @@ from pathlib import Path
 import pydantic
 import yaml
 
-from baton import BatonError
-from baton.models import CATALOGUE
+from baton import BatonError, models
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,6 +26,12 @@ METRICS = {
     "binary": ["AUC", "Accuracy", "Recall", "Prec.", "F1", "Kappa", "MCC", "Average Precision", "Log Loss"],
     "multiclass": ["AUC", "Accuracy", "Recall", "Prec.", "F1", "Kappa", "MCC", "Log Loss"],
     "regression": ["R2", "MAE", "MSE", "RMSE", "RMSLE", "MAPE"],
+}
+
+# What a mapping of limits may name, with an example.
+LIMITS = {
+    "at_least": ("{AUC: 0.75}", [*dict.fromkeys(name for names in METRICS.values() for name in names)]),
+    "at_most": ("{megabytes: 500, seconds_per_1000_rows: 1}", ["megabytes", "seconds_per_1000_rows"]),
 }
 
 # What stands for a value of the environment, so that a password is written down nowhere.
@@ -52,6 +58,13 @@ class Settings(pydantic.BaseModel):
     positive: str = "auto"
     metric: str = "auto"
     choose: typing.Literal["best", "simplest"] = "best"
+    promote: typing.Literal["superior", "not_worse", "better", "always", "never"] = "superior"
+    confidence: float = pydantic.Field(0.95, ge=0.5, le=0.999)
+    margin: float = pydantic.Field(0.0, ge=0)
+    at_least: dict[str, float] = {}
+    at_most: dict[str, float] = {}
+    slices: list[str] = []
+    final_fit: typing.Literal["all", "training"] = "all"
     split: typing.Literal["hash", "group", "time"] = "hash"
     split_by: str | None = None
     holdout: float = pydantic.Field(0.2, ge=0.05, le=0.5)
@@ -61,10 +74,27 @@ class Settings(pydantic.BaseModel):
     track: bool = True
     mlflow_tracking_uri: str = "sqlite:///mlflow.db"
 
-    @pydantic.field_validator("id_columns", "ignore_columns", mode="before")
+    @pydantic.field_validator("id_columns", "ignore_columns", "slices", mode="before")
     @classmethod
     def _columns(cls, value):
         return column_names(value)
+
+    @pydantic.field_validator("at_least", "at_most", mode="before")
+    @classmethod
+    def _limits(cls, value, info):
+        """Read a mapping as YAML has it, or as a command line and Ploomber's placeholders write it."""
+        if value is None or value in ("", "none"):
+            return {}
+        if isinstance(value, str):
+            with contextlib.suppress(yaml.YAMLError):
+                value = yaml.safe_load(value)
+        example, names = LIMITS[info.field_name]
+        if not isinstance(value, dict):
+            raise ValueError(f"write a mapping, such as {example}")
+        if unknown := [name for name in value if name not in names]:
+            nearest = did_you_mean(str(unknown[0]), [*names])
+            raise ValueError(f"there is no {unknown[0]!r}{nearest}. Choose from: {', '.join(names)}")
+        return value
 
     @pydantic.field_validator("name", "target", "batch", "split_by", "positive", mode="before")
     @classmethod
@@ -91,17 +121,25 @@ class Settings(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _split_by_a_column(self):
         if self.split != "hash" and not self.split_by:
-            raise ValueError(f"{self.split} goes by a column: name it in split_by")
+            raise ValueError(f"split: {self.split} goes by a column: name it in split_by")
         if self.split == "hash" and self.split_by:
             raise ValueError(
-                f"hash goes by no column, and split_by names {self.split_by!r}: set split to group or time"
+                f"split: hash goes by no column, and split_by names {self.split_by!r}: set split to group or time"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _margin_of_a_policy(self):
+        if (self.promote == "not_worse") != (self.margin > 0):
+            raise ValueError(
+                "margin: it is what promote: not_worse may lose in all, in units of the metric: set both, or neither"
             )
         return self
 
     @pydantic.field_validator("metric")
     @classmethod
     def _existing_metric(cls, value):
-        metrics = ["auto", *dict.fromkeys(name for names in METRICS.values() for name in names)]
+        metrics = ["auto", *LIMITS["at_least"][1]]
         if value not in metrics:
             nearest = did_you_mean(value, metrics)
             raise ValueError(f"there is no such metric{nearest}. Choose one of: {', '.join(metrics)}")
@@ -118,41 +156,64 @@ def check_settings(given: dict, env_file: Path | None = None) -> Settings:
     complaints = [f"{key}: there is no such key{did_you_mean(key, keys)}" for key in written if key not in keys]
     # A batch's name is a template in the file.
     merged = {key: value for key, value in written.items() if key in keys and key != "batch"} | given
-    complaints += [f"{key}: it is missing" for key in ("name", "target", "train_data") if key not in merged]
+    required = ["name", "target", "train_data", *(["score_data"] if "score_data" in given else [])]
+    missing = [key for key in required if merged.get(key) is None]
+    complaints += [f"{key}: it is missing" for key in missing]
+    merged = {key: value for key, value in merged.items() if key not in missing}
     try:
         settings = Settings(**merged)
     except pydantic.ValidationError as error:
         for found in error.errors():
-            key, why = (*found["loc"], "split")[0], found["msg"].removeprefix("Value error, ")
-            shown = "" if not found["loc"] or password_in(merged.get(key)) else f" (it is {merged.get(key)!r})"
-            complaints.append(f"{key}: {why[0].lower()}{why[1:]}{shown}")
+            why = found["msg"].removeprefix("Value error, ")
+            if found["loc"]:  # what is said of several keys names them itself
+                key = found["loc"][0]
+                shown = "" if password_in(merged.get(key)) else f" (it is {merged.get(key)!r})"
+                why = f"{key}: {why[0].lower()}{why[1:]}{shown}"
+            complaints.append(why)
     if complaints:
         raise BatonError("env.yaml, or an --env-- option, needs a correction:\n  " + "\n  ".join(complaints))
     return settings
 
 
-def check_candidate(params: dict) -> None:
-    """Raise `BatonError` if a task is a candidate of the grid, and names a model that does not exist."""
+def check_keys() -> None:
+    """Raise `BatonError`, with all that `check_settings` finds, if `env.yaml` has a key that does not exist."""
+    if read_env().keys() - Settings.model_fields.keys():
+        check_settings({})
+
+
+def check_candidate(params: dict, task: str | None = None) -> None:
+    """Raise `BatonError` if a task is a candidate of the grid, and is written wrongly, or can't answer the question.
+
+    `task` is the kind of question, once that is known.
+    """
     if "candidate" not in params:
         return
     model, model_params, tune = (params.get(key) for key in ("model", "model_params", "tune"))
     where = f"pipeline.yaml, grid, candidate {params['candidate']!r}"
-    members = str(model).split("+")
+    members = models.members(str(model))
+    if str(model).startswith("stack") and not (models.is_stack(model) and len(members) > 1):
+        raise BatonError(f"{where}: a stack is written stack(rf+lightgbm), of two models or more (it is {model!r})")
     for member in members:
-        if member not in CATALOGUE:
-            nearest = did_you_mean(member, [*CATALOGUE])
-            raise BatonError(f"{where}: there is no model {member!r}{nearest}. Choose from: {', '.join(CATALOGUE)}")
+        if member not in models.CATALOGUE:
+            nearest, offered = did_you_mean(member, [*models.CATALOGUE]), ", ".join(models.CATALOGUE)
+            raise BatonError(f"{where}: there is no model {member!r}{nearest}. Choose from: {offered}")
+        if members.count(member) > 1:
+            raise BatonError(f"{where}: {model!r} names {member!r} twice")
+    if task and (unable := models.unable(model, task)):
+        raise BatonError(f"{where}: the question is {task}, and model {unable[0]!r} can't answer it; take another")
     if not isinstance(model_params, dict):
         raise BatonError(f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})")
     if not isinstance(tune, int) or isinstance(tune, bool) or tune < 0:
         raise BatonError(f"{where}: tune must be a number of trials, 0 for none (it is {tune!r})")
-    if len(members) > 1 and tune:
-        raise BatonError(f"{where}: a blend can't be tuned; set tune to 0")
-    if len(members) > 1 and (odd := [key for key in model_params if key not in members]):
-        raise BatonError(
-            f"{where}: model_params of a blend are a mapping for each member, such as {{{members[0]}: {{…}}}};"
-            f" {odd[0]!r} is no member"
-        )
+    if len(members) > 1:
+        joined = "stack" if models.is_stack(model) else "blend"
+        if tune:
+            raise BatonError(f"{where}: a {joined} can't be tuned; set tune to 0")
+        if odd := [key for key, value in model_params.items() if key not in members or not isinstance(value, dict)]:
+            raise BatonError(
+                f"{where}: model_params of a {joined} are a mapping for each member, such as {{{members[0]}: {{…}}}};"
+                f" {odd[0]!r} is no member, or no mapping"
+            )
 
 
 def column_names(value) -> list[str]:
@@ -172,7 +233,7 @@ def read_env(file: Path | None = None) -> dict:
         raise BatonError(f"{file.name}: this is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(written, dict):
         raise BatonError(f"{file.name}: write one key a line, as `target: left`")
-    return written
+    return {key: value for key, value in written.items() if key != "meta"}  # which is a note to Ploomber
 
 
 def fill_in(text: str) -> str:

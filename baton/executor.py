@@ -7,6 +7,7 @@ clears the terminal, and prints a traceback for every mistake.
 import contextlib
 import errno
 import importlib
+import json
 import logging
 import multiprocessing
 import os
@@ -27,6 +28,7 @@ from ploomber.executors import _format
 from ploomber.executors.abc import Executor
 
 from baton import BatonError, config
+from baton.data import contract
 
 READY = {TaskStatus.WaitingExecution, TaskStatus.WaitingDownload}
 DONE = {TaskStatus.Executed, TaskStatus.Skipped}
@@ -54,6 +56,11 @@ class Parallel(Executor):
     def __init__(
         self, lock: str, processes: int | None = None, preload=(), start_method: str | None = None, unused: str = ""
     ):
+        try:  # as early as this, for `ploomber task` and others that run a pipeline without its executor
+            config.check_keys()
+        except BatonError as mistake:
+            raise BuildFailed(str(mistake)) from None
+        _forget_cut_off(Path(lock).parent.name)
         self.lock = lock
         self.processes = processes or os.cpu_count()
         self.preload = preload
@@ -84,9 +91,9 @@ class Parallel(Executor):
         reports, failures, running, idle = [], {}, {}, min(self.processes, total)
         with ProcessPoolExecutor(self.processes, context, initializer=_prepare_worker) as pool, _ended_at_once():
             while True:
-                for task in [
-                    task for task in dag.values() if task.exec_status in READY and task not in running.values()
-                ]:
+                ready = [task for task in dag.values() if task.exec_status in READY and task not in running.values()]
+                _require_able(ready)
+                for task in ready:
                     running[pool.submit(_build, task)] = task
                 for _ in range(idle - len(running)):
                     pool.submit(_import, self.preload)
@@ -123,6 +130,30 @@ class Parallel(Executor):
         task.product.metadata.update_locally(metadata)
         task.exec_status = TaskStatus.Executed
         return report, f"done in {seconds:.1f} s"
+
+
+def _forget_cut_off(name: str) -> None:
+    """Delete Ploomber's notes of a task where a power failure has cut them off: else each build ends in a traceback."""
+    found = [
+        *config.ROOT.glob(f"products/{name}/**/.*.metadata"),
+        *config.ROOT.glob(f"predictions/{name}/*/.*.metadata"),
+    ]
+    for file in found:
+        try:
+            json.loads(file.read_text())
+        except ValueError:
+            file.unlink()
+
+
+def _require_able(tasks: list) -> None:
+    """End the build before any candidate is fitted, if one can't answer the question that `clean` has found."""
+    for task in tasks:
+        if "candidate" in task.params.to_dict():
+            asked = contract.read_contract(str(task.upstream["clean"].product["contract"]))
+            try:
+                config.check_candidate(task.params.to_dict(), asked.task)
+            except BatonError as mistake:
+                raise BuildFailed(f"\nNo candidate was fitted.\n{mistake}\n{KEPT}") from None
 
 
 def _hold(file: Path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.dates
+import matplotlib.lines
 import numpy as np
 import pandas as pd
 from matplotlib import figure as matplotlib_figure
@@ -191,6 +192,43 @@ def leaderboard(ranking: pd.DataFrame, metric: str, settings: dict[str, str]) ->
     return figure
 
 
+def decision(verdict) -> Figure:
+    """Draw what a verdict rests on: each model's score, the challenger's lead over the others, and that of each slice.
+
+    `verdict` as `comparison.compare` gives it. To the right of 0 the challenger leads; the grey band holds leads that
+    these rows would mostly not show, and the dashed line is the margin of `promote: not_worse`.
+    """
+    figure, axes = _figure(9, 1.6 + 0.3 * (len(verdict.leads) + len(verdict.slices)) + 0.3, columns=2)
+    if not verdict.scores:
+        for one in axes:
+            one.set_axis_off()
+        axes[0].set_title("Nothing was compared", loc="left")
+        return figure
+    names = [*verdict.scores][::-1]
+    _intervals(axes[0], names, [verdict.scores[name][verdict.metric] for name in names], [BLUE] * len(names))
+    axes[0].set(xlabel=f"{verdict.metric}, with 95% interval", title=f"Scores on {verdict.rows} holdout rows")
+    rows = [(f"over {name}", lead._asdict()) for name, lead in verdict.leads.items()]
+    rows += [
+        (f"{one['column']} = {one['value']} ({one['rows']})", one | {"value": one["lead"]}) for one in verdict.slices
+    ]
+    colours = [BLUE] * len(verdict.leads) + [ORANGE if one["worse"] else GREY for one in verdict.slices]
+    _intervals(axes[1], [name for name, _ in rows][::-1], [found for _, found in rows][::-1], colours[::-1])
+    axes[1].axvline(0, color="black", linewidth=0.8, zorder=1)
+    deciding = verdict.leads.get("champion", verdict.leads["baseline"])
+    if np.isfinite(deciding.detectable):
+        axes[1].axvspan(0, deciding.detectable, color=LIGHT_GREY, zorder=0)
+    if margin := verdict.policy.get("margin"):
+        axes[1].axvline(-margin, color=DARK_GREY, linewidth=0.8, linestyle="--")
+    over = "champion" if "champion" in verdict.leads else "baseline"
+    axes[1].set(
+        xlabel=f"lead in {verdict.metric}, with 95% interval\ngrey: too small to be seen on these rows, 8 times in 10",
+        title=f"The challenger's lead: {verdict.decision}",
+    )
+    if over == "baseline":
+        axes[1].set_title("The challenger's lead over the baseline")
+    return figure
+
+
 def predictions(table: pd.DataFrame, positive) -> Figure:
     """The predictions of a batch: labels and probabilities, or numbers."""
     certain = [column for column in table if column.startswith("probability")]
@@ -213,6 +251,49 @@ def predictions(table: pd.DataFrame, positive) -> Figure:
     return figure
 
 
+def column_importance(importance: pd.DataFrame, metric: str) -> Figure:
+    """How much worse a metric gets when a column is shuffled; a line from the luckiest shuffle to the unluckiest.
+
+    `importance` as `effects.explain` gives it; of more than 24 columns the most important are drawn.
+    """
+    shown = importance[:SHOWN][::-1]
+    figure, axes = _figure(5.6, 0.9 + 0.25 * len(shown))
+    _barh(axes, shown.index, shown["mean"], most=28, color=BLUE)
+    axes.hlines(range(len(shown)), shown["least"], shown["most"], color=DARK_GREY, linewidth=1.2)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.locator_params("x", nbins=5)
+    of_all = f"\nthe {len(shown)} most important of {len(importance)} columns" if len(shown) < len(importance) else ""
+    axes.set(xlabel=f"{metric} {_lost(metric)} when the column is shuffled", title=f"Importance{of_all}")
+    return figure
+
+
+def column_effects(effects: dict[str, pd.DataFrame], sample: pd.DataFrame, predicted: str) -> dict[str, Figure]:
+    """How the mean prediction moves with each column: figures of their own, on one scale, to be laid out as fits.
+
+    `effects` and `sample` as `effects.explain` gives them. Grey bars show where the rows are.
+    """
+    least, most = (
+        getattr(np, end)([getattr(table.to_numpy(), end)() for table in effects.values()]) for end in ("min", "max")
+    )
+    margin = 0.06 * (most - least) or 0.5
+    limits = (least - margin, most + margin)
+    return {column: _effect(column, table, sample[column], predicted, limits) for column, table in effects.items()}
+
+
+def calibration(bins: pd.DataFrame, predicted: str, observed: str) -> Figure:
+    """What was predicted against what came, with 95% intervals; as `card.calibrate` gives it."""
+    figure, axes = _figure(4.2, 3.8)
+    ends = [bins[["predicted", "low"]].min().min(), bins[["predicted", "high"]].max().max()]
+    axes.plot(ends, ends, color=GREY, linewidth=1, linestyle="--")
+    axes.errorbar(
+        bins["predicted"], bins["observed"], (bins["observed"] - bins["low"], bins["high"] - bins["observed"]),
+        fmt="o", color=BLUE, ecolor=BLUE, elinewidth=1.2, markersize=4,
+    )  # fmt: skip
+    axes.locator_params(nbins=6)
+    axes.set(xlabel=_clipped(predicted, 48), ylabel=_clipped(observed, 40), title="Calibration on the holdout")
+    return figure
+
+
 def save(figures: dict[str, Figure], folder: str | Path) -> None:
     """Write each figure to `<folder>/<name>.png`, and show it below a notebook's cell: drawn once, used twice."""
     from IPython.display import Image, display
@@ -223,6 +304,53 @@ def save(figures: dict[str, Figure], folder: str | Path) -> None:
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=90)
         display(Image(folder / f"{name}.png"))
+
+
+def _effect(column, table, values, predicted, limits):
+    figure, axes = _figure(3.2, 2.5)
+    axes.set_title(_clipped(column, 32))
+    known = table[[value is not None for value in table.index]]
+    missing = table[[value is None for value in table.index]]
+    if _is_numeric(values) and not isinstance(known.index[0], bool) or _is_date(values):
+        rows = axes.twinx()
+        rows.set_zorder(axes.get_zorder() - 1)  # bars behind the line
+        axes.patch.set_visible(False)
+        rows.hist(_drawable(values.dropna()), bins=20, color=LIGHT_GREY)
+        rows.set_ylim(0, rows.get_ylim()[1] * 3)
+        rows.set_axis_off()
+        at = _drawable(pd.Series([*known.index]))
+        _end_dates(axes, values)
+        for output, colour in zip(table, COLOURS, strict=False):
+            axes.plot(at, known[output], "o-", color=colour, markersize=3, linewidth=1.5)
+            for level in missing[output]:
+                axes.axhline(level, color=colour, linestyle=":", linewidth=1)
+                axes.annotate("missing", (0.99, level), xycoords=ROW, ha="right", va="bottom", fontsize=7, color=colour)
+        axes.set_ylim(limits)
+        axes.set_ylabel(_clipped(predicted, 30), fontsize=8)
+        if not _is_date(values):
+            axes.locator_params("x", nbins=5)
+    else:
+        names = ["missing" if value is None else value for value in table.index]
+        shares = [values.isna().mean() if value is None else (values == value).mean() for value in table.index]
+        places = range(len(names))[::-1]
+        for output, colour in zip(table, COLOURS, strict=False):
+            axes.plot(table[output], places, "o", color=colour, markersize=5)
+        axes.set_yticks(places, [f"{name} ({share:.0%})" for name, share in zip(_labels(names), shares, strict=True)])
+        axes.set(xlim=limits, ylim=(-0.6, len(names) - 0.4))
+        axes.set_xlabel(_clipped(predicted, 36), fontsize=8)
+        axes.grid(axis="y", color=LIGHT_GREY)
+        axes.set_axisbelow(True)
+        axes.locator_params("x", nbins=5)
+    if len(table.columns) > 1:
+        handles = [matplotlib.lines.Line2D([], [], color=colour) for colour, _ in zip(COLOURS, table, strict=False)]
+        figure.legend(
+            handles, _labels(table), loc="outside lower center", ncols=2, fontsize=7, frameon=False, handlelength=1
+        )
+    return figure
+
+
+def _lost(metric):
+    return "lost" if evaluation.METRICS[metric].higher_is_better else "gained"
 
 
 def _confusion(truth, predictions, contract):
@@ -381,6 +509,21 @@ def _end_dates(axes, values):
 
 def _colours(count):
     return [COLOURS[number % len(COLOURS)] for number in range(count)]
+
+
+def _intervals(axes, names: list, found: list[dict], colours: list) -> None:
+    """Draw a value with its interval in each row, the first at the bottom."""
+    for height, (one, colour) in enumerate(zip(found, colours, strict=True)):
+        axes.axhline(height, color=LIGHT_GREY, linewidth=0.6, zorder=0)
+        if np.isfinite([one["low"], one["high"]]).all():
+            axes.plot([one["low"], one["high"]], [height, height], color=colour, linewidth=2)
+        axes.plot(one["value"], height, "o", color=colour)
+        axes.annotate(f"{one['value']:+.4f}", (1.02, height), xycoords=ROW, va="center", fontsize=8)
+    axes.set_yticks(range(len(names)), _labels(names, 30))
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.tick_params("y", length=0)
+    axes.spines[["left", "right", "top"]].set_visible(False)
+    axes.locator_params("x", nbins=5)
 
 
 def _figure(width, height, columns=1):

@@ -129,10 +129,25 @@ def packages() -> set[str]:
     return {model.package for model in CATALOGUE.values()}
 
 
-def complexity(candidate_model: str) -> tuple[int, int]:
-    """How complex a candidate's model is, to be compared with others: members of a blend, place of the most complex."""
-    members = candidate_model.split("+")
-    return len(members), max([*CATALOGUE].index(member) for member in members)
+def members(model: str) -> list[str]:
+    """The ids that a candidate's model is made of: one, or those of a blend (`rf+lightgbm`) or `stack(rf+lightgbm)`."""
+    return (model[len("stack(") : -1] if is_stack(model) else model).split("+")
+
+
+def is_stack(model: str) -> bool:
+    """Tell whether a candidate's model is a stack."""
+    return model.startswith("stack(") and model.endswith(")")
+
+
+def unable(model: str, task: str) -> list[str]:
+    """The members of a candidate's model that can't answer this kind of question."""
+    kind = NUMBERS if task == "regression" else CLASSES
+    return [member for member in members(model) if kind not in CATALOGUE[member].predicts]
+
+
+def complexity(model: str) -> tuple[int, bool, int]:
+    """How complex a candidate's model is, to compare it with others: members, whether stacked, the most complex one."""
+    return len(members(model)), is_stack(model), max([*CATALOGUE].index(member) for member in members(model))
 
 
 def describe(model: str, model_params: dict, tune: int) -> str:

@@ -16,7 +16,7 @@ import pandas as pd
 from baton import config
 from baton.data import split, tables
 from baton.data.contract import learn_contract
-from baton.handover import promotion, registry, tracking
+from baton.handover import comparison, registry, tracking
 from baton.training import checks
 
 settings = config.Settings(**settings)
@@ -31,7 +31,7 @@ table.head()
 # %%
 champion = registry.champion_contract(settings)
 contract = learn_contract(table, settings, champion)
-promotion.require_comparable(contract, champion, table)
+comparison.require_comparable(contract, champion, table)
 print(f"{contract.task}, because {contract.task_reason}; candidates are chosen by {contract.metric}")
 
 # %% [markdown]

@@ -17,7 +17,7 @@ import pandas as pd
 from baton import config, figures, models
 from baton.data import split
 from baton.data.contract import read_contract
-from baton.handover import promotion, registry, tracking
+from baton.handover import promotion, saving, tracking
 from baton.training import evaluation
 
 settings, contract = config.Settings(**settings), read_contract(upstream["clean"]["contract"])
@@ -58,26 +58,36 @@ winner, reason = evaluation.choose(ranking, model_ids, settings.choose)
 print(textwrap.fill(reason, 110))
 
 # %% [markdown]
-# **The verdict.** The winner is registered as a new version. It and the champion, each as registered and in a
-# process of its own, predict the same raw rows of the holdout, which none of them has learned from. The winner is
-# promoted if it scores better there; the first one, if it beats the baseline by more than chance.
+# **The verdict.** The winner and the champion, each as judged and in a process of its own, predict the same raw rows of
+# the holdout, which none of them has learned from. The policy `promote` in `env.yaml` says what makes the winner the
+# new champion; a first champion beats the baseline by more than chance. What then serves is the winner fitted anew on
+# all rows, unless `final_fit` says otherwise.
 
 # %%
-fingerprints = split.fingerprint_training(training, holdout, contract)
-challenger = registry.register(
-    candidates[winner], Path(fits[winner]["model"]), reason, fingerprints, facts, settings.mlflow_tracking_uri
+path, run_id = Path(fits[winner]["model"]), candidates[winner]["run_id"]
+challenger = saving.open_model(path, run_id=run_id)
+verdict = promotion.hand_over(
+    challenger, candidates[winner], reason, training, holdout, facts, settings, Path(product["version"])
 )  # fmt: skip
-champion = promotion.find_champion(settings)
-verdict = promotion.decide(challenger, champion, training, holdout)
 print(textwrap.fill(verdict.reason, 110))
-verdict.scores.round(4)
+
+# %% [markdown]
+# Scores with their 95% intervals; `lead` is the distance to the challenger, paired. The figure shows the lead that
+# these rows could have shown, too: a smaller one stays unseen, so "no" does not mean "equal".
 
 # %%
-promotion.carry_out(verdict, challenger, settings.mlflow_tracking_uri)
+verdict.table().round(4)
+
+# %%
+decision = figures.decision(verdict)
+decision
+
+# %%
 tracking.log_result(
     facts["run_id"], settings.mlflow_tracking_uri, metrics=verdict.metrics(),
     tags={"winner": winner, "reason": verdict.reason},
-    figures={"leaderboard": board}, tables={"leaderboard": leaderboard, "holdout": verdict.scores},
+    figures={"leaderboard": board, "decision": decision},
+    tables={"leaderboard": leaderboard, "holdout": verdict.table()},
 )  # fmt: skip
 
 # %%

@@ -21,7 +21,7 @@ import pandas as pd
 
 from baton import config, figures
 from baton.data.contract import read_contract
-from baton.handover import registry, tracking
+from baton.handover import registry, saving, tracking
 from baton.training import evaluation, preparation, tournament
 
 started, settings = time.time(), config.Settings(**settings)
@@ -49,8 +49,8 @@ result.estimator
 raw, trains = contract.read_features(training), folds["trains"]
 pipeline = tournament.assemble(prepare, result.estimator, feature_code)
 pipeline, costs = tournament.fit_and_time(pipeline, raw[trains], y[trains], folds["group"][trains])
-arguments = registry.model_arguments(pipeline, contract, raw, y, settings.features)
-costs["model_bytes"] = registry.save(Path(product["model"]), arguments)
+arguments = saving.model_arguments(pipeline, contract, raw, y, settings.features)
+costs["model_bytes"] = saving.save(Path(product["model"]), arguments, saving.take_sample(training))
 costs
 
 # %% [markdown]

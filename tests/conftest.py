@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -239,19 +238,9 @@ def first_hour(tmp_path_factory, worker_id) -> tuple[Project, str]:
 
 @pytest.fixture
 def trained(first_hour, tmp_path) -> Project:
-    """A copy of the trained project, to be spoiled by one test; its store is told of the move."""
-    old, new = first_hour[0].folder, tmp_path / "project"
-    shutil.copytree(old, new, ignore=shutil.ignore_patterns(".venv*", ".nox"), symlinks=True)
-    with sqlite3.connect(new / "mlflow.db") as store:
-        tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        for table in tables:
-            for _, column, kind, *_ in store.execute(f"PRAGMA table_info('{table}')").fetchall():
-                if "CHAR" in kind.upper() or "TEXT" in kind.upper():
-                    store.execute(
-                        f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE "{column}" LIKE ?',
-                        (str(old), str(new), f"%{old}%"),
-                    )  # fmt: skip
-    store.close()
+    """A copy of the trained project, to be spoiled by one test."""
+    new = tmp_path / "project"
+    shutil.copytree(first_hour[0].folder, new, ignore=shutil.ignore_patterns(".venv*", ".nox"), symlinks=True)
     return Project(new)
 
 

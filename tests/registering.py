@@ -11,7 +11,7 @@ from conftest import learn, settings
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from baton import config
-from baton.handover import registry, tracking
+from baton.handover import history, registry, saving, tracking
 from baton.training import preparation, tournament
 
 
@@ -41,23 +41,37 @@ def fit(table: pd.DataFrame, target: str = "y", champion=None, **keys):
     return tournament.assemble(preparation.prepare(None, X, asked.task), estimator, None).fit(X, y), asked
 
 
-def save(folder: Path, table: pd.DataFrame, **keys) -> registry.Model:
+def save(folder: Path, table: pd.DataFrame, **keys) -> saving.Model:
     """Save a linear model of a table, as a candidate's."""
     pipeline, asked = fit(table, **keys)
     y = asked.read_target(table).infer_objects()
-    registry.save(folder, registry.model_arguments(pipeline, asked, asked.read_features(table), y, None))
-    return registry.open_model(folder)
+    saving.save(folder, saving.model_arguments(pipeline, asked, asked.read_features(table), y, None))
+    return saving.open_model(folder)
 
 
 def register(
     saved: Path, arguments: dict, asked: config.Settings, facts: dict, candidate: str = "lr", fingerprints=(3, 1, 2, 2)
-) -> registry.Model:  # fmt: skip
+) -> saving.Model:  # fmt: skip
     """File a saved model as a candidate of the training, and register it, as `fit` and `compare` do."""
     run_id = tracking.log_candidate(
         facts, asked, candidate, params={"C": 1}, metrics={"x": 1.0, "nothing": float("nan")}, figures=str(saved / "metadata"),
         tables={}, training=pd.DataFrame({"a": [1.0]}), started=0,
     )  # fmt: skip
-    model_uri = registry.log(run_id, arguments, asked.mlflow_tracking_uri)
-    made = {"candidate": candidate, "run_id": run_id, "model_uri": model_uri}
-    kept = np.array(fingerprints, dtype="uint64")
-    return registry.register(made, saved, "because", kept, facts, asked.mlflow_tracking_uri)
+    registry.log(run_id, arguments, asked.mlflow_tracking_uri)
+    return register_version(saved, run_id, asked, fingerprints=fingerprints)
+
+
+def register_version(saved: Path, run_id: str, asked: config.Settings, fingerprints=(3, 1, 2, 2), **tags):
+    """Register a saved model of a run with what a version has beside it."""
+    folder = Path(tempfile.mkdtemp()) / "version"
+    shutil.copytree(saved, folder)
+    np.save(folder / saving.FINGERPRINTS, np.unique(np.array(fingerprints, dtype="uint64")))
+    model = saving.open_model(folder, run_id=run_id)
+    return registry.register(model, {"serves": "training"} | tags, "because", asked.mlflow_tracking_uri)
+
+
+def promote(version: saving.Model, asked: config.Settings) -> None:
+    """Make a version champion, as a training does."""
+    name, uri = version.contract.name, asked.mlflow_tracking_uri
+    champion = registry.champion_version(name, uri)
+    history.move(name, history.Event(history.PROMOTED, version.version, champion, "it is better", "superior"), uri)

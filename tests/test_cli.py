@@ -1,17 +1,22 @@
 """The command `baton`: what it prints, and what it says of a mistake."""
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import registering
 import yaml
 from conftest import PROJECT
 
 from baton import BatonError, cli, config
+from baton.handover import saving
 
 BATON = Path(sys.executable).with_name("baton")
 SAMPLE = "data/diabetes_train.csv: 576 rows; 465 training, 111 holdout (19.3%)."
@@ -80,6 +85,38 @@ def test_check_takes_ploombers_options(capsys, visits, options, said):
     assert places == sorted(places)
 
 
+def test_a_value_may_have_an_equals_sign_in_it(capsys, tmp_path):
+    table = shutil.copy2(config.ROOT / "data" / "diabetes_train.csv", tmp_path / "a=b=c.csv")
+    for options in ([f"--env--train_data={table}"], ["--env--train_data", str(table)]):
+        assert run(capsys, "check", *options)[1].startswith(f"{table}: 576 rows; 465 training")
+
+
+def test_check_divides_the_rows_as_training_would(capsys):
+    said = run(capsys, "check", "--env--holdout", "0.4")[1]
+    assert said.startswith("data/diabetes_train.csv: 576 rows; 354 training, 222 holdout (38.5%).")
+
+
+def test_check_asks_what_the_champion_answers(capsys, tmp_path, monkeypatch):
+    """As training would: its positive class stays, and a table that it can't be compared on is refused."""
+    asked, facts = registering.open_store(tmp_path, monkeypatch, name="demo", train_data="t.csv", id_columns=["id"])
+    rows = pd.DataFrame({"id": range(200), "a": np.arange(200) % 17, "y": ["up", "down", "up"] * 66 + ["up"] * 2})
+    pipeline, learned = registering.fit(rows, id_columns=["id"])
+    assert learned.positive == "down"
+    arguments = saving.model_arguments(pipeline, learned, learned.read_features(rows), rows["y"], None)
+    saving.save(tmp_path / "model", arguments)
+    registering.promote(registering.register(tmp_path / "model", arguments, asked, facts), asked)
+    keys = {key: value for key, value in asked.model_dump().items() if value not in (None, "", [], "unknown")}
+    (tmp_path / "env.yaml").write_text(yaml.safe_dump(keys))
+
+    rows.assign(y=rows["y"].map({"up": "down", "down": "up"})).to_csv(tmp_path / "t.csv", index=False)
+    code, said, _ = run(capsys, "check")
+    assert (code, "because that is what the champion answers" in said) == (0, True)
+    assert "counts as positive" not in said  # "up" would, as the rarer class
+    rows.assign(y=rows["y"].map({"up": "high", "down": "low"})).to_csv(tmp_path / "t.csv", index=False)
+    code, _, told = run(capsys, "check")
+    assert (code, told[:70]) == (1, "the champion of 'demo' can't be compared with a model of this table: i")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -121,8 +158,8 @@ def test_a_command_that_does_not_exist_is_refused(arguments):
 
 def test_options_are_quoted_for_a_shell(capsys, tmp_path):
     given = {
-        "target": "it's a $HOME; x", "id_columns": ["a", "b c"], "ignore_columns": [], "split_by": None, "track": True,
-        "holdout": 0.1, "train_data": "data/*.csv", "predictions_table": "postgresql://me:${PASSWORD}@host/db#t",
+        "target": "it's a $HOME; x", "id_columns": ["a", "b c"], "ignore_columns": [], "split_by": None, "track": False,
+        "holdout": 0.1, "seed": 0, "train_data": "data/*.csv", "predictions_table": "postgresql://me:${PASSWORD}@host/db#t",
     }  # fmt: skip
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(given))
     code, printed, _ = run(capsys, "options", str(tmp_path / "own.yaml"))
@@ -133,8 +170,9 @@ def test_options_are_quoted_for_a_shell(capsys, tmp_path):
         "--env--id_columns": "a,b c",
         "--env--ignore_columns": "none",
         "--env--split_by": "none",
-        "--env--track": "True",
+        "--env--track": "False",
         "--env--holdout": "0.1",
+        "--env--seed": "0",
         "--env--train_data": "data/*.csv",
         "--env--predictions_table": "postgresql://me:${PASSWORD}@host/db#t",
     }
@@ -201,8 +239,9 @@ def test_without_predictions_results_say_how_to_get_some(tmp_path):
 
 @pytest.mark.parametrize("command", ["check", "results"])
 def test_a_reader_that_stops_early_ends_it_quietly(command):
-    """As in `baton results | head -1`."""
-    started = subprocess.Popen([BATON, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    """As in `baton results | head -1`; with what is left in the buffer, which Python tries to write when it ends."""
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    started = subprocess.Popen([BATON, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered)
     started.stdout.close()
     assert (started.stderr.read(), started.wait()) == (b"", 0)
 

@@ -1,5 +1,6 @@
 """What env.yaml and the grid may say, and what is said back when they are wrong."""
 
+import contextlib
 import importlib
 import re
 import sys
@@ -15,11 +16,12 @@ from baton.training import evaluation
 ALL = {
     "name": "demo", "target": "y", "train_data": "train.csv", "score_data": "new.csv", "predictions_table": None,
     "id_columns": [], "ignore_columns": [], "features": None, "task": "auto", "positive": "auto", "metric": "auto",
-    "choose": "best", "split": "hash", "split_by": None, "holdout": 0.2, "folds": 5, "seed": 7, "batch": "one",
+    "choose": "best", "promote": "superior", "confidence": 0.95, "margin": 0, "at_least": {}, "at_most": {}, "slices": [],
+    "final_fit": "all", "split": "hash", "split_by": None, "holdout": 0.2, "folds": 5, "seed": 7, "batch": "one",
     "track": True, "mlflow_tracking_uri": "sqlite:///mlflow.db",
 }  # fmt: skip
 NOWHERE = Path("no env.yaml here")
-SHIPPED = yaml.safe_load((PROJECT / "env.yaml").read_text().replace("{{now[:10]}}", "2026-11-21"))
+SHIPPED = config.read_env(PROJECT / "env.yaml") | {"batch": "2026-11-21"}
 PIPELINES = ["pipeline.yaml", "pipeline.serve.yaml"]
 GRID = [
     {key: values[0] for key, values in entry.items()}
@@ -34,6 +36,16 @@ def check(**changed) -> config.Settings:
 def test_the_shipped_settings_are_valid_and_complete():
     config.check_settings(SHIPPED, NOWHERE)
     assert set(SHIPPED) == set(config.Settings.model_fields) == set(ALL)
+
+
+def test_a_key_that_is_left_out_is_what_it_is_for_ploomber_and_for_baton_alike():
+    """Where a pipeline fills one in, it is from this file; where `baton` reads env.yaml, from the class."""
+    written = yaml.safe_load((config.ROOT / "baton" / "defaults.yaml").read_text())
+    assert set(written) == set(config.Settings.model_fields)
+    given = {"name", "train_data", "score_data", "target"}
+    assert {key for key in given if written.pop(key) != "none"} == set()
+    assert written.pop("batch") == "{{now[:10]}}"
+    assert config.Settings(**written) == config.Settings()
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
@@ -61,8 +73,6 @@ def test_every_candidate_of_the_shipped_grid_is_valid(candidate):
         ("predictions_table", 3, "input should be a valid string"),
         ("split", "random", "input should be 'hash', 'group' or 'time'"),
         ("split_by", ["a"], "input should be a valid string"),
-        ("score_data", None, "input should be a valid string"),
-        ("target", None, "input should be a valid string"),
         ("features", 3, "input should be a valid string"),
         ("task", "clasification", "input should be 'auto', 'binary', 'multiclass' or 'regression'"),
         ("positive", None, "input should be a valid string"),
@@ -127,11 +137,14 @@ def test_an_unusual_setting_is_allowed(key, value):
     check(**{key: value})
 
 
-@pytest.mark.parametrize("key", ["name", "target", "train_data"])
+@pytest.mark.parametrize("key", ["name", "target", "train_data", "score_data"])
 def test_a_missing_setting_is_named(key):
-    with pytest.raises(BatonError) as raised:
-        config.check_settings({other: value for other, value in ALL.items() if other != key}, NOWHERE)
-    assert str(raised.value).splitlines()[1:] == [f"  {key}: it is missing"]
+    """It is none where a pipeline has filled in its default. Training does without rows to be scored."""
+    others = {other: value for other, value in ALL.items() if other != key}
+    for given in ({key: None}, {}) if key != "score_data" else ({key: None},):
+        with pytest.raises(BatonError) as raised:
+            config.check_settings(others | given, NOWHERE)
+        assert str(raised.value).splitlines()[1:] == [f"  {key}: it is missing"]
 
 
 def test_settings_come_from_the_command_then_the_file_then_the_defaults(tmp_path):
@@ -333,6 +346,26 @@ def test_what_was_filled_in_is_taken_out_of_messages(monkeypatch, value, message
             "model_params of a blend are a mapping for each member, such as {lr: {…}}; 'C' is no member",
         ),
         ({"model": "lr+rf", "tune": 5}, "a blend can't be tuned; set tune to 0"),
+        ({"model": "lr+rf+lr"}, "'lr+rf+lr' names 'lr' twice"),
+        (
+            {"model": "lr+rf", "model_params": {"lr": 1}},
+            "model_params of a blend are a mapping for each member, such as {lr: {…}}; 'lr' is no member, or no mapping",
+        ),
+        ({"model": "stack(rf)"}, "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack(rf)')"),
+        ({"model": "stack()"}, "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack()')"),
+        (
+            {"model": "stack(lr+rf"},
+            "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack(lr+rf')",
+        ),
+        ({"model": "stack"}, "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack')"),
+        ({"model": "stack(lr+rff)"}, "there is no model 'rff' (did you mean 'rf'?)"),
+        ({"model": "stack(lr+stack(rf+knn))"}, "there is no model 'stack(rf'"),
+        ({"model": "stack(lr+lr)"}, "'stack(lr+lr)' names 'lr' twice"),
+        ({"model": "stack(lr+rf)", "tune": 5}, "a stack can't be tuned; set tune to 0"),
+        (
+            {"model": "stack(lr+rf)", "model_params": {"C": {}}},
+            "model_params of a stack are a mapping for each member, such as {lr: {…}}; 'C' is no member",
+        ),
     ],
 )
 def test_a_wrong_candidate_is_named_with_what_is_wrong(changed, message):
@@ -340,6 +373,18 @@ def test_a_wrong_candidate_is_named_with_what_is_wrong(changed, message):
     config.check_candidate(right)
     with pytest.raises(BatonError, match=re.escape(f"pipeline.yaml, grid, candidate 'mine': {message}")):
         config.check_candidate(right | changed)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("model", ["rf", "ridge", "lr+svm", "stack(lda+gbc)"])
+def test_a_candidate_is_held_to_the_question_once_that_is_known(model, task):
+    asked = {"candidate": "mine", "model": model, "model_params": {}, "tune": 0}
+    config.check_candidate(asked)
+    classes = ["binary", "multiclass"]
+    cannot = {"ridge": classes, "lr+svm": classes, "stack(lda+gbc)": ["regression"]}.get(model, [])
+    said = f"candidate 'mine': the question is {task}, and model '(ridge|svm|lda)' can't answer it"
+    with pytest.raises(BatonError, match=said) if task in cannot else contextlib.nullcontext():
+        config.check_candidate(asked, task)
 
 
 @pytest.mark.parametrize(("task", "first"), [("binary", "AUC"), ("multiclass", "AUC"), ("regression", "R2")])

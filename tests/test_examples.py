@@ -47,7 +47,7 @@ def test_an_example_runs_through_to_predictions(fresh, make_tables, name):
     fresh.build("-e", "pipeline.serve.yaml", *options, "--env--batch", "new")
     verdict = json.loads((fresh.folder / f"products/{name}/compare/verdict.json").read_text())
     assert verdict["decision"] == "promoted"
-    assert verdict["scores"]["challenger"]["lead"] == 0 < verdict["scores"]["baseline"]["lead"]
+    assert verdict["leads"]["baseline"]["bound"] > 0
     found = pd.read_parquet(fresh.folder / f"predictions/{name}/batch=new")
     assert [*found.columns] == [*ids, "prediction", *probabilities, "model_version", "scored_at"]
 

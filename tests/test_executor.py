@@ -1,9 +1,11 @@
 """The executor over small pipelines of functions: what runs, what is said, and how it ends."""
 
 import errno
+import json
 import multiprocessing
 import os
 import select
+import shutil
 import signal
 import sqlite3
 import sys
@@ -11,16 +13,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from conftest import settings
-from filelock import FileLock
+from conftest import PROJECT, learn, settings
+from filelock import FileLock, Timeout
 from ploomber import DAG
 from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
 from ploomber.products import File
 from ploomber.tasks import PythonCallable
 from sklearn.neighbors import KNeighborsClassifier
 
-from baton import BatonError
+from baton import BatonError, config
 from baton.executor import Parallel
 
 SETTINGS = settings(score_data="new.csv").model_dump(mode="json")
@@ -71,6 +74,10 @@ def write_on_a_full_disk(product):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def write_without_the_right(product):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def keep_in_a_broken_store(product):
     try:
         sqlite3.connect(":memory:").execute("SELECT * FROM runs")
@@ -86,6 +93,25 @@ def interrupt(product):
 def kill_the_build(product):
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(3600)
+
+
+def write_although_interrupted(product):
+    os.kill(os.getpid(), signal.SIGINT)
+    write(product)
+
+
+def try_the_lock(product):
+    try:
+        FileLock(Path(str(product)).with_name(".lock")).acquire(blocking=False)
+        found = "free"
+    except Timeout:
+        found = "held"
+    Path(str(product)).write_text(found)
+
+
+def write_own_process(product):
+    time.sleep(0.5)
+    Path(str(product)).write_text(str(os.getpid()))
 
 
 def compute_in_threads(product):
@@ -129,6 +155,11 @@ def test_no_two_builds_are_at_work_at_once(tmp_path):
     assert (tmp_path / "second").exists()
 
 
+def test_the_lock_is_held_while_tasks_run(tmp_path):
+    pipeline(tmp_path, try_the_lock).build()
+    assert (tmp_path / "first").read_text() == "held"
+
+
 def test_builds_of_different_names_are_at_work_at_once(tmp_path):
     with FileLock(tmp_path / ".lock"):
         pipeline(tmp_path / "churn", lock=str(tmp_path / "churn" / ".lock")).build()
@@ -136,10 +167,12 @@ def test_builds_of_different_names_are_at_work_at_once(tmp_path):
 
 
 def test_a_second_build_runs_nothing_and_says_so(tmp_path, capsys):
-    pipeline(tmp_path).build()
+    first = pipeline(tmp_path)
+    first.build()
     capsys.readouterr()
-    pipeline(tmp_path).build()
-    assert capsys.readouterr().out.startswith("Everything is up to date")
+    for again in (first, pipeline(tmp_path)):
+        again.build()
+        assert capsys.readouterr().out.startswith("Everything is up to date")
 
 
 def test_a_mistake_of_the_users_is_told_without_a_traceback_and_others_are_kept(tmp_path):
@@ -159,6 +192,7 @@ def test_a_mistake_of_the_users_is_told_without_a_traceback_and_others_are_kept(
     ("first", "said"),
     [
         (write_on_a_full_disk, "first: the machine says: .*No space left on device. Make room"),
+        (write_without_the_right, "first: the machine says: .*Permission denied. Make room, or give"),
         (keep_in_a_broken_store, "first: the MLflow store says: no such table: runs. See to the file"),
     ],
 )
@@ -191,13 +225,34 @@ def test_the_workers_of_a_killed_build_end_too(tmp_path):
     assert building.exitcode == -signal.SIGKILL
 
 
-def test_an_interrupted_build_ends_at_once_with_a_message(tmp_path):
+@pytest.fixture
+def _interruptible():
+    """Let Ctrl-C interrupt, as it does in a terminal; what is started in the background has it ignored."""
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(DAGBuildError, match="Interrupted. What was done is kept"):
-            pipeline(tmp_path, interrupt).build()
-    finally:
-        signal.signal(signal.SIGINT, usual)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_a_workers_task_is_not_cut_off_by_the_signal_that_ends_the_build(tmp_path):
+    """A terminal's Ctrl-C reaches every process; only the build's own decides how the workers end."""
+    pipeline(tmp_path, write_although_interrupted).build()
+    assert (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_as_many_processes_work_as_asked_for(tmp_path, processes):
+    dag = DAG(executor=Parallel(str(tmp_path / ".lock"), processes))
+    for name in ("a", "b", "c"):
+        PythonCallable(write_own_process, File(tmp_path / name), dag, name=name)
+    dag.build()
+    assert len({(tmp_path / name).read_text() for name in ("a", "b", "c")}) == processes
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_an_interrupted_build_ends_at_once_with_a_message(tmp_path):
+    with pytest.raises(DAGBuildError, match="Interrupted. What was done is kept"):
+        pipeline(tmp_path, interrupt).build()
     assert not multiprocessing.active_children()
 
 
@@ -251,6 +306,60 @@ def test_a_wrong_candidate_stops_the_build_before_anything_runs(tmp_path, change
     with pytest.raises(DAGBuildError, match=said):
         dag.build()
     assert list(tmp_path.iterdir()) == []
+
+
+def clean(product):
+    table = pd.DataFrame({"x": range(40), "y": ["yes", "no"] * 20})
+    Path(str(product["contract"])).write_text(json.dumps(learn(table).to_dict()))
+
+
+def fit_after(product, upstream, candidate, model, model_params, tune):
+    write(product)
+
+
+@pytest.mark.parametrize("has_run", [False, True], ids=["clean runs", "clean has run"])
+@pytest.mark.parametrize("model", ["ridge", "stack(lr+svm)"])
+def test_a_candidate_that_cannot_answer_the_question_stops_the_build_before_any_is_fitted(tmp_path, model, has_run):
+    """Which question it is, `clean` finds out; where it need not run again, it has."""
+
+    def build(**candidates: str) -> None:
+        dag = DAG(executor=Parallel(str(tmp_path / ".lock"), processes=2))
+        before = PythonCallable(clean, {"contract": File(tmp_path / "contract.json")}, dag, name="clean")
+        for name, asked in candidates.items():
+            params = {"candidate": name, "model": asked, "model_params": {}, "tune": 0}
+            before >> PythonCallable(fit_after, File(tmp_path / name), dag, name=f"fit-{name}", params=params)
+        dag.build()
+
+    if has_run:
+        build()
+    said = f"No candidate was fitted.\npipeline.yaml, grid, candidate 'b': the question is binary, and model '{model.strip(')').split('+')[-1]}'"
+    with pytest.raises(DAGBuildError, match=said):
+        build(a="lr", b=model)
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {"contract.json"}
+    build(a="lr")
+    assert (tmp_path / "a").read_text() == "done"
+
+
+def test_what_ploomber_notes_of_a_task_is_forgotten_where_it_was_cut_off(tmp_path, monkeypatch):
+    shutil.copy(PROJECT / "env.yaml", tmp_path)
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    products, batch = tmp_path / "products" / "demo", tmp_path / "predictions" / "demo" / "batch=b"
+
+    def build() -> list[str]:
+        dag = DAG(executor=Parallel("products/demo/training.lock", processes=2))
+        for folder in (products / "clean", batch):
+            PythonCallable(write, File(folder / "made"), dag, name=folder.name)
+        done = dag.build()
+        return sorted(name for name, has_run in zip(done["name"], done["Ran?"], strict=True) if has_run)
+
+    for folder in (products / "clean", batch):
+        folder.mkdir(parents=True)
+    assert build() == ["batch=b", "clean"]
+    for cut_off in ("", '{"timestamp": 17', "\0" * 100):
+        (products / "clean" / ".made.metadata").write_text(cut_off)
+        assert build() == ["clean"]
+        (batch / ".made.metadata").write_text(cut_off)
+        assert build() == ["batch=b"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_without_a_traceback(tmp_path):

@@ -459,7 +459,7 @@ def test_a_prediction_is_drawn_against_what_was_true():
         (LinearRegression(), "number", "r2", "R2 lost"),
     ],
 )
-def test_importance_is_what_shuffling_a_column_costs(model, target, scoring, lost):
+def test_importance_is_what_shuffling_a_column_costs(model, target, scoring, lost, monkeypatch):
     generator = np.random.default_rng(2)
     rows = pd.DataFrame(generator.normal(size=(200, 3)), columns=["useless", "weak", "strong"])
     signal = 3 * rows["strong"] + rows["weak"]
@@ -473,6 +473,9 @@ def test_importance_is_what_shuffling_a_column_costs(model, target, scoring, los
     assert names(axes) == ["useless", "weak", "strong"]
     np.testing.assert_allclose(widths(axes), expected)
     assert axes.get_xlabel().startswith(lost)
+    monkeypatch.setattr(figures, "SHOWN", 2)
+    [axes] = figures.importance(model, rows, answer, ask(rows, answer), seed=3).axes
+    assert names(axes) == ["weak", "strong"]
 
 
 def test_importance_stands_a_class_too_rare_for_the_sample_it_takes():
@@ -579,3 +582,56 @@ def test_saved_figures_are_pngs_and_replace_those_of_the_last_build(tmp_path):
     figures.save({"a": drawn, "b": drawn}, str(folder))
     assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.png"]
     assert {path.read_bytes()[:8] for path in folder.iterdir()} == {b"\x89PNG\r\n\x1a\n"}
+
+
+def test_importance_is_drawn_with_the_spread_of_its_shuffles():
+    found = pd.DataFrame(
+        {"mean": [0.3, 0.1], "least": [0.2, -0.1], "most": [0.4, 0.2]}, index=["first", "second column"]
+    )
+    axes = figures.column_importance(found, "AUC").axes[0]
+    assert widths(axes) == [0.1, 0.3]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["second column", "first"]
+    segments = [line.tolist() for line in axes.collections[0].get_segments()]
+    assert segments == [[[-0.1, 0], [0.2, 0]], [[0.2, 1], [0.4, 1]]]
+    assert axes.get_xlabel() == "AUC lost when the column is shuffled"
+    assert "log loss gained" in figures.column_importance(found, "Log Loss").axes[0].get_xlabel().lower()
+
+
+def test_effects_are_drawn_on_one_scale_each_in_a_figure_of_its_own():
+    days = [*pd.to_datetime(["2026-01-01", "2026-02-01", "2026-03-01"])]
+    tables = {
+        "number": pd.DataFrame({"a": [0.1, 0.2, 0.3], "b": [0.9, 0.5, 0.4]}, index=pd.Index([1.0, 2.0, None], dtype=object)),
+        "text": pd.DataFrame({"a": [0.2, 0.3], "b": [0.8, 0.7]}, index=pd.Index(["u", None], dtype=object)),
+        "date": pd.DataFrame({"a": [0.4, 0.5, 0.6], "b": [0.5, 0.5, 0.5]}, index=pd.Index(days, dtype=object)),
+        "flag": pd.DataFrame({"a": [0.4, 0.5], "b": [0.6, 0.5]}, index=pd.Index([False, True], dtype=object)),
+    }  # fmt: skip
+    sample = pd.DataFrame(
+        {
+            "number": [1.0, 2.0, np.nan, 2.0],
+            "text": ["u", "u", "u", None],
+            "date": [*days, pd.NaT],
+            "flag": [0.0, 1, 1, 1],
+        }
+    )
+    drawn = {column: figure.axes[0] for column, figure in figures.column_effects(tables, sample, "probability").items()}
+    limits = pytest.approx((0.1 - 0.048, 0.9 + 0.048))
+    assert drawn["number"].get_ylim() == drawn["date"].get_ylim() == drawn["text"].get_xlim() == limits
+    first, missing, second, _ = drawn["number"].lines
+    assert (first.get_xdata().tolist(), first.get_ydata().tolist()) == ([1, 2], [0.1, 0.2])
+    assert (missing.get_ydata(), second.get_ydata().tolist()) == ([0.3, 0.3], [0.9, 0.5])
+    assert [label.get_text() for label in drawn["text"].get_yticklabels()] == ["u (75%)", "missing (25%)"]
+    assert [label.get_text() for label in drawn["flag"].get_yticklabels()] == ["False (25%)", "True (75%)"]
+    assert drawn["text"].lines[0].get_xdata().tolist() == [0.2, 0.3]
+    assert [label.get_text() for label in drawn["date"].get_xticklabels()] == ["2026-01-01", "2026-03-01"]
+
+
+def test_calibration_is_drawn_with_its_intervals():
+    bins = pd.DataFrame({"predicted": [0.2, 0.6], "observed": [0.3, 0.5], "low": [0.1, 0.45], "high": [0.5, 0.8]})
+    axes = figures.calibration(bins, "probability of 1", "share of 1").axes[0]
+    diagonal, points = axes.lines[:2]
+    assert diagonal.get_xdata().tolist() == diagonal.get_ydata().tolist() == [0.1, 0.8]
+    assert points.get_ydata().tolist() == [0.3, 0.5]
+    assert [[*map(tuple, line)] for line in axes.collections[0].get_segments()] == [
+        [pytest.approx((0.2, 0.1)), pytest.approx((0.2, 0.5))],
+        [pytest.approx((0.6, 0.45)), pytest.approx((0.6, 0.8))],
+    ]

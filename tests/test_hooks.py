@@ -5,11 +5,11 @@ from pathlib import Path
 
 import mlflow
 import nbformat
-import pandas as pd
 import pytest
 import registering
 from conftest import settings
 from ploomber import DAG
+from ploomber.constants import TaskStatus
 from ploomber.exceptions import DAGBuildEarlyStop
 from ploomber.executors import Serial
 from ploomber.products import File
@@ -19,55 +19,163 @@ import hooks
 from baton import config
 
 
-def fit(product):
-    Path(str(product)).write_text("fitted")
+def build(folder: Path, candidates=("a", "b")) -> list[str]:
+    """Build clean → fit-* → compare with these candidates; return what has run."""
+    dag = DAG(executor=Serial(build_in_subprocess=False))
+    first = PythonCallable(clean, made(folder, "clean", "train"), dag, name="clean", params=PARAMS)
+    last = PythonCallable(compare, made(folder, "compare", "leaderboard"), dag, name="compare", params=PARAMS)
+    for name in candidates:
+        first >> PythonCallable(fit, made(folder, name, "model"), dag, name=f"fit-{name}", params=PARAMS) >> last
+    for task in dag.values():
+        task.on_render, task.on_finish = hooks.notice_changes, hooks.record_state
+    done = dag.build(show_progress=False)
+    return sorted(name for name, has_run in zip(done["name"], done["Ran?"], strict=True) if has_run)
 
 
-def compare(product, upstream):
-    names = sorted(name.removeprefix("fit-") for name in upstream)
-    pd.DataFrame({"candidate": names}).to_csv(product["leaderboard"], index=False)
+def made(folder: Path, task: str, *names: str) -> dict[str, File]:
+    return {name: File(folder / task / name) for name in ("html", *names)}
 
 
-def test_the_comparison_runs_again_when_a_candidate_left_the_grid(tmp_path):
-    def build(*candidates: str) -> tuple[list[str], list[str]]:
-        """Build with these candidates: what has run, and what is on the leaderboard."""
-        dag = DAG(executor=Serial(build_in_subprocess=False))
-        compared = PythonCallable(compare, {"leaderboard": File(tmp_path / "board.csv")}, dag, name="compare")
-        compared.on_render = hooks.notice_changed_grid
-        for name in candidates:
-            compared.set_upstream(PythonCallable(fit, File(tmp_path / name), dag, name=f"fit-{name}"))
-        done = dag.build(show_progress=False)
-        ran = [name for name, has_run in zip(done["name"], done["Ran?"], strict=True) if has_run]
-        return sorted(ran), pd.read_csv(tmp_path / "board.csv")["candidate"].tolist()
-
-    assert build("a", "b") == (["compare", "fit-a", "fit-b"], ["a", "b"])
-    assert build("a", "b") == ([], ["a", "b"])
-    assert build("a") == (["compare"], ["a"])
-    assert build("a") == ([], ["a"])
-    assert build("a", "c") == (["compare", "fit-c"], ["a", "c"])
+PARAMS = {"settings": settings().model_dump()}
 
 
 def clean(product, settings):
     Path(str(product["html"])).write_text(Path(config.ROOT / settings["train_data"]).read_text())
-    Path(str(product["training"])).write_text(json.dumps({"run_id": None}))
-    Path(str(product["warnings"])).write_text(json.dumps(["a column is odd"]))
+    Path(str(product["train"])).write_text("rows")
 
 
-def test_a_task_runs_again_when_its_table_changed_and_its_warnings_are_printed(tmp_path, monkeypatch, capsys):
+def fit(product, upstream, settings):
+    Path(str(product["html"])).write_text("a report")
+    Path(str(product["model"])).mkdir(exist_ok=True)
+    (Path(str(product["model"])) / "model.skops").write_text("fitted")
+
+
+def compare(product, upstream, settings):
+    Path(str(product["html"])).write_text("a report")
+    Path(str(product["leaderboard"])).write_text(" ".join(sorted(upstream)))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A project with a table."""
     monkeypatch.setattr(config, "ROOT", tmp_path)
+    (tmp_path / "t.csv").write_text("a,b\n1,2")
+    return tmp_path
 
-    def build(content: str) -> str:
-        (tmp_path / "t.csv").write_text(content)
+
+def test_the_comparison_runs_again_when_a_candidate_left_the_grid(folder):
+    board = folder / "compare" / "leaderboard"
+    assert build(folder) == ["clean", "compare", "fit-a", "fit-b"]
+    assert build(folder) == []
+    assert build(folder, ["a"]) == ["compare"]
+    assert board.read_text() == "fit-a"
+    assert build(folder, ["a"]) == []
+    assert build(folder, ["a", "c"]) == ["compare", "fit-c"]
+    assert board.read_text() == "fit-a fit-c"
+
+
+def test_everything_runs_again_when_the_table_changed(folder):
+    build(folder)
+    (folder / "t.csv").write_text("a,b\n1,3")
+    assert build(folder) == ["clean", "compare", "fit-a", "fit-b"]
+    assert (folder / "clean" / "html").read_text() == "a,b\n1,3"
+    assert build(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "again"),
+    [
+        ("clean/train", ["clean", "compare", "fit-a", "fit-b"]),
+        ("a/html", ["compare", "fit-a"]),
+        ("a/html.record", ["compare", "fit-a"]),
+        ("a/model/model.skops", ["compare", "fit-a"]),
+        ("compare/leaderboard", ["compare"]),
+    ],
+)
+def test_a_task_whose_file_was_cut_off_runs_again(folder, file, again):
+    build(folder)
+    path = folder / file.replace("html.record", hooks._record({"html": "html"}).name)
+    whole = path.read_text()
+    path.write_text(whole[:-1])
+    assert build(folder) == again
+    assert path.read_text() == whole
+    (folder / "a" / "model" / "__pycache__").mkdir()
+    (folder / "a" / "model" / "__pycache__" / "features.pyc").write_text("what Python leaves where a model was run")
+    assert build(folder) == []
+
+
+def warn(product, settings):
+    for name in ("html", "training", "warnings"):
+        Path(str(product[name])).write_text(json.dumps({"run_id": None} if name == "training" else ["a column is odd"]))
+
+
+def test_what_clean_warns_of_is_printed_when_it_has_run(folder, capsys):
+    dag = DAG(executor=Serial(build_in_subprocess=False))
+    task = PythonCallable(warn, made(folder, "clean", "training", "warnings"), dag, name="clean", params=PARAMS)
+    task.on_finish = hooks.file_report
+    task.build()
+    assert "Look at this: a column is odd" in capsys.readouterr().out
+
+
+def apply(product, upstream, settings):
+    Path(str(product["html"])).write_text("made")
+
+
+def test_the_feature_file_concerns_the_features_alone(folder):
+    params = {"settings": settings(features="own.py").model_dump()}
+
+    def build(code: str) -> list[str]:
+        """Build with this feature file, and tell what has run."""
+        (folder / "own.py").write_text(code)
         dag = DAG(executor=Serial(build_in_subprocess=False))
-        made = {name: File(tmp_path / name) for name in ("html", "training", "warnings")}
-        task = PythonCallable(clean, made, dag, name="clean", params={"settings": settings().model_dump()})
-        task.on_render, task.on_finish = hooks.notice_changed_input, hooks.file_report
-        dag.build(show_progress=False)
-        return (tmp_path / "html").read_text(), "Look at this: a column is odd" in capsys.readouterr().out
+        first = PythonCallable(clean, made(folder, "clean", "train"), dag, name="clean", params=params)
+        first >> PythonCallable(apply, made(folder, "features"), dag, name="features", params=params)
+        for task in dag.values():
+            task.on_render, task.on_finish = hooks.notice_changes, hooks.record_state
+        dag.render(show_progress=False)
+        if dag["clean"].exec_status == TaskStatus.WaitingExecution:
+            assert dag["features"].exec_status == TaskStatus.WaitingUpstream  # not at once
+        done = dag.build(show_progress=False)
+        return sorted(name for name, has_run in zip(done["name"], done["Ran?"], strict=True) if has_run)
 
-    assert build("a,b\n1,2") == ("a,b\n1,2", True)
-    assert build("a,b\n1,2") == ("a,b\n1,2", False)
-    assert build("a,b\n1,3") == ("a,b\n1,3", True)
+    assert [build(code) for code in ("one", "one", "two", "two")] == [["clean", "features"], [], ["features"], []]
+
+
+def test_a_report_is_filed_with_the_run_it_tells_of(tmp_path, monkeypatch):
+    asked, facts = registering.open_store(tmp_path, monkeypatch, name="demo")
+    client = mlflow.MlflowClient(asked.mlflow_tracking_uri)
+    candidate = client.create_run("1").info.run_id
+    (tmp_path / "training.json").write_text(json.dumps(facts))
+    (tmp_path / "candidate.json").write_text(json.dumps({"run_id": candidate}))
+    dag, params = DAG(), {"settings": asked.model_dump()}
+    before = PythonCallable(clean, {"training": File(tmp_path / "training.json")}, dag, name="clean", params=params)
+    for name, products in {"explore": {}, "fit-lr": {"candidate": File(tmp_path / "candidate.json")}}.items():
+        (tmp_path / f"{name}.html").write_text("report")
+        task = PythonCallable(
+            apply, {"html": File(tmp_path / f"{name}.html")} | products, dag, name=name, params=params
+        )
+        task.set_upstream(before)
+    dag.render(show_progress=False)
+    for name in ("explore", "fit-lr"):
+        hooks.file_report(dag[name], dag[name].product, dag[name].params)
+    filed = [[file.path for file in client.list_artifacts(run, "notebook")] for run in (facts["run_id"], candidate)]
+    assert filed == [["notebook/explore.html"], ["notebook/fit-lr.html"]]
+
+
+def test_a_table_that_is_replaced_while_it_is_read_is_read_again(folder):
+    def build() -> str:
+        dag = DAG(executor=Serial(build_in_subprocess=False))
+        task = PythonCallable(clean_late, made(folder, "clean", "train"), dag, name="clean", params=PARAMS)
+        task.on_render, task.on_finish = hooks.notice_changes, hooks.record_state
+        dag.build(show_progress=False)
+        return (folder / "clean" / "html").read_text()
+
+    assert [build(), build()] == ["a,b\n1,2", "a,b\n1,3"]
+
+
+def clean_late(product, settings):
+    clean(product, settings)
+    Path(config.ROOT / settings["train_data"]).write_text("a,b\n1,3")
 
 
 @pytest.mark.parametrize("notebook", ["whole", "not run", "missing"])

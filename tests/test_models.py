@@ -39,11 +39,13 @@ def test_every_package_of_the_catalogue_is_installed_and_declared():
 
 
 def test_models_go_from_the_simplest_to_the_most_complex():
-    ordered = ["lr", "ridge", "nb", "dt", "knn", "mlp", "rf", "lightgbm", "lr+dt", "lr+lightgbm", "lr+ridge+dt"]
+    ordered = ["lr", "ridge", "nb", "dt", "knn", "mlp", "rf", "lightgbm", "lr+dt", "lr+lightgbm"]
+    ordered += ["stack(lr+dt)", "stack(lr+lightgbm)", "lr+ridge+dt"]
     places = [models.complexity(model) for model in ordered]
     assert places == sorted({*places})  # no two of them are equal
 
 
 def test_a_candidate_is_described_by_its_settings():
     assert models.describe("knn", {"n_neighbors": 25}, 0) == "knn, n_neighbors=25"
+    assert models.describe("stack(lr+knn)", {"lr": {"C": 2}}, 0) == "stack(lr+knn), lr={'C': 2}"
     assert models.describe("lightgbm", {}, 12) == "lightgbm, tuned in 12 trials"

@@ -15,7 +15,7 @@ import yaml
 
 from baton import config
 from baton.data import contract, split, tables
-from baton.handover import registry, runner
+from baton.handover import registry, runner, saving
 from baton.training import preparation, tournament
 
 SAMPLE = 300  # training rows
@@ -61,9 +61,9 @@ def feature_code(settings):
     return config.load_features(settings.features)
 
 
-def test_every_candidate_of_the_grid_can_be_made():
+def test_every_candidate_of_the_grid_can_answer_the_question(division):
     for entry in grid():
-        config.check_candidate(entry)
+        config.check_candidate(entry, division.contract.task)
     names = [entry["candidate"] for entry in grid()]
     assert len(names) == len(set(names))
 
@@ -102,7 +102,7 @@ def fitted(division, sample, X, feature_code, settings):
 
 def test_every_candidate_fits_and_predicts_every_row(fitted, X, division):
     for name, pipeline in fitted.items():
-        predictions = runner.probabilities(pipeline, X, division.contract)
+        predictions = saving.probabilities(pipeline, X, division.contract)
         assert np.isfinite(predictions).all(), name
         assert len(predictions) == len(X), name
 
@@ -114,15 +114,15 @@ def test_every_candidate_predicts_rows_with_missing_and_with_new_values(fitted, 
     )
     for name, pipeline in fitted.items():
         for rows in (missing, new):
-            assert np.isfinite(runner.probabilities(pipeline, rows, division.contract)).all(), name
+            assert np.isfinite(saving.probabilities(pipeline, rows, division.contract)).all(), name
 
 
 def test_what_is_registered_answers_as_it_did_when_it_was_fitted(fitted, X, sample, division, settings, tmp_path):
     asked, y = division.contract, sample[division.contract.target]
     for name, pipeline in fitted.items():
-        registry.save(tmp_path / name, registry.model_arguments(pipeline, asked, X, y, settings.features))
-        found = runner.probabilities(runner.load(tmp_path / name), X, asked)
-        np.testing.assert_array_equal(found, runner.probabilities(pipeline, X, asked), err_msg=name)
+        saving.save(tmp_path / name, saving.model_arguments(pipeline, asked, X, y, settings.features))
+        found = saving.probabilities(runner.load(tmp_path / name), X, asked)
+        np.testing.assert_array_equal(found, saving.probabilities(pipeline, X, asked), err_msg=name)
     # One of them as the nightly job runs it, in a process that has not seen the checkout's feature code.
-    found = registry.predict(registry.open_model(tmp_path / name), X)
-    np.testing.assert_array_equal(found, runner.probabilities(pipeline, X, asked))
+    found = registry.predict(saving.open_model(tmp_path / name), X)
+    np.testing.assert_array_equal(found, saving.probabilities(pipeline, X, asked))

@@ -175,7 +175,7 @@ def test_make_it_yours_takes_a_table_through_to_predictions_without_any_code(fre
     fresh.build("--env--ignore_columns", "reason,row id")
     fresh.build("-e", "pipeline.serve.yaml", "--env--batch", "tonight")
     verdict = json.loads((fresh.folder / "products/churn/compare/verdict.json").read_text())
-    assert verdict["scores"]["baseline"]["lead_low"] > 0.3
+    assert verdict["leads"]["baseline"]["low"] > 0.3
     folder = fresh.folder / "predictions/churn/batch=tonight"
     found, said = pd.read_parquet(folder), json.loads((folder / "_manifest.json").read_text())
     assert found["customer_id"].tolist() == rows["customer_id"].tolist()

@@ -7,12 +7,12 @@ import subprocess
 import urllib.request
 
 import nbformat
-import numpy as np
 import pandas as pd
 import pytest
-from conftest import PROGRAMS, answers, free_port, serving
+import registering
+from conftest import PROGRAMS, answers, free_port, serving, settings
 
-from baton import config
+from baton import BatonError, config
 from baton.handover import registry
 
 SERVING = config.ROOT / ".venv-serve" / "bin"
@@ -70,13 +70,13 @@ def test_a_batch_is_scored_again_only_if_rows_or_champion_changed(trained):
 
     # Another candidate of the same training is promoted.
     other = trained.read("fit/forest/candidate.json")
-    known = trained.read("clean/training.json")
     path = trained.folder / "products/diabetes/fit/forest/model"
-    second = registry.register(other, path, "for a test", np.array([1]), known, trained.uri)
+    asked = settings(name="diabetes", mlflow_tracking_uri=trained.uri)
+    second = registering.register_version(path, other["run_id"], asked)
     # Even while a batch is on its way: it keeps the version that `receive` found.
     receive = (trained.folder / "tasks/receive.py").read_text()
-    promote = 'registry.promote(registry.version_of("diabetes", "2", uri), uri)'
-    promote = f"\n# %%\nuri = settings.mlflow_tracking_uri\n{promote}\n"
+    promote = 'promotion.promote_by_hand("diabetes", "2", "for a test", settings)'
+    promote = f"\n# %%\nfrom baton.handover import promotion\n\n{promote}\n"
     (trained.folder / "tasks/receive.py").write_text(receive + promote)
     trained.build(*BATCH, "meanwhile")
     assert set(predictions(trained, "meanwhile")["model_version"]) == {"1"}
@@ -101,9 +101,8 @@ def test_yesterdays_champion_predicts_as_before_after_its_feature_code_was_edite
     trained.keep_candidates("tree")
     trained.build()
     compared = trained.read("compare/verdict.json")
-    assert compared["scores"]["champion"]["model"] == "diabetes version 1"
+    assert compared["champion"]["version"] == "1"
     assert compared["scores"]["champion"]["AUC"] == verdict["scores"]["challenger"]["AUC"]
-    assert compared["scores"]["challenger"]["model"] == "diabetes version 2"
     # The tree on spoiled features is worse, so version 1 stays champion.
     assert compared["decision"] == "refused"
     assert registry.find_champion("diabetes", trained.uri).version == "1"
@@ -147,4 +146,19 @@ def test_a_model_id_or_a_key_that_does_not_exist_is_told_before_anything_runs(fr
     fresh.edit("pipeline.yaml", "        model: [kn]", "        model: [knn]")
     fresh.edit("env.yaml", "\nseed: 7", "\nseed: 7\nhold_out: 0.3")
     assert "hold_out: there is no such key (did you mean 'holdout'?)" in fresh.build(succeeds=False)
+    assert not (fresh.folder / "products").exists()
+
+
+def test_a_misspelt_key_is_told_alike_by_every_command(fresh):
+    """Where its right name is gone from env.yaml, too: Ploomber asks for each key before it loads anything of Baton."""
+    fresh.edit("env.yaml", "\ntarget:", "\ntargte:")
+    with pytest.raises(BatonError, match="targte: there is no such key .did you mean 'target'") as checked:
+        config.check_settings({}, fresh.folder / "env.yaml")  # as `baton check` does
+    for command in (["build"], ["build", "-e", "pipeline.serve.yaml"], ["task", "clean"], ["status"]):
+        assert fresh.ploomber(*command, succeeds=False).endswith(f"\n{checked.value}\n"), command
+    fresh.edit("env.yaml", "\ntargte: Outcome", "")
+    assert fresh.build(succeeds=False).endswith("needs a correction:\n  target: it is missing\n")
+    # A key with a default may be left out, and is an option all the same.
+    fresh.edit("env.yaml", "\nseed: 7", "")
+    assert "Nothing was run" in fresh.build("--env--seed", "many", "--env--target", "Outcome", succeeds=False)
     assert not (fresh.folder / "products").exists()

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import NOXFILE, PROGRAMS, free_port, serving
+import registering
+from conftest import NOXFILE, ODD, PROGRAMS, free_port, serving
+
+from baton import config, ui
 
 ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
 
@@ -76,6 +79,55 @@ def test_it_shows_the_trainings_and_leaves_no_process(trained, tmp_path):
         while (left := [alive(nox.pid) for nox in servers]) != [[]] * 3:
             assert time.monotonic() < given_up, left
             time.sleep(0.2)
+
+
+@pytest.mark.parametrize("user", ["me:${ODD}@", "me@", ""])
+def test_the_page_of_a_server_is_shown_without_user_and_password(tmp_path, monkeypatch, capsys, user):
+    monkeypatch.setenv("ODD", ODD)
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    monkeypatch.setattr(ui, "find_page", lambda server, _: f"{server}/#/")  # which would ask the server
+    store = f"http://{user}mlflow.example.org:5000/"
+    (tmp_path / "env.yaml").write_text(f"{{name: demo, target: y, train_data: t.csv, mlflow_tracking_uri: '{store}'}}")
+    assert ui.main(["--no-browser"]) == 0
+    assert capsys.readouterr().out == "The trainings: http://mlflow.example.org:5000/#/\n"
+
+
+def test_before_the_first_training_the_page_is_that_of_all_experiments(tmp_path, monkeypatch):
+    asked, _ = registering.open_store(tmp_path, monkeypatch, name="demo")
+    pages = [ui.find_page("http://x", asked.model_copy(update={"name": name})) for name in ("demo", "other")]
+    assert pages == [
+        f"http://x/#/{place}?workflowType=machine_learning" for place in ("experiments/1/runs", "experiments")
+    ]
+
+
+def test_nobody_else_on_the_network_can_reach_it():
+    with ui.listen(free_port()) as first, ui.listen(first.getsockname()[1]) as second:
+        assert first.getsockname()[0] == second.getsockname()[0] == "127.0.0.1"
+        assert first.getsockname()[1] != second.getsockname()[1]
+
+
+@pytest.mark.parametrize(("screen", "no_browser"), [("", False), (":0", True), (":0", False)])
+def test_a_browser_is_opened_where_there_is_a_screen_unless_told_not_to(monkeypatch, screen, no_browser):
+    monkeypatch.setattr(ui.sys, "platform", "linux")
+    monkeypatch.setenv("DISPLAY", screen)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    opened = []
+    monkeypatch.setattr(ui.webbrowser, "open", opened.append)
+    ui.show("http://x", no_browser)
+    assert opened == (["http://x"] if screen and not no_browser else [])
+
+
+def test_ctrl_c_is_no_error_and_a_mistake_in_the_settings_is_one(tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    monkeypatch.setattr(ui, "serve", interrupt)
+    (tmp_path / "env.yaml").write_text("{name: demo, target: y, train_data: t.csv}")
+    assert ui.main([]) == 0
+    (tmp_path / "env.yaml").write_text("{name: demo, target: y, train_data: t.csv, mlflow_tracking_uri: mlruns}")
+    assert ui.main(["--no-browser"]) == 1
+    assert capsys.readouterr().err.startswith("mlflow_tracking_uri 'mlruns': MLflow keeps no runs in plain folders")
 
 
 def test_mlflow_still_knows_the_workflow_in_the_address():

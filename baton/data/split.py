@@ -48,7 +48,7 @@ def separate(table: pd.DataFrame, contract: Contract, settings: config.Settings)
     rows = answered[~copies]
     repetitive = not contract.id_columns and len(contract.read_features(rows).drop_duplicates()) < len(rows) / 2
     contract = dataclasses.replace(contract, equal_rows_differ=repetitive)
-    identity, groups, times = _identify_for_split(rows, contract)
+    identity, groups, times = identify_for_split(rows, contract)
     aside = _choose_holdout(groups, times, contract, settings.holdout)
     training, holdout = rows[~aside], rows[aside]
     learned = [label for label in contract.labels if (training[contract.target] == label).any()]
@@ -148,6 +148,16 @@ def identify_groups(rows: pd.DataFrame, contract: Contract, identity: np.ndarray
     return np.where(values.is_missing(column), identity, fingerprint(rows, [contract.split_by]))
 
 
+def identify_for_split(rows: pd.DataFrame, contract: Contract) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Fingerprint each row, name what it belongs to and must not be parted from, and read its time if that divides."""
+    # A column with a single value so far counts too: its second one must not give every row another hash.
+    single = dict.fromkeys(contract.uninformative, values.Format("text"))
+    identity = identify(rows, dataclasses.replace(contract, columns=contract.columns | single))
+    groups = identify_groups(rows, contract, identity) if contract.split == "group" else identity
+    times = contract.read_times(rows).to_numpy() if contract.split == "time" else None
+    return identity, groups, times
+
+
 def fingerprint_training(training: pd.DataFrame, holdout: pd.DataFrame, contract: Contract) -> np.ndarray:
     """The fingerprints of the training rows, for a model to keep."""
     rows = pd.concat([training, holdout]).sort_index()  # as they stood in the table
@@ -198,16 +208,6 @@ def assign_folds(
             f" single class, or no row. Give more rows{', or another column to split by' if by else ''}"
         )
     return numbers
-
-
-def _identify_for_split(rows: pd.DataFrame, contract: Contract) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Fingerprint each row, name what it belongs to and must not be parted from, and read its time if that divides."""
-    # A column with a single value so far counts too: its second one must not give every row another hash.
-    single = dict.fromkeys(contract.uninformative, values.Format("text"))
-    identity = identify(rows, dataclasses.replace(contract, columns=contract.columns | single))
-    groups = identify_groups(rows, contract, identity) if contract.split == "group" else identity
-    times = contract.read_times(rows).to_numpy() if contract.split == "time" else None
-    return identity, groups, times
 
 
 def _choose_holdout(

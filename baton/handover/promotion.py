@@ -1,181 +1,170 @@
-"""Whether a challenger takes the champion's place: both scored on the frozen holdout, on rows that neither has seen."""
+"""What follows from a verdict: what is registered, who is champion, and the way back."""
 
 import dataclasses
+import datetime
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from baton import BatonError, config
+from baton import BatonError, config, models
 from baton.data import split
 from baton.data.contract import Contract
-from baton.handover import registry
-from baton.training import evaluation
+from baton.handover import card, comparison, effects, gate, history, profile, registry, saving, tracking
+from baton.handover.comparison import Verdict
+from baton.handover.history import PROMOTED, ROLLED_BACK, Event
+from baton.handover.saving import Model
 
-FEWEST = 30  # rows that neither has seen, below which nothing is decided
-CHANCE = 0.05  # how often a model that has learned nothing may become the first champion
-
-PROMOTED, REFUSED, UNDECIDED = "promoted", "refused", "undecided"
+ALIKE = 0.5  # correlation of the answers of a model and of its refit, below which the refit is not trusted
 
 
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """The decision ("promoted", "refused" or "undecided"), its reason, and the scores it rests on.
+def hand_over(
+    challenger: Model, candidate: dict, choice: str, training: pd.DataFrame, holdout: pd.DataFrame, facts: dict,
+    settings: config.Settings, folder: Path,
+) -> Verdict:  # fmt: skip
+    """Decide, register the winner with all that belongs to it, make it champion if so decided, and keep the decision.
 
-    `scores` has a row for each of challenger, champion and baseline, with intervals; it is empty if nothing was
-    decided. `rows` were scored, of `holdout_rows`; the champion had learned from `seen` of them.
+    `candidate` is what `fit` wrote of the winner, `facts` what `clean` wrote of the training. What serves is fitted
+    anew on all rows, if `final_fit` says so. The version is put together in `folder`. If another process changes the
+    champion meanwhile, the decision is made again, against the new one.
     """
-
-    decision: str
-    reason: str
-    metric: str
-    scores: pd.DataFrame
-    rows: int
-    holdout_rows: int
-    seen: int
-
-    def metrics(self) -> dict[str, float]:
-        """The scores as MLflow metrics."""
-        scored = self.scores[self.metric].items() if len(self.scores) else []
-        return {f"holdout/{name}": float(value) for name, value in scored}
-
-    def to_dict(self) -> dict:
-        return dataclasses.asdict(self) | {"scores": self.scores.to_dict("index")}
-
-
-def find_champion(settings: config.Settings) -> registry.Model | None:
-    """The champion to be compared with; None if there is none yet, or nothing is tracked."""
-    return registry.find_champion(settings.name, settings.mlflow_tracking_uri) if settings.track else None
-
-
-def decide(
-    challenger: registry.Model, champion: registry.Model | None, training: pd.DataFrame, holdout: pd.DataFrame
-) -> Verdict:
-    """Let challenger and champion predict the raw holdout rows that neither has learned from, and decide.
-
-    The challenger must score better than the champion; without one, better than the baseline, which looks at no
-    feature, by more than chance: the lower bound of its lead, one-sided at 95%, is above 0, and at most 5% of random
-    assignments of its predictions to rows score as well (with few positive rows, the bound alone is too low to hold
-    5%). Intervals are two-sided, 95%, by bootstrap over holdout rows (over whole groups with `split: group`); `lead` is
-    the challenger's distance to the row's score, paired.
-    """
-    contract = challenger.contract
-    rows, caution = _unseen(champion, contract, training, holdout)
-    seen, metric = len(holdout) - len(rows), contract.metric
-    if seen and (len(rows) < FEWEST or (contract.labels and rows[contract.target].nunique() < 2)):
-        reason = (
-            f"{champion} may have learned from {seen} of the {len(holdout)} holdout rows, and the {len(rows)} others"
-            f" are too few to compare by: {champion} stays champion, and nothing is decided{caution}."
-        )
-        return Verdict(UNDECIDED, reason, metric, pd.DataFrame(), len(rows), len(holdout), seen)
-    models = {"challenger": challenger} | ({"champion": champion} if champion else {})
-    scores, bound, chance = _score(models, contract, training[contract.target], rows)
-
-    other = "champion" if champion else "baseline"
-    lead, low, high = (float(scores.at[other, column]) for column in ("lead", "lead_low", "lead_high"))
-    promoted = lead > 0 if champion else bound > 0 and chance <= CHANCE
-    only = f" of {len(holdout)}, which {champion} has not learned from" if seen else ""
-    reason = (
-        f"{metric} on {len(rows)} holdout rows{only}: challenger {scores.at['challenger', metric]:.4f},"
-        f" {other} {scores.at[other, metric]:.4f}; lead {lead:+.4f} (95% interval {low:+.4f} to {high:+.4f})"
-    )
-    if promoted:
-        outcome = f"{challenger} becomes champion"
-    elif champion:
-        outcome = f"{champion} stays champion"
-    else:
-        outcome = (
-            f"a lead of more than chance is not there (lower bound {bound:+.4f}; {chance:.1%} of random assignments of"
-            " the predictions to rows score as well), and there is no champion yet"
-        )
-    reason = f"{reason}. So {outcome}{caution}."
-    return Verdict(PROMOTED if promoted else REFUSED, reason, metric, scores, len(rows), len(holdout), seen)
-
-
-def carry_out(verdict: Verdict, challenger: registry.Model, tracking_uri: str) -> None:
-    """Promote the challenger if the verdict says so."""
-    if verdict.decision == PROMOTED:
-        registry.promote(challenger, tracking_uri)
-
-
-def require_comparable(contract: Contract, champion: Contract | None, table: pd.DataFrame) -> None:
-    """Raise `BatonError` if the champion answers another question than this training's, or can't read its table."""
-    if champion is None:
-        return
-    other = f"the champion of {champion.name!r} can't be compared with a model of this table"
-    remedy = "Give this training a name of its own in env.yaml"
-    if (champion.task, champion.target) != (contract.task, contract.target):
-        raise BatonError(f"{other}: it answers {champion.task} {champion.target!r}. {remedy}")
-    if contract.labels and len({*champion.labels} & {*contract.labels}) < 2:
-        theirs, ours = (", ".join(map(repr, labels[:5])) for labels in (champion.labels, contract.labels))
-        raise BatonError(f"{other}: it tells apart the classes {theirs}, and this table has {ours}. {remedy}")
-    try:
-        champion.read_features(table)
-    except BatonError as error:
-        raise BatonError(f"{other}: {error}. {remedy}") from None
-
-
-def _unseen(
-    champion: registry.Model | None, contract: Contract, training: pd.DataFrame, holdout: pd.DataFrame
-) -> tuple[pd.DataFrame, str]:
-    """The holdout rows that the champion has not learned from, and what limits that, as a sentence to add."""
-    if champion is None:
-        return holdout, ""
-    if champion.fingerprints is None:
-        return holdout, (
-            f". {champion} was registered before models kept the fingerprints of their rows: it may have learned from"
-            " some of these"
-        )
-    seen = split.find_seen(training, holdout, champion.contract, champion.fingerprints)
-    if seen is None:
-        columns = champion.contract.id_columns or champion.contract.features
-        lacking = ", ".join(repr(column) for column in columns if column not in holdout)
-        return holdout.head(0), f". The table lacks {lacking}, by which its rows could be identified"
-    other = (champion.contract.split, champion.contract.split_by) != (contract.split, contract.split_by)
-    return holdout[~seen], (
-        f". {champion} was trained with split: {champion.contract.split}, so it may have learned from other rows of the"
-        f" same {contract.split_by}"
-        if other and contract.split != "hash"
-        else ""
-    )
-
-
-def _score(
-    models: dict, contract: Contract, y_train: pd.Series, rows: pd.DataFrame
-) -> tuple[pd.DataFrame, float, float]:
-    """Score each model's predictions and the baseline's, in a table with intervals.
-
-    Returns also the lower bound of the challenger's lead over the baseline, and how often chance scores as well.
-    """
-    y = contract.encode(rows[contract.target]).to_numpy()
-    found = dict(zip(models, registry.predict_all([*models.values()], rows), strict=True))
-    predictions = {name: _align(answers, models[name].contract, contract) for name, answers in found.items()}
-    predictions["baseline"] = evaluation.baseline(y, contract, y_train)
-    metric, sign = contract.metric, 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
-    groups = None
-    if contract.split == "group":
-        groups = split.identify_groups(rows, contract, split.identify(rows, contract))
-    draws = evaluation.bootstrap(y, predictions, contract.task, metric, groups)
-    score = {name: evaluation.score(y, one, contract.task, metric)[metric] for name, one in predictions.items()}
-    leads = {name: sign * (draws["challenger"] - draws[name]) for name in predictions}
-    table = {
-        name: {
-            "model": str(models.get(name, "no model")),
-            metric: value,
-            **dict(zip(("low", "high"), evaluation.interval(draws[name]), strict=True)),
-            "lead": sign * (score["challenger"] - value),
-            **dict(zip(("lead_low", "lead_high"), evaluation.interval(leads[name]), strict=True)),
+    while True:
+        champion = comparison.find_champion(settings)
+        verdict = comparison.compare(challenger, champion, training, holdout, settings)
+        if verdict.decision == comparison.UNCHANGED or challenger.run_id is None:
+            return verdict
+        if verdict.answers is not None:  # else it can't be served, whatever is decided by hand later
+            verdict = _prepare_version(verdict, challenger, training, holdout, settings, folder)
+            _describe_version(verdict, challenger, candidate, choice, training, holdout, facts, folder)
+        tags = {
+            "candidate": candidate["candidate"],
+            "training_run": facts["run_id"],
+            "data_digest": facts["data_digest"],
+            "serves": verdict.serves,
         }
-        for name, value in score.items()
+        try:
+            return carry_out(verdict, challenger._replace(path=folder), tags, choice, settings)
+        except history.ChampionChanged:  # decide again, against the new one
+            continue
+
+
+def carry_out(
+    verdict: Verdict, version: Model, tags: dict[str, str], choice: str, settings: config.Settings
+) -> Verdict:  # fmt: skip
+    """Register a version whose folder is whole, make it champion if so decided, and keep the decision.
+
+    Broken off at any point, this leaves the champion there was, or the new one; doing it again completes it.
+    """
+    uri, champion = settings.mlflow_tracking_uri, verdict.champion
+    number = None
+    if verdict.answers is not None:
+        version = registry.register(version, tags, choice, uri)
+        number = version.version
+    if verdict.decision == PROMOTED:
+        verdict = dataclasses.replace(verdict, outcome=f"{version} becomes champion")
+    event = Event(
+        verdict.decision, number, champion and champion.version, verdict.reason, settings.promote,
+        scores=_summary(verdict),
+    )  # fmt: skip
+    keep = history.move if event.moves else history.record
+    keep(settings.name, event, uri)
+    return verdict
+
+
+def promote_by_hand(name: str, number: str, reason: str, settings: config.Settings) -> Model:
+    """Make a registered version champion, if it can be served; keep the reason. Raises `BatonError` if it can't."""
+    uri = settings.mlflow_tracking_uri
+    version, current = registry.version_of(name, number, uri), registry.champion_version(name, uri)
+    if version.version == current:
+        raise BatonError(f"{version} is the champion already; nothing was changed")
+    registry.require_servable(version, settings.at_most, uri)
+    history.move(name, Event(PROMOTED, version.version, current, reason, by_hand=True), uri)
+    return version
+
+
+def roll_back(name: str, reason: str, settings: config.Settings) -> Model:
+    """Make the previous champion champion again, if it can be served; keep the reason."""
+    uri = settings.mlflow_tracking_uri
+    current = registry.champion_version(name, uri)
+    former = [number for number in history.former_champions(history.read(name, uri)) if number != current]
+    if not former:
+        raise BatonError(
+            f"{name!r} has had no other champion to go back to. `baton promote VERSION` takes any version: `baton"
+            " history` lists them"
+        )
+    version = registry.version_of(name, former[-1], uri)
+    registry.require_servable(version, settings.at_most, uri)
+    history.move(name, Event(ROLLED_BACK, version.version, current, reason, by_hand=True), uri)
+    return version
+
+
+def _prepare_version(
+    verdict: Verdict, challenger: Model, training: pd.DataFrame, holdout: pd.DataFrame, settings, folder: Path
+) -> Verdict:
+    """Put what will serve into a folder: the judged model, or the same fitted anew on all rows with it beside."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if verdict.decision == PROMOTED and settings.final_fit == "all":
+        rows = pd.concat([training, holdout]).sort_index()
+        try:
+            groups = split.identify_for_split(rows, challenger.contract)[1]
+            refitted = registry.refit(challenger, rows, groups, folder)
+            X = challenger.contract.read_features(holdout)
+            answers = registry.require_servable(refitted, settings.at_most, settings.mlflow_tracking_uri, X)
+            doubt = _differs_wildly(verdict.answers, answers, holdout, challenger.contract)
+        except BatonError as error:
+            doubt = str(error)
+        if not doubt:
+            shutil.copytree(challenger.path, folder / saving.JUDGED)
+            return dataclasses.replace(verdict, serves="all")
+        verdict = dataclasses.replace(verdict, serves_reason=f"fitted anew on all rows, it {doubt}")
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(challenger.path, folder)
+    return verdict
+
+
+def _differs_wildly(before: np.ndarray, after: np.ndarray, holdout: pd.DataFrame, contract: Contract) -> str:
+    """Say how the answers of a refit differ from the judged model's, if by more than more rows explain."""
+    if np.std(before) == 0 or np.std(after) == 0:
+        return "" if np.allclose(before, after) else "gives every row the same answer"
+    alike = float(np.corrcoef(before.ravel(), after.ravel())[0, 1])
+    if alike < ALIKE:
+        return f"answers the holdout otherwise: the correlation is {alike:.2f}"
+    y = contract.encode(holdout[contract.target]).to_numpy()
+    lead = gate.measure_lead(y, after, before, contract.task, contract.metric)
+    return f"is worse by {-lead.value:.4f} on the holdout, which it has learned from" if lead.high < 0 else ""
+
+
+def _describe_version(
+    verdict: Verdict, challenger: Model, candidate: dict, choice: str, training, holdout, facts: dict, folder: Path
+) -> None:
+    """Add to a version's folder what tells of it: fingerprints, profile, decision, card."""
+    contract = challenger.contract
+    np.save(folder / saving.FINGERPRINTS, np.unique(split.fingerprint_training(training, holdout, contract)))
+    np.save(folder / saving.JUDGED_ON, np.unique(split.fingerprint_training(holdout, training, contract)))
+    learned = pd.concat([training, holdout]).sort_index() if verdict.serves == "all" else training
+    described = profile.describe(
+        contract.read_features(learned), learned[contract.target], verdict.answers, contract
+    )  # fmt: skip
+    what = models.describe(candidate["model"], candidate["model_params"], candidate["tune"])
+    record = verdict.to_dict() | {
+        "task": contract.task,
+        "challenger": {"candidate": candidate["candidate"], "model": what, "run_id": challenger.run_id},
+        "choice": choice,
+        "data_digest": facts["data_digest"],
+        "git_commit": tracking.git_commit(),
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    bound = float(np.nanpercentile(leads["baseline"], 100 * CHANCE))
-    # A champion is beaten by any lead, so nothing else asks for this.
-    first = "champion" not in models
-    chance = evaluation.chance(y, predictions["challenger"], contract.task, metric, groups) if first else np.nan
-    return pd.DataFrame.from_dict(table, orient="index"), bound, chance
+    (folder / "decision.json").write_text(json.dumps(record, indent=2))
+    (folder / "profile.json").write_text(json.dumps(described, indent=1, allow_nan=False))
+    explanation = effects.explain(training, holdout, contract, lambda X: registry.predict(challenger, X))
+    card.write(folder, contract, record, described, facts, explanation, holdout, verdict.answers)
 
 
-def _align(predictions: np.ndarray, contract: Contract, wanted: Contract) -> np.ndarray:
-    """Give probabilities in another contract's order of classes; a class that a model never saw has none."""
-    if contract.labels == wanted.labels:
-        return predictions
-    return pd.DataFrame(predictions, columns=contract.labels).reindex(columns=wanted.labels, fill_value=0.0).to_numpy()
+def _summary(verdict: Verdict) -> dict:
+    """The figures of a decision that its event keeps."""
+    values = {name: found[verdict.metric]["value"] for name, found in verdict.scores.items()}
+    lead = verdict.leads.get("champion") or verdict.leads.get("baseline")
+    kept = {"metric": verdict.metric, "rows": verdict.rows, "rows_digest": verdict.rows_digest, "looks": verdict.looks}
+    return kept | values | (lead._asdict() if lead else {})

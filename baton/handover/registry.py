@@ -8,95 +8,22 @@ never loaded here: `predict` starts a fresh interpreter, which finds the version
 """
 
 import concurrent.futures
-import contextlib
-import io
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
-import warnings
-from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from baton import BatonError, config, models
+from baton import BatonError, config
 from baton.data.contract import Contract
-from baton.handover import tracking
+from baton.handover import history, saving, tracking
+from baton.handover.saving import Model
 
-CHAMPION = "champion"
-
-# The rows that a version learned from, 8 bytes each, in a file beside its model: see `split.identify`.
-FINGERPRINTS = "fingerprints.npy"
-
-
-class Model(NamedTuple):
-    """A saved model: the folder it lies in and its contract; its registry version and run, if it has them."""
-
-    path: Path
-    contract: Contract
-    version: str | None = None
-    run_id: str | None = None
-
-    @property
-    def fingerprints(self) -> np.ndarray | None:
-        """The sorted fingerprints of the rows it learned from; None if it was registered before they were kept."""
-        file = self.path / FINGERPRINTS
-        return np.load(file) if file.is_file() else None
-
-    def __str__(self) -> str:
-        return f"{self.contract.name} version {self.version}" if self.version else f"the model in {self.path}"
-
-
-def model_arguments(pipeline, contract: Contract, X: pd.DataFrame, y: pd.Series, features: str | None) -> dict:
-    """What MLflow is given when a model is saved or logged. `X` are features as `Contract.read_features` gives them."""
-    from mlflow.models import infer_signature
-
-    with _quiet():
-        signature = infer_signature(X, y.head(100))
-    return {
-        "sk_model": pipeline,
-        "signature": signature,
-        "input_example": X.head(3),
-        "code_paths": [str(config.resolve(features))] if features else None,
-        "skops_trusted_types": trusted_types(features),
-        "serialization_format": "skops",
-        "pip_requirements": requirements(pipeline),
-        # As text: MLflow sorts the keys, and columns have an order.
-        "metadata": {"contract": json.dumps(contract.to_dict())},
-    }
-
-
-def trusted_types(features: str | None) -> list[str]:
-    """The project's list of types that a model file may hold, and the two functions of this model's feature file.
-
-    MLflow believes the list inside the artifact, which guards nothing against who can write the artifact.
-    """
-    steps = [f"{Path(features).stem}.{function}" for function in config.FEATURE_STEPS] if features else []
-    return models.trusted_types() + steps
-
-
-def requirements(pipeline) -> list[str]:
-    """The packages it takes to run a model, as installed here: of its file format, and of each estimator in it."""
-    estimators = [pipeline, *(value for value in pipeline.get_params().values() if hasattr(value, "get_params"))]
-    modules = {type(estimator).__module__.partition(".")[0] for estimator in estimators}
-    needed = {"mlflow", "scikit-learn", "skops", "pandas", "numpy"}
-    needed |= {package for package in models.packages() if package.replace("-", "_") in modules}
-    return sorted(f"{package}=={version(package)}" for package in needed)
-
-
-def save(path: Path, arguments: dict) -> int:
-    """Save a model as it would be registered, without a tracking store; return the size of its file in bytes."""
-    import mlflow.sklearn
-
-    shutil.rmtree(path, ignore_errors=True)
-    with _quiet(arguments["sk_model"].steps):
-        mlflow.sklearn.save_model(path=str(path), **arguments)
-    return (path / "model.skops").stat().st_size
+DIGEST = "files_sha256"  # the tag of a version that names all of its files by their content
 
 
 def log(run_id: str | None, arguments: dict, tracking_uri: str) -> str | None:
@@ -106,28 +33,26 @@ def log(run_id: str | None, arguments: dict, tracking_uri: str) -> str | None:
     import mlflow.sklearn
 
     tracking.connect(tracking_uri)
-    with mlflow.start_run(run_id=run_id), _quiet(arguments["sk_model"].steps):
+    with mlflow.start_run(run_id=run_id), saving.quiet(arguments["sk_model"].steps):
         return mlflow.sklearn.log_model(name="model", **arguments).model_uri
 
 
-def open_model(path: Path, **where) -> Model:
-    """Read what a saved model says of itself."""
-    described = yaml.safe_load((path / "MLmodel").read_text())
-    return Model(path, Contract.from_dict(json.loads(described["metadata"]["contract"])), **where)
-
-
-def find_champion(name: str, tracking_uri: str) -> Model | None:
-    """Resolve the alias `champion` to the version it names now; None if none was ever promoted."""
+def champion_version(name: str, tracking_uri: str) -> str | None:
+    """Resolve the alias `champion` to the number of a version; None if none was ever promoted."""
     from mlflow.exceptions import MlflowException
 
-    client = tracking.connect(tracking_uri)
     try:
-        found = client.get_model_version_by_alias(name, CHAMPION)
+        return str(tracking.connect(tracking_uri).get_model_version_by_alias(name, history.CHAMPION).version)
     except MlflowException as error:
         if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
             return None
         raise
-    return version_of(name, found.version, tracking_uri)
+
+
+def find_champion(name: str, tracking_uri: str) -> Model | None:
+    """Fetch the champion; None if none was ever promoted."""
+    number = champion_version(name, tracking_uri)
+    return version_of(name, number, tracking_uri) if number else None
 
 
 def champion_contract(settings: config.Settings) -> Contract | None:
@@ -141,16 +66,30 @@ def champion_contract(settings: config.Settings) -> Contract | None:
 
 
 def version_of(name: str, number: str, tracking_uri: str) -> Model:
-    """Fetch one registered version."""
+    """Fetch one registered version, and hold its files to what they were when it was registered.
+
+    Raises `BatonError` if there is no such version, or a file of it is missing, added or another one.
+    """
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     client = tracking.connect(tracking_uri)
-    found = client.get_model_version(name, number)
     try:
-        path = mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", tracking_uri=client.tracking_uri)
-        return open_model(Path(path), version=str(found.version), run_id=found.run_id)
+        found = client.get_model_version(name, str(number))
+    except MlflowException as error:
+        raise BatonError(f"{name} has no version {number}: `baton history` lists those there are") from error
+    try:
+        path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", tracking_uri=client.tracking_uri))
+        changed = DIGEST in found.tags and saving.digest_files(path) != found.tags[DIGEST]
+        model = saving.open_model(path, version=str(found.version), run_id=found.run_id, tags=found.tags)
     except Exception as error:
         raise BatonError(f"{name} version {number} is registered, but its files can't be read: {error}") from error
+    if changed:
+        raise BatonError(
+            f"{model} is refused: a file of it was changed, added or removed since it was registered. Nothing of it was"
+            f" loaded. Look at {path}, restore it from a backup, or go back with `baton rollback`"
+        )
+    return model
 
 
 def require_champion(name: str, tracking_uri: str) -> Model:
@@ -165,57 +104,43 @@ def require_champion(name: str, tracking_uri: str) -> Model:
     return found
 
 
-def register(
-    candidate: dict, path: Path, reason: str, fingerprints: np.ndarray, training: dict, tracking_uri: str
-) -> Model:  # fmt: skip
-    """Register a training's winner as the next version, with the fingerprints of the rows it learned from.
+def register(model: Model, tags: dict[str, str], description: str, tracking_uri: str) -> Model:
+    """Register a saved model, with all that lies in its folder, as the next version.
 
-    A model that is registered already keeps its version. Where nothing is tracked, it is the model as saved in `path`.
+    It becomes a version when it is whole. The version of its run that has the same tag `serves` is kept, if there is
+    one. A model without a run, of a training that is not tracked, stays as it is.
     """
-    if training["run_id"] is None:
-        return open_model(path)
+    if model.run_id is None:
+        return model
     import mlflow
 
-    name, run_id, model_uri = open_model(path).contract.name, candidate["run_id"], candidate["model_uri"]
-    client = tracking.connect(tracking_uri)
-    tracking.require_run(client, run_id)
-    earlier = [found for found in client.search_model_versions(f"name='{name}'") if found.run_id == run_id]
-    tags = {
-        "candidate": candidate["candidate"],
-        "training_run": training["run_id"],
-        "data_digest": training["data_digest"],
-    }
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
-        np.save(Path(folder, FINGERPRINTS), np.unique(fingerprints))
-        client.log_model_artifact(model_uri.rpartition("/")[2], str(Path(folder, FINGERPRINTS)))
-        version = earlier[0] if earlier else mlflow.register_model(model_uri, name, tags=tags)
-    client.update_model_version(name, version.version, reason)
+    name, client = model.contract.name, tracking.connect(tracking_uri)
+    run = client.get_run(tracking.require_run(client, model.run_id))
+    earlier = [
+        found
+        for found in client.search_model_versions(f"name='{name}'")
+        if found.run_id == model.run_id and found.tags.get("serves") == tags["serves"]
+    ]
+    if earlier:
+        return version_of(name, earlier[0].version, tracking_uri)
+    with saving.quiet():
+        logged = client.create_logged_model(run.info.experiment_id, "version", source_run_id=model.run_id)
+        client.log_model_artifacts(logged.model_id, str(model.path))
+        client.finalize_logged_model(logged.model_id, "READY")
+        tags = tags | {DIGEST: saving.digest_files(model.path)}
+        version = mlflow.register_model(f"models:/{logged.model_id}", name, tags=tags)
+    client.update_model_version(name, version.version, description)
     return version_of(name, version.version, tracking_uri)
-
-
-def promote(model: Model, tracking_uri: str) -> None:
-    """Give a registered version the alias `champion`; nothing to do for a model that is not registered."""
-    if model.version:
-        tracking.connect(tracking_uri).set_registered_model_alias(model.contract.name, CHAMPION, model.version)
 
 
 def predict(model: Model, X: pd.DataFrame) -> np.ndarray:
     """Run a saved model, in a process of its own, on features as `Contract.read_features` gives them.
 
     Returns probabilities (rows, classes) in the order of the contract's labels, or numbers (rows,).
-    Raises `BatonError` if the file holds a type that is not on the list, or the model fails.
+    Raises `BatonError` if the file holds a type that is not on the list, the model answers its sample otherwise than
+    when it was registered, or it fails.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        rows, predictions = Path(folder, "rows.parquet"), Path(folder, "predictions.npy")
-        X.reset_index(drop=True).to_parquet(rows)
-        order = json.dumps({"model": str(model.path), "rows": str(rows), "predictions": str(predictions)})
-        done = subprocess.run(
-            [sys.executable, "-m", "baton.handover.runner", order], capture_output=True, text=True, cwd=config.ROOT
-        )
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise BatonError(f"{model} could not predict: {reason}")
-        return np.load(predictions)
+    return _predict(model, X)[0]
 
 
 def predict_all(models: list[Model], table: pd.DataFrame) -> list[np.ndarray]:
@@ -224,17 +149,62 @@ def predict_all(models: list[Model], table: pd.DataFrame) -> list[np.ndarray]:
         return [*pool.map(lambda model: predict(model, model.contract.read_features(table)), models)]
 
 
-@contextlib.contextmanager
-def _quiet(steps=()):
-    """Keep MLflow's advice out of the notebooks, and say what to do about a type that skops doesn't trust."""
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except Exception as error:
-            if "ntrusted" not in str(error):
-                raise
-            raise BatonError(
-                f"the model (steps {', '.join(name for name, _ in steps)}) holds types that are not trusted: {error}."
-                " If you trust them, add them to its catalogue entry in baton/models.py"
-            ) from error
+def refit(model: Model, rows: pd.DataFrame, groups: np.ndarray, path: Path) -> Model:
+    """Fit a saved model anew, settings unchanged and by its own feature code, on raw rows with their targets.
+
+    `groups` (rows,) are what an encoder is cross-fitted by. Returns the new model, saved in `path`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        table, grouped = Path(folder, "rows.parquet"), Path(folder, "groups.npy")
+        rows.to_parquet(table)
+        np.save(grouped, groups)
+        _run(model, "refit", rows=table, groups=grouped, path=path)
+    return model._replace(path=path)
+
+
+def require_servable(
+    model: Model, at_most: dict[str, float], tracking_uri: str, X: pd.DataFrame | None = None
+) -> np.ndarray:
+    """Raise `BatonError` unless a model can be served; return its answers to `X`, features of rows, or to its sample.
+
+    It is run as serving runs it, with the types it holds and its answers to its sample checked. Its answers must be
+    numbers, its run FINISHED, its signature its contract's, and what it costs at most what `at_most` allows:
+    `megabytes` of files, `seconds_per_1000_rows`.
+    """
+    if model.run_id:
+        status = tracking.connect(tracking_uri).get_run(model.run_id).info.status
+        if status != "FINISHED":
+            raise BatonError(f"{model} can't be served: its run {model.run_id} is {status}, and should be FINISHED")
+    inputs = json.loads(yaml.safe_load((model.path / "MLmodel").read_text())["signature"]["inputs"])
+    if [column.get("name") for column in inputs] != model.contract.features:
+        raise BatonError(f"{model} can't be served: its signature names other columns than its contract")
+    X = model.contract.read_features(saving.read_sample(model.path)) if X is None else X
+    answers, seconds = _predict(model, X)
+    if not np.isfinite(answers).all():
+        raise BatonError(f"{model} can't be served: it answers rows with something that is no number")
+    size = sum(file.stat().st_size for file in model.path.iterdir() if file.is_file())
+    cost = {"megabytes": size / 1e6, "seconds_per_1000_rows": seconds}
+    for name, most in at_most.items():
+        if cost[name] > most:
+            raise BatonError(f"{model} can't be served: {name} is {cost[name]:.3g}, and at_most allows {most:g}")
+    return answers
+
+
+def _predict(model: Model, X: pd.DataFrame) -> tuple[np.ndarray, float]:
+    """Predict in a process of its own; return the answers, and the seconds that 1,000 rows take."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows, predictions, report = (Path(folder, name) for name in ("rows.parquet", "predictions.npy", "report.json"))
+        X.reset_index(drop=True).to_parquet(rows)
+        _run(model, "predict", rows=rows, predictions=predictions, report=report)
+        return np.load(predictions), json.loads(report.read_text())["seconds"]
+
+
+def _run(model: Model, work: str, **files: Path) -> None:
+    """Let a process of its own do something with a model; raise `BatonError` with its last words if it fails."""
+    order = json.dumps({"work": work, "model": str(model.path)} | {name: str(file) for name, file in files.items()})
+    done = subprocess.run(
+        [sys.executable, "-m", "baton.handover.runner", order], capture_output=True, text=True, cwd=config.ROOT
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"])[-1]
+        raise BatonError(f"{model} can't be used: {reason}")

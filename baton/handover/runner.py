@@ -1,50 +1,130 @@
 """Run one saved model in this process, which has no other feature code.
 
-Started by `registry.predict` as `python -m baton.handover.runner '{"model": …}'`. Reads raw rows from Parquet and
-leaves the predictions as .npy.
+Started by `registry`, which says why, as `python -m baton.handover.runner '{"work": "predict", "model": …}'`. Before
+it does anything else, a model is held to the answers that it gave when it was saved.
 """
 
+import importlib
 import json
+import os
 import sys
+import time
 import warnings
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from baton import config
+from baton.handover import saving
+
+SAME = 1e-6  # of the answers' own spread (1 for probabilities), within which two answers are the same
 
 
 def load(folder: Path):
     """Load a model from its folder, its own feature code before any other, and no type that isn't trusted."""
     import skops.io
 
-    from baton.handover.registry import trusted_types
-
     code = folder / "code"
     sys.path.insert(0, str(code))
-    trusted = {name for file in [None, *code.glob("*.py")] for name in trusted_types(file and str(file))}
+    trusted = {name for file in [None, *code.glob("*.py")] for name in saving.trusted_types(file and str(file))}
     found = skops.io.get_untrusted_types(file=folder / "model.skops")
     if unknown := sorted(set(found) - trusted):
         raise SystemExit(f"{folder / 'model.skops'} holds types that are not trusted: {', '.join(unknown)}")
+    # From their source: compiled code beside it belongs to no digest, and Python would take it for the source.
+    sys.pycache_prefix, kept = os.devnull, sys.pycache_prefix
+    for file in code.glob("*.py"):
+        importlib.import_module(file.stem)
+    sys.pycache_prefix = kept
     return skops.io.load(folder / "model.skops", trusted=found)
 
 
-def probabilities(pipeline, X, contract):
-    """Predict probabilities (rows, classes) in the order of the contract's labels, or numbers (rows,)."""
-    if contract.task == "regression":
-        return pipeline.predict(X)
-    order = [list(pipeline.classes_).index(label) for label in contract.labels]
-    return pipeline.predict_proba(X)[:, order]
+def check_sample(pipeline, folder: Path, contract) -> None:
+    """End with a message if a model answers its sample otherwise than when it was saved, or with no finite number.
+
+    A model saved before samples were kept (version 0.1) has none.
+    """
+    if not (folder / saving.SAMPLE).is_file():
+        return
+    then = np.load(folder / saving.ANSWERS)
+    now = saving.probabilities(pipeline, contract.read_features(pd.read_parquet(folder / saving.SAMPLE)), contract)
+    if not np.isfinite(now).all():
+        raise SystemExit(f"{int((~np.isfinite(now)).sum())} of its answers to {len(now)} sample rows are no numbers")
+    spread = 1.0 if contract.labels else float(then.std()) or 1.0
+    differ = ~np.isclose(now, then, rtol=SAME, atol=SAME * spread).reshape(len(now), -1).all(axis=1)
+    if differ.any():
+        raise SystemExit(
+            f"it answers {int(differ.sum())} of {len(now)} sample rows otherwise than when it was registered, by up to"
+            f" {np.abs(now - then).max():.3g}"
+        )
 
 
-def main(model: str, rows: str, predictions: str) -> None:
-    import numpy as np
-    import pandas as pd
-
-    from baton.handover import registry
-
-    warnings.simplefilter("ignore")
-    pipeline = load(Path(model))
-    contract = registry.open_model(Path(model)).contract
+def predict(model: str, rows: str, predictions: str, report: str) -> None:
+    """Predict raw rows of a Parquet file, leave the answers as .npy, and what 1,000 rows take as JSON."""
+    pipeline, contract = _open(Path(model))
     # As in training, by the contract: a missing text is None there, and NaN in what Parquet gives.
-    np.save(predictions, probabilities(pipeline, contract.read_features(pd.read_parquet(rows)), contract))
+    np.save(predictions, saving.probabilities(pipeline, contract.read_features(pd.read_parquet(rows)), contract))
+    Path(report).write_text(json.dumps({"seconds": _measure(pipeline, Path(model), contract)}))
+
+
+def refit(model: str, rows: str, groups: str, path: str) -> None:
+    """Fit a model anew, settings unchanged, on the raw rows and targets of a Parquet file, and save it to `path`."""
+    from sklearn.base import clone
+
+    from baton.training import preparation
+
+    pipeline, contract = _open(Path(model))
+    code = next((str(file) for file in Path(model, "code").glob("*.py")), None)
+    table = pd.read_parquet(rows)
+    X, y = contract.read_features(table), table[contract.target]
+    trains = preparation.select(table.assign(**X), config.load_features(code))
+    pipeline = preparation.fit(clone(pipeline), X[trains], y[trains], np.load(groups)[trains])
+    saving.save(Path(path), saving.model_arguments(pipeline, contract, X, y, code), saving.take_sample(table))
+
+
+def _measure(pipeline, folder: Path, contract) -> float:
+    """Seconds that 1,000 raw rows take, of the sample's; NaN without one."""
+    if not (folder / saving.SAMPLE).is_file():
+        return float("nan")
+    rows = pd.read_parquet(folder / saving.SAMPLE).sample(1000, replace=True, random_state=0).reset_index(drop=True)
+    started = time.perf_counter()
+    saving.probabilities(pipeline, contract.read_features(rows), contract)
+    return time.perf_counter() - started
+
+
+def _open(folder: Path):
+    """Load a model and its contract, and hold it to its sample."""
+    warnings.simplefilter("ignore")
+    pipeline, contract = load(folder), saving.open_model(folder).contract
+    check_sample(pipeline, folder, contract)
+    return pipeline, contract
+
+
+def _changed_packages(folder: Path) -> str:
+    """Say which packages the model was saved with in another version than is installed, to be added to a message."""
+    pins = (folder / "requirements.txt").read_text().splitlines() if (folder / "requirements.txt").is_file() else []
+    changed = []
+    for name, _, pinned in (pin.partition("==") for pin in pins if "==" in pin):
+        try:
+            installed = version(name)
+        except PackageNotFoundError:
+            installed = "none"
+        changed += [f"{name} {pinned} then, {installed} now"] if installed != pinned else []
+    return f" ({'; '.join(changed)})" if changed else ""
+
+
+def main(order: str) -> None:
+    asked = json.loads(order)
+    work = {"predict": predict, "refit": refit}[asked.pop("work")]
+    try:
+        work(**asked)
+    except SystemExit as refused:
+        raise SystemExit(f"{refused}{_changed_packages(Path(asked['model']))}") from None
+    except Exception as error:  # one line, whatever a library makes of a model that it can't read any more
+        why = " ".join(str(error).split()) or "no message"
+        raise SystemExit(f"{type(error).__name__}: {why}{_changed_packages(Path(asked['model']))}") from error
 
 
 if __name__ == "__main__":
-    main(**json.loads(sys.argv[1]))
+    main(sys.argv[1])

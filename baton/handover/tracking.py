@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from baton import BatonError, config
 from baton.data import tables
+from baton.handover import store
 
 
 def resolve_uri(uri: str) -> str:
@@ -47,9 +48,12 @@ def connect(uri: str):
     try:
         # Two trainings, of different names, may start in a new folder at once; two processes that make a store break
         # it.
-        local = resolved.startswith("sqlite:///")
-        with FileLock(f"{resolved.removeprefix('sqlite:///')}.lock") if local else contextlib.nullcontext():
-            return mlflow.MlflowClient(resolved)
+        file = store.file_of(resolved)
+        with FileLock(f"{file}.lock") if file else contextlib.nullcontext():
+            client = mlflow.MlflowClient(resolved)
+            if file:
+                store.make_movable(file)
+            return client
     except Exception as error:
         reason = config.hide(str(error).splitlines()[0], uri)  # below it, the SQL
         raise BatonError(f"mlflow_tracking_uri {uri!r}: the store can't be opened: {reason}") from None
@@ -79,8 +83,7 @@ def start_training(settings: config.Settings, tags: dict, training: pd.DataFrame
     client = connect(uri)
     found = client.get_experiment_by_name(name)
     if found is None:
-        local = resolve_uri(uri).startswith("sqlite:///")
-        where = (config.ROOT / "mlruns" / name).as_uri() if local else None
+        where = store.location(name) if store.file_of(resolve_uri(uri)) else None  # a server has a place of its own
         experiment = client.create_experiment(name, artifact_location=where)
     elif found.lifecycle_stage == "deleted":
         raise BatonError(

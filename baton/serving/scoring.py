@@ -140,7 +140,8 @@ def extremes(predictions: pd.DataFrame, rows: int = 5) -> pd.DataFrame:
     if by is None:
         certain = predictions.filter(like="probability_").max(axis=1)
         return predictions.loc[certain.nsmallest(2 * rows).index]
-    return pd.concat([predictions.nlargest(rows, by), predictions.nsmallest(rows, by)])
+    ordered = predictions.sort_values(by, ascending=False, kind="stable")
+    return pd.concat([ordered.head(rows), ordered[rows:].tail(rows)[::-1]])  # no row twice, be they few, or all alike
 
 
 def _as_integers(ids: pd.Series) -> pd.Series:

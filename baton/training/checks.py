@@ -33,6 +33,8 @@ COPY = 0.85  # Kappa of one column alone: a copy of the target with some errors,
 ERRORS = 0.15  # share of the rows where a copied number may be wrong
 
 EACH = (2, 25)  # rows that an entity, such as a customer, has on average
+FEW = 5  # entities, of those that have more rows each, such as shops
+OWN = 0.9  # share of the variance of half of the features, and two at least, that goes with such a one
 TOGETHER = 0.1  # share of the target's variance that goes with an entity
 FIXED = 0.5  # share of a feature's variance that does
 
@@ -181,6 +183,10 @@ def _find_entity(columns: pd.DataFrame, y: pd.Series, division: Division) -> tup
             continue
         if _pairs(codes, y) < 1.1 * min(len(there), y.nunique()):  # the target under other names
             continue
+        if columns[column].count() > EACH[1] * len(there):
+            if related := _attributes(columns[contract.features].drop(columns=column, errors="ignore"), y, codes):
+                found[column] = (len(there), True), related
+            continue
         step = -(-len(codes) // LOOKED_AT)
         used = (codes >= 0) & (codes % step == 0)
         share, noise = _explain(_rank(y[used])[:, None], codes[used] // step)
@@ -196,11 +202,26 @@ def _find_entity(columns: pd.DataFrame, y: pd.Series, division: Division) -> tup
 
 
 def _may_be_entity(column: pd.Series) -> bool:
-    different = column.nunique()
-    if different < FEWEST or pd.api.types.is_datetime64_any_dtype(column):
+    different, each = column.nunique(), column.count() / max(column.nunique(), 1)
+    if different < FEW or pd.api.types.is_datetime64_any_dtype(column):
         return False
     years = pd.api.types.is_float_dtype(column) and column.min() >= 1900 and column.max() <= 2100
-    return not years and EACH[0] <= column.count() / different <= EACH[1]
+    if each > EACH[1]:
+        return not years and not _has_fractions(column)
+    return not years and different >= FEWEST and each >= EACH[0]
+
+
+def _attributes(X: pd.DataFrame, y: pd.Series, codes: np.ndarray) -> list[str]:
+    """The features that hardly differ within a few large groups, if there are so many that the groups are entities.
+
+    That the target goes with the groups too is usual, and of one feature it is: a plan has its price.
+    """
+    used = np.flatnonzero(codes >= 0)[:: -(-len(codes) // LOOKED_AT)]
+    ranked = pd.DataFrame({place: _rank(values.iloc[used]) for place, values in enumerate([y, *(X[c] for c in X)])})
+    within = ranked - ranked.groupby(codes[used]).transform("mean")
+    shares = 1 - within.var() / ranked.var().clip(lower=1e-9)
+    related = [column for column, share in zip(X, shares[1:], strict=True) if share >= OWN]
+    return related if shares[0] >= TOGETHER and len(related) >= max(2, len(X.columns) / 2) else []
 
 
 def _pairs(codes: np.ndarray, other) -> int:

@@ -25,21 +25,50 @@ class Metric(NamedTuple):
     higher_is_better: bool = True
 
 
-def _averaged(function: Callable) -> Callable:
-    """Score the positive class of two; of more, the classes' mean weighted by their rows, as PyCaret does."""
+# A permutation test scores thousands of times: written out, a metric takes a hundredth of what scikit-learn's checks
+# take. A test holds each to scikit-learn's.
 
-    def score(truth, predicted, classes):
-        how = {"average": "binary"} if classes == 2 else {"average": "weighted", "labels": range(classes)}
-        return function(truth, predicted, zero_division=0, **how)
+
+def _confusion(truth, predicted, classes, weights=None) -> np.ndarray:
+    """Rows of each class (down) that each class was predicted for (across)."""
+    codes = truth.astype("int64") * classes + predicted
+    return np.bincount(codes, weights, minlength=classes**2).reshape(classes, classes)
+
+
+def _averaged(of_class: Callable) -> Callable:
+    """Score the positive class of two; of more, the classes' mean weighted by their rows, as PyCaret does.
+
+    `of_class` maps hits, rows and predictions of each class to the two sides of a fraction; of nothing, it is 0.
+    """
+
+    def score(truth, predicted, classes, weights=None):
+        matrix = _confusion(truth, predicted, classes, weights)
+        above, below = of_class(matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))
+        found = above / np.maximum(below, 1)
+        return found[1] if classes == 2 else np.average(found, weights=matrix.sum(axis=1))
 
     return score
+
+
+def _kappa(truth, predicted, classes, weights=None):
+    matrix = _confusion(truth, predicted, classes, weights)
+    matrix = matrix / matrix.sum()
+    by_chance = matrix.sum(axis=1) @ matrix.sum(axis=0)
+    return (np.trace(matrix) - by_chance) / (1 - by_chance)
+
+
+def _mcc(truth, predicted, classes, weights=None):
+    matrix = _confusion(truth, predicted, classes, weights).astype(float)
+    rows, columns, count = matrix.sum(axis=1), matrix.sum(axis=0), matrix.sum()
+    spread = (count**2 - rows @ rows) * (count**2 - columns @ columns)
+    return (np.trace(matrix) * count - rows @ columns) / np.sqrt(spread) if spread else 0.0
 
 
 def _auc(truth, probabilities, classes):
     """Area under the ROC curve; of more than two classes, the plain mean of each class against the rest.
 
     A class that these rows lack, or that all of them have, can't be ranked and is left out of the mean. Written out
-    as the Mann-Whitney statistic of ranks: scikit-learn's takes twenty times as long, and a bootstrap asks thousands.
+    as the Mann-Whitney statistic of ranks: scikit-learn's takes twenty times as long.
     """
 
     def area(positive, certain):
@@ -54,34 +83,34 @@ def _average_precision(truth, probabilities, classes):
     return sk.average_precision_score(truth, probabilities[:, 1]) if np.any(truth == 1) else np.nan
 
 
-def _log_loss(truth, probabilities, classes):
+def _log_losses(truth, probabilities):
     # A mean of several models' probabilities sums to 1 only up to rounding; a model that gives none of these classes
     # any was as wrong as one can be.
     given = probabilities[np.arange(len(truth)), truth.astype(int)] / np.maximum(probabilities.sum(axis=1), 1e-300)
-    return -np.log(np.clip(given, np.finfo(float).eps, 1)).mean()
+    return -np.log(np.clip(given, np.finfo(float).eps, 1))
 
 
 def _rmsle(truth, predicted, _):
     """A negative prediction is as wrong as 0, the least there can be; of a negative truth there is no logarithm."""
     if np.any(truth < 0):
         return np.nan
-    return sk.root_mean_squared_error(np.log1p(truth), np.log1p(np.maximum(predicted, 0)))
+    return np.sqrt(np.mean((np.log1p(truth) - np.log1p(np.maximum(predicted, 0))) ** 2))
 
 
 METRICS = {
     "AUC": Metric(_auc, "probability"),
     "Average Precision": Metric(_average_precision, "probability"),
-    "Log Loss": Metric(_log_loss, "probability", higher_is_better=False),
-    "Accuracy": Metric(lambda y, p, classes: sk.accuracy_score(y, p), "label"),
-    "Recall": Metric(_averaged(sk.recall_score), "label"),
-    "Prec.": Metric(_averaged(sk.precision_score), "label"),
-    "F1": Metric(_averaged(sk.f1_score), "label"),
-    "Kappa": Metric(lambda y, p, classes: sk.cohen_kappa_score(y, p), "label"),
-    "MCC": Metric(lambda y, p, classes: sk.matthews_corrcoef(y, p), "label"),
-    "R2": Metric(lambda y, p, _: sk.r2_score(y, p), "number"),
-    "MAE": Metric(lambda y, p, _: sk.mean_absolute_error(y, p), "number", higher_is_better=False),
-    "MSE": Metric(lambda y, p, _: sk.mean_squared_error(y, p), "number", higher_is_better=False),
-    "RMSE": Metric(lambda y, p, _: sk.root_mean_squared_error(y, p), "number", higher_is_better=False),
+    "Log Loss": Metric(lambda y, p, _: _log_losses(y, p).mean(), "probability", higher_is_better=False),
+    "Accuracy": Metric(lambda y, p, _, weights=None: np.average(y == p, weights=weights), "label"),
+    "Recall": Metric(_averaged(lambda hits, rows, predicted: (hits, rows)), "label"),
+    "Prec.": Metric(_averaged(lambda hits, rows, predicted: (hits, predicted)), "label"),
+    "F1": Metric(_averaged(lambda hits, rows, predicted: (2 * hits, rows + predicted)), "label"),
+    "Kappa": Metric(_kappa, "label"),
+    "MCC": Metric(_mcc, "label"),
+    "R2": Metric(lambda y, p, _: 1 - np.sum((y - p) ** 2) / np.sum((y - y.mean()) ** 2), "number"),
+    "MAE": Metric(lambda y, p, _: np.mean(np.abs(y - p)), "number", higher_is_better=False),
+    "MSE": Metric(lambda y, p, _: np.mean((y - p) ** 2), "number", higher_is_better=False),
+    "RMSE": Metric(lambda y, p, _: np.sqrt(np.mean((y - p) ** 2)), "number", higher_is_better=False),
     "RMSLE": Metric(_rmsle, "number", higher_is_better=False),
     "MAPE": Metric(
         lambda y, p, _: np.mean(np.abs((y[y != 0] - p[y != 0]) / y[y != 0])), "number", higher_is_better=False
@@ -107,6 +136,26 @@ def score(truth: np.ndarray, predictions: np.ndarray, task: str, only: str | Non
             name: float(METRICS[name].function(truth, read[METRICS[name].of], classes))
             for name in ([only] if only else config.METRICS[task])
         }
+
+
+def leave_one_out(truth: np.ndarray, predictions: np.ndarray, task: str, metric: str) -> np.ndarray:
+    """Score predictions without each row in turn: (rows,), NaN where the score without that row is undefined.
+
+    Arrays as `score` takes them. In closed form, so a million rows take seconds; a row without which the score would be
+    the lower holds it up the more, which is what the jackknife measures the spread of a score by.
+    """
+    truth, predictions = np.asarray(truth), np.asarray(predictions)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is undefined is NaN
+        if METRICS[metric].of == "number":
+            return _number_without(truth, predictions, metric)
+        if METRICS[metric].of == "label":
+            return _label_score_without(truth, predictions, metric)
+        if metric == "AUC":
+            return _auc_without(truth, predictions)
+        if metric == "Average Precision":
+            return _average_precision_without(truth == 1, predictions[:, 1])
+        return _mean_without(_log_losses(truth, predictions))
 
 
 def score_folds(truth: np.ndarray, predictions: np.ndarray, fold: np.ndarray, task: str) -> pd.DataFrame:
@@ -171,29 +220,6 @@ def choose(ranking: pd.DataFrame, models: dict[str, str], how: str) -> tuple[str
     )
 
 
-def bootstrap(
-    truth: np.ndarray, predictions: dict[str, np.ndarray], task: str, metric: str, groups: np.ndarray | None = None,
-    draws: int = 1000, seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
-    """Score several predictions of the same rows again and again, each time on rows drawn anew with replacement.
-
-    One row a draw, one column for each of `predictions`. A draw takes the same rows for all, so differences between
-    columns are paired. With `groups` (rows,), whole groups are drawn.
-    """
-    truth, members = np.asarray(truth), _members(len(truth), groups)
-    generator = np.random.default_rng(seed)
-    drawn = [
-        np.concatenate([members[unit] for unit in picked]) if groups is not None else picked
-        for picked in (generator.integers(0, len(members), len(members)) for _ in range(draws))
-    ]
-    return pd.DataFrame(
-        {
-            name: [score(truth[rows], predicted[rows], task, metric)[metric] for rows in drawn]
-            for name, predicted in predictions.items()
-        }
-    )
-
-
 def chance(
     truth: np.ndarray, predictions: np.ndarray, task: str, metric: str, groups: np.ndarray | None = None,
     draws: int = 1000, seed: int = 0,
@@ -218,18 +244,89 @@ def chance(
     return float((1 + as_good) / (1 + draws))
 
 
-def interval(draws: pd.Series) -> tuple[float, float]:
-    """The 95% percentile interval of bootstrap draws; a draw without a score (one class only) is left out."""
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return float(low), float(high)
-
-
 def baseline(truth, contract: Contract, y_train: pd.Series) -> np.ndarray:
     """Predict without looking at a single feature: the classes' shares in training, or the mean."""
     if contract.task == "regression":
         return np.full(len(truth), y_train.mean())
     shares = y_train.value_counts(normalize=True).reindex(contract.labels, fill_value=0).to_numpy()
     return np.tile(shares, (len(truth), 1))
+
+
+def _place(truth, probabilities, classes) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each class that can be ranked, its rows (a mask), and the share of the other side that each row is right of.
+
+    These shares are DeLong's placements; their mean over either side is the area under the curve. Midranks give them in
+    n log n (Sun and Xu, 2014).
+    """
+    places = []
+    for code in [1] if classes == 2 else range(classes):
+        positive, certain = truth == code, probabilities[:, code]
+        if 0 < positive.sum() < len(truth):
+            ranks, right = stats.rankdata(certain), np.empty(len(truth))
+            for side in (positive, ~positive):
+                right[side] = (ranks[side] - stats.rankdata(certain[side])) / np.sum(~side)
+            places.append((positive, np.where(positive, right, 1 - right)))
+    return places
+
+
+def _mean_without(values: np.ndarray) -> np.ndarray:
+    return np.maximum(values.sum() - values, 0) / (len(values) - 1)
+
+
+def _number_without(truth, predicted, metric) -> np.ndarray:
+    squares, count = (truth - predicted) ** 2, len(truth)
+    if metric == "MAE":
+        return _mean_without(np.abs(truth - predicted))
+    if metric == "MAPE":
+        used = truth != 0
+        parts = np.where(used, np.abs((truth - predicted) / truth), 0)
+        return (parts.sum() - parts) / (used.sum() - used)
+    if metric == "RMSLE":
+        squares = (np.log1p(truth) - np.log1p(np.maximum(predicted, 0))) ** 2
+    if metric == "R2":
+        apart = (truth - truth.mean()) ** 2
+        return 1 - (squares.sum() - squares) / (apart.sum() - apart * count / (count - 1))
+    return _mean_without(squares) if metric == "MSE" else np.sqrt(_mean_without(squares))
+
+
+def _label_score_without(truth, probabilities, metric) -> np.ndarray:
+    """Rows of the same truth and prediction are worth the same, so there are few to leave out."""
+    classes, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
+    cells, cell, rows = np.unique(truth.astype(int) * classes + predicted, return_inverse=True, return_counts=True)
+    pair = cells // classes, cells % classes, classes
+    return np.array([METRICS[metric].function(*pair, rows - less) for less in np.eye(len(cells))])[cell]
+
+
+def _auc_without(truth, probabilities) -> np.ndarray:
+    """Leaving a row out takes its placement from the mean of its side."""
+    areas = [np.full(len(truth), np.nan)]
+    for positive, right in _place(truth, probabilities, probabilities.shape[1]):
+        area = right[positive].mean()
+        others = np.where(positive, positive.sum(), np.sum(~positive)) - 1
+        areas.append(np.where(others > 0, area - (right - area) / others, np.nan))
+    return np.nanmean(areas, axis=0)
+
+
+def _average_precision_without(positive, certain) -> np.ndarray:
+    """Leaving a row out changes the precision at every positive row ranked no higher, and takes its own if positive."""
+    order = np.argsort(-certain, kind="stable")
+    ranked, hit = -certain[order], positive[order].astype(float)
+    first, last = (np.searchsorted(ranked, ranked, side=side) for side in ("left", "right"))  # of equal certainty
+    hits, fewer = np.cumsum(hit)[last - 1], np.maximum(last - 1, 1)
+
+    def total(parts, start, stop):
+        sums = np.append(0, np.cumsum(parts))
+        return sums[stop] - sums[start]
+
+    above = total(hit * hits / last, 0, first)
+    with_hit_less = total(hit * (hits - 1) / fewer, first, len(hit)) - (hits - 1) / fewer
+    without = np.empty(len(hit))
+    without[order] = np.where(
+        hit > 0,
+        (above + with_hit_less) / (hit.sum() - 1),
+        (above + total(hit * hits / fewer, first, len(hit))) / hit.sum(),
+    )
+    return without
 
 
 def _members(count: int, groups: np.ndarray | None) -> list[np.ndarray] | np.ndarray:

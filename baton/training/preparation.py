@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import sklearn
 from sklearn.base import TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline, make_union
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer, StandardScaler, TargetEncoder
 
 from baton import BatonError, config
@@ -23,6 +25,7 @@ COMMON = 10  # rows a value needs to have a column to itself; in a small table f
 RARE = 3
 DAY, WEEK, YEAR = 86_400, 604_800, 31_556_952  # seconds
 NOT_A_TIME = float(np.iinfo("int64").min)
+UNGROUPED = {GroupKFold: KFold, StratifiedGroupKFold: StratifiedKFold}
 
 
 def clean_and_derive(rows: pd.DataFrame, features) -> pd.DataFrame:
@@ -109,6 +112,25 @@ def prepare(features, rows: pd.DataFrame, task: str, grouped: bool = False) -> T
             " Derive something from them in features.py"
         )
     return make_column_transformer(*used)
+
+
+def fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series, groups: np.ndarray | None = None) -> Pipeline:
+    """Fit a pipeline; one whose encoder is cross-fitted by group is given the groups (rows,), if they are enough."""
+    grouped, ungrouped = encoder_folds(pipeline)
+    if groups is None or len(np.unique(groups)) < max((folds.n_splits for folds in grouped.values()), default=0):
+        return pipeline.set_params(**ungrouped).fit(X, y)
+    if not grouped:
+        return pipeline.fit(X, y)
+    with sklearn.config_context(enable_metadata_routing=True):
+        return pipeline.fit(X, y, groups=groups)
+
+
+def encoder_folds(pipeline: Pipeline) -> tuple[dict, dict]:
+    """Find the parameters by which encoders are cross-fitted by group, and what makes them go row by row."""
+    grouped = {name: value for name, value in pipeline.get_params().items() if type(value) in UNGROUPED}
+    return grouped, {
+        name: UNGROUPED[type(value)](value.n_splits, shuffle=True, random_state=0) for name, value in grouped.items()
+    }
 
 
 def _call(function, rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """The tournament: each candidate is cross-validated over the same folds; what is kept is plain scikit-learn.
 
-The only module that imports PyCaret, which gives the models with their defaults, blends them and searches for better
-settings. Its own preprocessing stays off: on pandas 2.2 and later it can pair rows with other rows' targets.
+The only module that imports PyCaret, which gives the models with their defaults, blends and stacks them and searches
+for better settings. Its own preprocessing stays off: on pandas 2.2 and later it can pair rows with other rows' targets.
 """
 
 import contextlib
@@ -18,15 +18,13 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 import pandas as pd
-import sklearn
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from baton import BatonError
 from baton.data.contract import Contract
 from baton.data.split import make_splitter
-from baton.models import CATALOGUE, CLASSES, NUMBERS, Range
+from baton.models import CATALOGUE, CLASSES, NUMBERS, Range, is_stack, members, unable
 from baton.training import evaluation, preparation
 
 os.environ.setdefault("PYCARET_CUSTOM_LOGGING_PATH", os.devnull)  # else it leaves a logs.log wherever it starts
@@ -40,7 +38,7 @@ with matplotlib.rc_context():  # to import PyCaret restyles every plot of the pr
 # LightGBM. A number of rows, not of seconds, so that the same table is always treated in the same way.
 NESTED_ROWS = 50_000_000
 INNER_FOLDS = 3
-UNGROUPED = {GroupKFold: KFold, StratifiedGroupKFold: StratifiedKFold}
+STACK_FOLDS = 5  # by which the members of a stack predict rows for the model that combines them
 
 
 class Result(NamedTuple):
@@ -63,11 +61,11 @@ def cross_validate(
 ) -> Result:  # fmt: skip
     """Cross-validate a candidate over the given folds.
 
-    `model` is an id of the catalogue, or several joined by "+" for a blend, whose `model_params` are a mapping for each
-    member. `folds` has the columns `fold` and `group` of `split.Division.folds`, and `trains`, which is False for rows
-    that are validated only. With `tune` > 0, PyCaret tries that many settings, as `metric` scores them: over all folds
-    for the estimator that is returned and, if that is affordable, within the rows each fold is fitted on for its
-    scores.
+    `model` is an id of the catalogue, or several as a blend (`a+b`) or `stack(a+b)`, whose `model_params` are a mapping
+    for each member. `folds` has the columns `fold` and `group` of `split.Division.folds`, and `trains`, which is False
+    for rows that are validated only. With `tune` > 0, PyCaret tries that many settings, as `metric` scores them: over
+    all folds for the estimator that is returned and, if that is affordable, within the rows each fold is fitted on for
+    its scores.
     """
     coded = contract.encode(y).astype("float64" if contract.task == "regression" else "int64")
     splitter = make_splitter(folds, contract)
@@ -82,7 +80,7 @@ def cross_validate(
         affordable = len(folds) * tune * INNER_FOLDS * numbers <= NESTED_ROWS and (splitter.forward or numbers > 2)
         nested = not tune or affordable
         if tune:
-            experiment = set_up(X, coded, splitter, contract, seed)
+            experiment = set_up(X, coded, folds, contract, seed)
             _add_metric(experiment, contract)
             search = functools.partial(_tune, experiment, start, model, tune, contract)
         pipeline = search(folds) if tune else start
@@ -90,7 +88,9 @@ def cross_validate(
         for fitted, validated in splitter.split():
             found = search(_fold_within(folds, fitted)) if tune and nested else pipeline
             parts = X.iloc[fitted], coded.iloc[fitted]
-            predictions[validated] = _predict(fit(clone(found), *parts, groups[fitted]), X.iloc[validated], contract)
+            predictions[validated] = _predict(
+                preparation.fit(clone(found), *parts, groups[fitted]), X.iloc[validated], contract
+            )
     scores = evaluation.score_folds(coded.to_numpy(), predictions, folds["fold"].to_numpy(), contract.task)
     return Result(clone(pipeline.named_steps["model"]), scores, predictions, nested)
 
@@ -98,17 +98,6 @@ def cross_validate(
 def assemble(prepare: TransformerMixin, estimator: BaseEstimator, features) -> Pipeline:
     """Join the unfitted steps from raw rows to prediction into one scikit-learn pipeline, with no PyCaret in it."""
     return Pipeline([*preparation.stateless_steps(features), ("prepare", clone(prepare)), ("model", clone(estimator))])
-
-
-def fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series, groups: np.ndarray | None = None) -> Pipeline:
-    """Fit a pipeline; one whose encoder is cross-fitted by group is given the groups (rows,), if they are enough."""
-    grouped, ungrouped = _encoder_folds(pipeline)
-    if groups is None or len(np.unique(groups)) < max((folds.n_splits for folds in grouped.values()), default=0):
-        return pipeline.set_params(**ungrouped).fit(X, y)
-    if not grouped:
-        return pipeline.fit(X, y)
-    with sklearn.config_context(enable_metadata_routing=True):
-        return pipeline.fit(X, y, groups=groups)
 
 
 def fit_and_time(
@@ -121,22 +110,26 @@ def fit_and_time(
     """
     sample = X.sample(1000, replace=True, random_state=0)
     with _quiet():
-        fit_seconds = _seconds(lambda: fit(pipeline, X, y, groups))
+        fit_seconds = _seconds(lambda: preparation.fit(pipeline, X, y, groups))
         return pipeline, {"fit_seconds": fit_seconds, "score_seconds": _seconds(lambda: pipeline.predict(sample))}
 
 
 def make_estimator(model: str, model_params: dict, contract: Contract, fewest: int, seed: int) -> BaseEstimator:
-    """Make a model of the catalogue, with PyCaret's defaults where `model_params` says nothing; or PyCaret's blend.
+    """Make a model of the catalogue, with PyCaret's defaults where `model_params` says nothing; or its blend or stack.
 
-    None asks for more neighbours than the `fewest` rows it is fitted on.
+    None asks for more neighbours than the `fewest` rows it is fitted on. What combines the members of a stack is
+    PyCaret's choice (a linear model), and learns from what they predict of rows they were not fitted on.
     """
-    kind = CLASSES if contract.labels else NUMBERS
-    if "+" in model:
-        members = [make_estimator(one, model_params.get(one, {}), contract, fewest, seed) for one in model.split("+")]
+    kind, names = CLASSES if contract.labels else NUMBERS, members(model)
+    if len(names) > 1:
+        joined = clone(_joined(kind, seed, is_stack(model)))
+        if is_stack(model):
+            joined.set_params(cv=STACK_FOLDS)
+            fewest -= -(-fewest // STACK_FOLDS)
+        made = [make_estimator(one, model_params.get(one, {}), contract, fewest, seed) for one in names]
         # Its members keep their ids as names, by which their parameters are found.
-        blend = clone(_catalogue(kind, seed).blend_models(members, fold=2, verbose=False))
-        return blend.set_params(estimators=[*zip(model.split("+"), members, strict=True)])
-    if kind not in CATALOGUE[model].predicts:
+        return joined.set_params(estimators=[*zip(names, made, strict=True)])
+    if unable(model, contract.task):
         raise BatonError(f"model {model!r} can't predict {kind}; take another for {contract.target!r} in pipeline.yaml")
     entry = _catalogue(kind, seed).models(internal=True).loc[model]
     estimator = entry["Class"](**(entry["Args"] | model_params))
@@ -145,10 +138,11 @@ def make_estimator(model: str, model_params: dict, contract: Contract, fewest: i
     return estimator
 
 
-def set_up(X: pd.DataFrame, y: pd.Series, splitter, contract: Contract, seed: int):
+def set_up(X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame, contract: Contract, seed: int, prepare=None):
     """Set up PyCaret's experiment over features, a target as `Contract.encode` gives it, and folds, and return it.
 
-    For `tune_model` here; and in a notebook for whatever else PyCaret offers: see the end of `tasks/fit.py`.
+    For `tune_model` here, whose pipelines hold what prepares the features. With `prepare`, for whatever else PyCaret
+    offers: the README's "Then what?" has the lines to add to `tasks/fit.py`.
     """
     # PyCaret wants a test split of its own and we have none to give: it is handed two training rows twice, and never
     # asked about them. All rows are its training rows.
@@ -156,11 +150,11 @@ def set_up(X: pd.DataFrame, y: pd.Series, splitter, contract: Contract, seed: in
     experiment = ClassificationExperiment() if contract.labels else RegressionExperiment()
     experiment.setup(
         data, target=contract.target, test_data=data.tail(2).copy(), index=False, preprocess=False,
-        fold_strategy=splitter, session_id=seed, n_jobs=1, memory=False, html=False, verbose=False, system_log=False,
-        log_experiment=False,
+        fold_strategy=make_splitter(folds, contract), session_id=seed, n_jobs=1, memory=False, html=False,
+        verbose=False, system_log=False, log_experiment=False,
     )  # fmt: skip
     # PyCaret would take brackets and quotes out of the names by which our pipeline finds its columns.
-    experiment.pipeline.steps = [("placeholder", None)]
+    experiment.pipeline.steps = [("prepare", prepare)]
     # PyCaret has rounded every number to float32, and made text categories: put the table back as the model will see
     # it.
     experiment.data = pd.concat([data, data.tail(2)]).set_axis(experiment.data.index)
@@ -174,6 +168,17 @@ def _catalogue(kind: str, seed: int):
     experiment = ClassificationExperiment() if kind == CLASSES else RegressionExperiment()
     how = {"html": False, "verbose": False, "system_log": False, "log_experiment": False}
     return experiment.setup(rows, target="y", session_id=seed, preprocess=False, memory=False, n_jobs=1, **how)
+
+
+@functools.cache
+def _joined(kind: str, seed: int, stacked: bool) -> BaseEstimator:
+    """PyCaret's blend or stack, around two quick models that are to be replaced: it fits what it is given."""
+    catalogue = _catalogue(kind, seed)
+    entries = catalogue.models(internal=True).loc[["lr", "dt"]]
+    quick = [entry["Class"](**entry["Args"]) for _, entry in entries.iterrows()]
+    if stacked:
+        return catalogue.stack_models(quick, meta_model_fold=2, fold=2, verbose=False)
+    return catalogue.blend_models(quick, fold=2, verbose=False)
 
 
 def _tune(
@@ -191,7 +196,7 @@ def _tune(
     if "n_neighbors" in space:
         space = space | {"n_neighbors": IntUniformDistribution(1, min(50, *sizes))}
     # PyCaret hands no groups on: within a search, the encoder is cross-fitted row by row.
-    grouped, ungrouped = _encoder_folds(start)
+    grouped, ungrouped = preparation.encoder_folds(start)
     gc.freeze()  # PyCaret collects garbage again and again: among what a search leaves, not among all that is imported
     try:
         found = experiment.tune_model(
@@ -202,14 +207,6 @@ def _tune(
     finally:
         gc.unfreeze()
     return clone(found).set_params(**grouped)
-
-
-def _encoder_folds(pipeline: Pipeline) -> tuple[dict, dict]:
-    """Find the parameters by which encoders are cross-fitted by group, and what makes them go row by row."""
-    grouped = {name: value for name, value in pipeline.get_params().items() if type(value) in UNGROUPED}
-    return grouped, {
-        name: UNGROUPED[type(value)](value.n_splits, shuffle=True, random_state=0) for name, value in grouped.items()
-    }
 
 
 def _fold_within(folds: pd.DataFrame, fitted: np.ndarray) -> pd.DataFrame:

@@ -188,6 +188,8 @@ def test_a_task_that_the_target_does_not_allow_is_refused(target, task, said):
         (["stays", "leaves", "stays"], ["stays", "leaves"], "rarer"),
         (["leaves", "stays", "leaves"], ["leaves", "stays"], "rarer"),
         (["yes", "true", "yes"], ["yes", "true"], "rarer"),
+        (["up", "down"], ["up", "down"], "rarer"),  # of two as frequent the same one, in whatever order they come
+        (["down", "up"], ["up", "down"], "rarer"),
     ],
 )
 def test_of_two_classes_the_positive_one_is_the_affirmative_else_the_rarer(target, labels, reason):

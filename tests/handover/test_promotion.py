@@ -1,339 +1,268 @@
-"""Who is promoted: on which rows, by which metric, and when nothing is decided. What models predict is a column here."""
+"""What follows from a verdict, on a real store: versions, the champion, the way back, and a process killed on the way."""
 
 import dataclasses
 import json
-from pathlib import Path
-from typing import NamedTuple
+import multiprocessing
+import os
+import signal
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import registering
-from conftest import learn
+import sqlalchemy
 
 from baton import BatonError
 from baton.data import split
-from baton.data.contract import Contract
-from baton.data.values import Format
-from baton.handover import promotion, registry
-from baton.training import evaluation
+from baton.handover import comparison, history, promotion, registry, saving, tracking
 
 
-class Answering(NamedTuple):
-    """A registered model with its fingerprints in memory, that answers with a column of the rows it is given."""
-
-    contract: Contract
-    column: str
-    fingerprints: np.ndarray | None
-    version: str = "7"
-
-    def __str__(self) -> str:
-        return f"demo version {self.version}"
-
-
-@pytest.fixture(autouse=True)
-def predict(monkeypatch):
-    """Let each model answer from the rows as its contract reads them: probabilities from `log-odds`, or numbers."""
-
-    def answer(model, X):
-        found = X[model.column].to_numpy()
-        positive = 1 / (1 + np.exp(-found))
-        return np.column_stack([1 - positive, positive]) if model.contract.labels else found
-
-    monkeypatch.setattr(registry, "predict", answer)
-
-
-def rows(count: int = 200, numbers: bool = False, seed: int = 1) -> pd.DataFrame:
-    """A table whose columns `good` and `bad` tell its target well and badly; `noise` does not."""
+def table(count: int = 400, seed: int = 1) -> pd.DataFrame:
+    """`strong` and `weak` tell the target, `noise` does not."""
     generator = np.random.default_rng(seed)
-    truth = generator.normal(size=count)
-    table = {"good": truth * 2 + generator.normal(size=count), "bad": truth * 0.6 + generator.normal(size=count)}
-    table |= {"noise": generator.normal(size=count), "g": np.arange(count) // 4, "id": np.arange(count)}
-    return pd.DataFrame(table | {"y": truth if numbers else (truth > 0).astype(int)})
+    y = generator.integers(0, 2, count)
+    columns = {"strong": y + generator.normal(0, 0.5, count), "weak": y + generator.normal(0, 1.2, count)}
+    return pd.DataFrame({"id": range(count)} | columns | {"noise": generator.normal(size=count), "y": y})
 
 
-def model(table, column, version="7", learned=(), **keys) -> Answering:
-    """A model that predicts a column, and has learned from the rows of the table at these places."""
-    asked = learn(table, **({"id_columns": ["id"], "ignore_columns": ["g"]} | keys))
-    learned = split.identify(table, asked)[[*learned]]
-    return Answering(asked, column, np.unique(learned).astype("uint64"), version)
+class Training:
+    """A project with a store, a table divided in two, and candidates to hand over."""
+
+    def __init__(self, folder, monkeypatch, **keys):
+        self.folder, self.keys = folder, {"id_columns": ["id"]} | keys
+        self.settings, self.facts = registering.open_store(folder, monkeypatch, name="demo", **self.keys)
+        rows = table()
+        self.training, self.holdout = rows.head(250), rows.tail(150)
+        self.facts |= {"holdout_share": 0.375, "train_data": "t.csv", "rows": 400, "training": 250, "holdout": 150}
+
+    def fit(self, column: str) -> tuple[saving.Model, dict]:
+        """Fit a linear model of one column, and file it as a candidate's run."""
+        ignored = [one for one in ("strong", "weak", "noise") if one != column]
+        path = self.folder / column
+        registering.save(path, self.training, name="demo", ignore_columns=ignored, id_columns=["id"])
+        run_id = tracking.log_candidate(
+            self.facts, self.settings, column, params={}, metrics={}, figures=str(path / "code" if (path / "code").is_dir() else path / "metadata"),
+            tables={}, training=self.training, started=0,
+        )  # fmt: skip
+        candidate = {"candidate": column, "model": "lr", "model_params": {}, "tune": 0, "run_id": run_id}
+        return saving.open_model(path, run_id=run_id), candidate
+
+    def hand_over(self, column: str, **changed) -> comparison.Verdict:
+        model, candidate = self.fit(column)
+        settings = self.settings.model_copy(update=changed)
+        folder = self.folder / "version"
+        return promotion.hand_over(
+            model, candidate, "it is best", self.training, self.holdout, self.facts, settings, folder
+        )
+
+    @property
+    def champion(self) -> saving.Model | None:
+        return registry.find_champion("demo", self.settings.mlflow_tracking_uri)
+
+    @property
+    def events(self) -> list[history.Event]:
+        return history.read("demo", self.settings.mlflow_tracking_uri)
+
+    def predict(self, model) -> np.ndarray:
+        return registry.predict(model, model.contract.read_features(self.holdout))
 
 
-def halves(table) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training rows and holdout rows."""
-    return table.head(len(table) // 2), table.tail(len(table) - len(table) // 2)
+@pytest.fixture
+def training(tmp_path, monkeypatch) -> Training:
+    return Training(tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("metric", ["AUC", "Log Loss", "Accuracy", "R2", "RMSE", "MAE"])
-def test_the_better_one_of_challenger_and_champion_stays_or_becomes_champion(metric):
-    table = rows(numbers=metric in {"R2", "RMSE", "MAE"})
-    if metric in {"R2", "RMSE", "MAE"}:
-        table = table.assign(good=table["y"] + 0.1 * table["noise"], bad=table["y"] + table["noise"])
-    good, bad = (model(table, column, version, metric=metric) for column, version in (("good", "8"), ("bad", "9")))
-    better, worse, same = (
-        promotion.decide(challenger, champion, *halves(table))
-        for challenger, champion in ((good, bad), (bad, good), (good, good))
+def test_champions_come_and_go_and_every_decision_is_kept(training):
+    first = training.hand_over("weak")
+    assert (first.decision, training.champion.version) == ("promoted", "1")
+    assert first.reason.endswith("So demo version 1 becomes champion. It serves fitted anew on all rows.")
+    before = training.predict(training.champion)
+
+    worse = training.hand_over("noise")
+    assert (worse.decision, training.champion.version) == ("refused", "1")
+    better = training.hand_over("strong")
+    assert (better.decision, training.champion.version, better.looks) == ("promoted", "3", 2)
+    assert better.champion.version == "1"
+    again = training.hand_over("strong")  # filed as another run, and as good
+    assert (again.decision, again.leads["champion"].value, training.champion.version) == ("refused", 0, "3")
+
+    back = promotion.roll_back("demo", "complaints", training.settings)
+    assert (back.version, training.champion.version) == ("1", "1")
+    np.testing.assert_array_equal(training.predict(training.champion), before)
+    with pytest.raises(BatonError, match="'demo' has had no other champion to go back to"):
+        promotion.roll_back("demo", "more complaints", training.settings)
+    promotion.promote_by_hand("demo", "3", "they were wrong", training.settings)
+    with pytest.raises(BatonError, match="demo version 3 is the champion already"):
+        promotion.promote_by_hand("demo", "3", "again", training.settings)
+
+    kept = [(event.kind, event.version, event.previous, event.by_hand) for event in training.events]
+    assert kept == [
+        ("promoted", "1", None, False), ("refused", "2", "1", False), ("promoted", "3", "1", False),
+        ("refused", "4", "3", False), ("rolled back", "1", "3", True), ("promoted", "3", "1", True),
+    ]  # fmt: skip
+    assert training.events[2].scores["champion"] == better.scores["champion"]["AUC"]["value"]
+    assert (training.events[2].promote, training.events[4].reason) == ("superior", "complaints")
+
+
+def test_what_serves_has_learned_from_all_rows_and_the_judged_model_stays_beside_it(training):
+    verdict = training.hand_over("strong")
+    served, judged = training.champion, training.champion.judged
+    # The judged model, fitted on the training rows alone; and the same on all of them.
+    asked = {"name": "demo", "ignore_columns": ["weak", "noise"], "id_columns": ["id"]}
+    for model, rows in ((judged, training.training), (served, pd.concat([training.training, training.holdout]))):
+        pipeline, contract = registering.fit(rows, **asked)
+        expected = pipeline.predict_proba(contract.read_features(training.holdout))
+        np.testing.assert_allclose(training.predict(model), expected, atol=1e-12)
+    assert (verdict.serves, served.tags["serves"]) == ("all", "all")
+    assert sorted(served.fingerprints) == sorted(split.identify(training.training, served.contract))
+    assert sorted(served.judged_on) == sorted(split.identify(training.holdout, served.contract))
+    kept = json.loads((served.path / "decision.json").read_text())
+    assert (kept["decision"], kept["challenger"]["candidate"], kept["rows"]) == ("promoted", "strong", 150)
+    assert kept["scores"]["challenger"].keys() >= {"AUC", "F1", "Log Loss"}
+    assert json.loads((served.path / "profile.json").read_text())["rows"] == 400
+    assert "To be written by a person" in (served.path / "card.md").read_text()
+    assert (served.path / "card.html").stat().st_size > 50_000
+
+
+def test_final_fit_training_serves_what_was_judged(training):
+    verdict = training.hand_over("strong", final_fit="training")
+    served = training.champion
+    assert (verdict.serves, served.judged, "fitted anew" in verdict.reason) == ("training", served, False)
+    np.testing.assert_array_equal(training.predict(served), verdict.answers)
+
+
+def test_a_refit_that_answers_otherwise_does_not_serve(training, monkeypatch):
+    monkeypatch.setattr(registry, "refit", lambda model, rows, groups, path: spoiled(model, path))
+    spoil = np.array([[-1.0]])
+
+    def spoiled(model, path):
+        pipeline, contract = registering.fit(
+            training.training, name="demo", ignore_columns=["weak", "noise"], id_columns=["id"]
+        )
+        pipeline.named_steps["model"].coef_ = pipeline.named_steps["model"].coef_ * spoil
+        y = training.training["y"]
+        saving.save(path, saving.model_arguments(pipeline, contract, training.training[["strong"]], y, None))
+        return model._replace(path=path)
+
+    verdict = training.hand_over("strong")
+    assert (verdict.decision, verdict.serves, training.champion.judged.path) == (
+        "promoted",
+        "training",
+        training.champion.path,
     )
-    assert [one.decision for one in (better, worse, same)] == ["promoted", "refused", "refused"]
-    assert better.scores.at["champion", "lead"] == -worse.scores.at["champion", "lead"] > 0
-    assert (same.scores.at["champion", "lead"], same.scores.at["champion", "lead_high"]) == (0, 0)
-    assert better.reason.startswith(
-        f"{metric} on 100 holdout rows: challenger {better.scores.at['challenger', metric]:.4f}, champion"
-    )
-    assert better.reason.endswith("So demo version 8 becomes champion.")
-    assert worse.reason.endswith("So demo version 8 stays champion.")
-    assert json.loads(json.dumps(better.to_dict()))["scores"]["challenger"]["model"] == "demo version 8"
-    assert better.metrics()["holdout/champion"] == evaluation.score(*predicted(table, bad), metric)[metric]
-    assert better.scores.dtypes[metric] == "float64"  # so that a notebook can round it
+    assert "It serves as judged: fitted anew on all rows, it answers the holdout otherwise" in verdict.reason
+    np.testing.assert_array_equal(training.predict(training.champion), verdict.answers)
 
 
-def predicted(table, one) -> tuple[np.ndarray, np.ndarray, str]:
-    holdout = halves(table)[1]
-    return holdout["y"].to_numpy(), registry.predict(one, holdout), one.contract.task
+def test_many_models_that_are_each_a_little_worse_do_not_add_up(tmp_path, monkeypatch):
+    """Under `not_worse`, each is measured against the last one that was promoted as better."""
+    training = Training(tmp_path, monkeypatch, promote="not_worse", margin=0.1)
+    assert training.hand_over("strong").decision == "promoted"
+    first = training.champion
+    slid = training.hand_over("strong")
+    assert (slid.decision, training.champion.version) == ("promoted", "2")
+    third = training.hand_over("strong")
+    assert third.scores.keys() == {"challenger", "champion", "reference", "baseline"}
+    assert comparison._find_reference(training.champion, training.events, training.settings).version == first.version
+    assert training.hand_over("weak").decision == "refused"
 
 
-@pytest.mark.parametrize("numbers", [False, True])
-def test_the_first_champion_is_better_than_the_baseline_by_more_than_chance(numbers):
-    decisions = {}
-    for column in ("good", "noise"):
-        for seed in range(6):
-            table = rows(80, numbers, seed)
-            table = table.assign(
-                noise=table["noise"] / 20, good=table["y"] + table["noise"] / 2 if numbers else table["good"]
-            )
-            verdict = promotion.decide(model(table, column), None, *halves(table))
-            decisions.setdefault(column, []).append(verdict.decision)
-            lead = verdict.scores.at["baseline", "lead"]
-            assert verdict.decision == "refused" or lead > 0
-    assert decisions["good"] == ["promoted"] * 6
-    assert decisions["noise"].count("refused") >= 5  # about half of them have a lead above 0
-
-
-def test_a_refused_first_model_is_told_why():
-    table = rows(numbers=True)
-    verdict = promotion.decide(model(table, "noise"), None, *halves(table))
-    assert "a lead of more than chance is not there (lower bound -" in verdict.reason
-    assert verdict.reason.endswith("and there is no champion yet.")
-
-
-def test_few_positive_rows_do_not_make_a_champion_of_noise():
-    """Three positive rows of thirty, all ranked high: the bootstrap alone, which knows these three only, is sure."""
-    holdout = pd.DataFrame({"a": np.arange(30.0), "y": 0}, index=range(100, 130))
-    holdout.loc[[119, 120, 121], "y"] = 1
-    training = pd.DataFrame({"a": np.arange(100.0), "y": ([1] + 9 * [0]) * 10})
-    asked = learn(pd.concat([training, holdout]))
-    verdict = promotion.decide(Answering(asked, "a", None), None, training, holdout)
-    assert verdict.scores.at["baseline", "lead"] == pytest.approx(19 / 27 - 0.5)
-    assert verdict.scores.at["baseline", "lead_low"] > 0
-    assert verdict.decision == "refused"
-
-
-def test_rows_of_a_group_are_no_evidence_each_by_itself():
-    """Ten shops of twelve rows that are all alike say as little as ten rows."""
-    shop = np.repeat(np.arange(10), 12)
-    table = pd.DataFrame({"a": shop * 1.0, "y": np.isin(shop, [4, 6, 7, 9]).astype(int), "g": shop.astype(str)})
-    decisions = {}
-    for name, keys in {"hash": {"ignore_columns": ["g"]}, "group": {"split": "group", "split_by": "g"}}.items():
-        asked = learn(table, **keys)
-        decisions[name] = promotion.decide(Answering(asked, "a", None), None, table, table).decision
-    assert decisions == {"hash": "promoted", "group": "refused"}
-
-
-def test_rows_without_a_group_are_groups_of_their_own():
-    table = rows(120).assign(g=[None, *["a", "b", "c"] * 39, None, None])
-    asked = learn(table, split="group", split_by="g", id_columns=["id"])
-    verdict = promotion.decide(Answering(asked, "good", None), None, *halves(table))
-    assert verdict.scores.at["challenger", "low"] < verdict.scores.at["challenger", "AUC"]
-
-
-SEEN = range(100, 150)  # of the 100 holdout rows, the first half
-
-
-@pytest.mark.parametrize("keys", [{}, {"id_columns": []}], ids=["by ids", "by content"])
-def test_rows_that_the_champion_has_learned_from_are_left_out(keys):
-    table = rows()
-    table.loc[SEEN, "cheat"] = table.loc[SEEN, "y"] * 20.0 - 10  # on these, the champion is perfect
-    table["cheat"] = table["cheat"].fillna(table["bad"])
-    champion = model(table, "cheat", "1", learned=[*range(100), *SEEN], **keys)
-    verdict = promotion.decide(model(table, "good", "2", **keys), champion, *halves(table))
-    assert (verdict.decision, verdict.rows, verdict.holdout_rows, verdict.seen) == ("promoted", 50, 100, 50)
-    assert verdict.scores.at["champion", "AUC"] == evaluation.score(
-        table["y"].tail(50), registry.predict(champion, table.tail(50)), "binary", "AUC"
-    )["AUC"]  # fmt: skip
-    unknowing = champion._replace(fingerprints=None)
-    verdict = promotion.decide(model(table, "good", "2", **keys), unknowing, *halves(table))
-    assert (verdict.decision, verdict.rows, verdict.seen) == ("refused", 100, 0)
-    assert verdict.reason.endswith(
-        "So demo version 1 stays champion. demo version 1 was registered before models kept the fingerprints of their"
-        " rows: it may have learned from some of these."
-    )
+def test_a_model_that_is_too_dear_to_serve_is_refused_and_not_registered(training):
+    verdict = training.hand_over("strong", at_most={"megabytes": 1e-6})
+    assert (verdict.decision, training.champion) == ("refused", None)
+    assert "megabytes is" in verdict.reason
+    with pytest.raises(BatonError, match="no version 1"):
+        registry.version_of("demo", "1", training.settings.mlflow_tracking_uri)
 
 
 @pytest.mark.parametrize(
-    ("table", "learned"),
+    ("changed", "decision", "said"),
     [
-        (rows(), range(100, 171)),  # 29 are left
-        (rows().sort_values("y", ignore_index=True), range(60, 165)),  # 35 are left, all of one class
+        ({"at_least": {"AUC": 0.999}}, "refused", "AUC"),
+        ({"promote": "never"}, "refused", "never"),
+        ({"promote": "always"}, "promoted", ""),
     ],
 )
-def test_too_few_rows_that_the_champion_has_not_seen_decide_nothing(table, learned):
-    champion = model(table, "bad", "1", learned=learned)
-    verdict = promotion.decide(model(table, "good", "2"), champion, *halves(table))
-    left = 200 - max(learned) - 1
-    assert (verdict.decision, verdict.rows, verdict.seen, verdict.metrics()) == ("undecided", left, 100 - left, {})
-    assert verdict.reason == (
-        f"demo version 1 may have learned from {100 - left} of the 100 holdout rows, and the {left} others are too few to"
-        " compare by: demo version 1 stays champion, and nothing is decided."
-    )
-    assert json.loads(json.dumps(verdict.to_dict()))["scores"] == {}
+def test_the_policy_decides(training, changed, decision, said):
+    verdict = training.hand_over("strong", **changed)
+    assert verdict.decision == decision
+    assert said in verdict.reason
 
 
-def test_thirty_rows_are_enough():
-    table = rows()
-    champion = model(table, "bad", "1", learned=range(100, 170))
-    assert promotion.decide(model(table, "good", "2"), champion, *halves(table)).rows == 30
+def test_a_champion_that_changed_meanwhile_is_compared_anew(training, monkeypatch):
+    """Another training promotes between the comparison and the promotion of this one."""
+    training.hand_over("weak")
+    describe, raced = promotion._describe_version, []
+
+    def promote_another(*arguments):
+        describe(*arguments)
+        if not raced:
+            raced.append(True)
+            other, _ = training.fit("noise")
+            version = registering.register_version(other.path, other.run_id, training.settings)
+            registering.promote(version, training.settings)
+
+    monkeypatch.setattr(promotion, "_describe_version", promote_another)
+    verdict = training.hand_over("strong")
+    assert (verdict.decision, verdict.champion.version) == ("promoted", "2")
+    assert [(event.version, event.previous) for event in training.events] == [("1", None), ("2", "1"), ("3", "2")]
 
 
-def test_a_table_that_lacks_the_champions_ids_decides_nothing():
-    table = rows()
-    champion = model(table, "bad", "1", learned=range(100))
-    later = table.drop(columns="id")
-    challenger = model(later, "good", "2", id_columns=[])
-    verdict = promotion.decide(challenger, champion, *halves(later))
-    assert (verdict.decision, verdict.rows, verdict.seen) == ("undecided", 0, 100)
-    assert verdict.reason.endswith("nothing is decided. The table lacks 'id', by which its rows could be identified.")
+def steps_of(training, verdict, version, tags, kill_at: int) -> int:
+    """Carry a verdict out in a process that kills itself at a step: a file or a change of the store. Returns the steps."""
+    counted = multiprocessing.Value("i", 0)
+
+    def step(*_):
+        counted.value += 1
+        if counted.value == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def carry_out():
+        sqlalchemy.event.listen(sqlalchemy.Engine, "commit", step)
+        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", step)
+        sys.addaudithook(
+            lambda name, arguments: step() if name in {"os.rename", "shutil.copyfile", "os.mkdir"} else None
+        )
+        promotion.carry_out(verdict, version, tags, "because", training.settings)
+
+    process = multiprocessing.get_context("fork").Process(target=carry_out)
+    process.start()
+    process.join()
+    assert process.exitcode == (0 if kill_at == 0 else -signal.SIGKILL)
+    return counted.value
 
 
-def test_rows_are_told_by_the_champions_ids_though_the_challenger_has_none():
-    """And by what a row holds where the champion had no ids, though one of its values has changed since."""
-    table = rows()
-    challenger = model(table, "good", "2", id_columns=[], ignore_columns=["g", "id"])
-    champion = model(table, "bad", "1", learned=SEEN)
-    edited = table.assign(noise=table["noise"] + 1)
-    assert promotion.decide(challenger, champion, *halves(edited)).rows == 50
-    without = model(table, "bad", "1", learned=SEEN, id_columns=[], ignore_columns=["g", "id"])
-    assert promotion.decide(challenger, without, *halves(table)).rows == 50
-    assert promotion.decide(challenger, without, *halves(edited)).rows == 100
+POINTS = int(os.environ.get("BATON_KILLS", 6))
 
 
-def test_where_equal_rows_are_different_cases_each_is_told_by_itself():
-    """Four kinds of rows: by content alone, to have learned from one row of each would be to have seen all."""
-    kinds = pd.DataFrame({"good": [1.0, -1.0] * 100, "bad": [0.5, 0.5, -0.5, -0.5] * 50, "y": [1, 0] * 100})
-    kinds.loc[::7, "y"] = 1 - kinds.loc[::7, "y"]
-    asked = dataclasses.replace(learn(kinds), equal_rows_differ=True)
-    training, holdout = halves(kinds)
-    kept = split.fingerprint_training(training, holdout, asked)
-    challenger = Answering(asked, "good", None, "2")
-    assert promotion.decide(challenger, Answering(asked, "bad", kept, "1"), training, holdout).rows == 100
-    more = np.union1d(kept, split.identify(kinds, asked)[150:])
-    assert promotion.decide(challenger, Answering(asked, "bad", more, "1"), training, holdout).rows == 50
-    by_content = dataclasses.replace(asked, equal_rows_differ=False)
-    seen = split.identify(kinds, by_content)[:4]
-    assert promotion.decide(challenger, Answering(by_content, "bad", seen, "1"), training, holdout).rows == 0
+def test_a_killed_promotion_leaves_one_champion_that_serves_and_is_completed_later(training, monkeypatch):
+    monkeypatch.setattr(history, "LIMIT", 1)
+    training.hand_over("weak")
+    tags = {"candidate": "strong", "training_run": "x", "data_digest": "y", "serves": "training"}
 
+    def ready():
+        model, _ = training.fit("strong")
+        verdict = comparison.compare(model, training.champion, training.training, training.holdout, training.settings)
+        return verdict, model
 
-@pytest.mark.parametrize(
-    ("before", "now", "cautioned"),
-    [
-        ({}, {}, False),
-        ({}, {"split": "group", "split_by": "g"}, True),
-        ({"split": "group", "split_by": "id"}, {"split": "group", "split_by": "g"}, True),
-        ({"split": "group", "split_by": "g"}, {"split": "group", "split_by": "g"}, False),
-        ({}, {"split": "time", "split_by": "g"}, True),
-        ({"split": "group", "split_by": "g"}, {}, False),
-    ],
-)
-def test_a_champion_of_another_split_is_compared_with_a_caution(before, now, cautioned):
-    table = rows()
-    champion, challenger = (
-        model(table, column, version, id_columns=[], ignore_columns=[], **keys)
-        for column, version, keys in (("bad", "1", before), ("good", "2", now))
-    )
-    verdict = promotion.decide(challenger, champion, *halves(table))
-    assert verdict.decision == "promoted"
-    assert ("so it may have learned from other rows of the same" in verdict.reason) == cautioned
-
-
-def test_a_champion_reads_the_rows_by_its_contract():
-    """It was trained where 1.234 is a thousand and more; to the challenger it is little more than one."""
-    generator = np.random.default_rng(2)
-    thousands = generator.integers(1001, 9999, 200)
-    texts = pd.Series([f"{number // 1000}.{number % 1000:03d}" for number in thousands])
-    table = pd.DataFrame({"a": texts, "y": thousands / 1000})
-    contract = dataclasses.replace(learn(table, metric="MAE"), columns={"a": Format("number", ".")})
-    other = dataclasses.replace(contract, columns={"a": Format("number", ",")})
-    scores = promotion.decide(Answering(contract, "a", None), Answering(other, "a", None), *halves(table)).scores
-    assert scores.at["challenger", "MAE"] == pytest.approx(0, abs=1e-9)
-    assert scores.at["champion", "MAE"] == pytest.approx(thousands[100:].mean() * 0.999)
-
-
-def asked(labels, task="binary", target="y", columns=("a",), optional=()) -> Contract:
-    return Contract("demo", target, [], dict.fromkeys(columns, Format("number")), task, "AUC", [*labels], optional=[*optional])  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("champion", "challenger", "expected"),
-    [
-        (["a", "b", "c"], ["a", "b", "c"], [0.5, 0.3, 0.2]),
-        (["c", "b", "a"], ["a", "b", "c"], [0.2, 0.3, 0.5]),
-        (["a", "b", "c"], ["a", "b", "c", "d"], [0.5, 0.3, 0.2, 0.0]),
-        (["a", "b", "c"], ["a", "c"], [0.5, 0.2]),
-        (["b", "c", "d"], ["a", "b", "c", "d"], [0.0, 0.5, 0.3, 0.2]),
-        ([0, 1, 2], [0.0, 1.0, 2.0], [0.5, 0.3, 0.2]),
-    ],
-)
-def test_a_champion_of_other_classes_is_scored_in_the_challengers_order(monkeypatch, champion, challenger, expected):
-    """A class that it never saw can't be, to it; one that is gone can't be right."""
-    answers = {"new": np.full(len(challenger), 1 / len(challenger)), "old": np.array([0.5, 0.3, 0.2])}
-    new, old = (
-        registry.Model(Path(who), asked(labels, "multiclass"), who) for who, labels in (("new", challenger), ("old", champion))
-    )  # fmt: skip
-    monkeypatch.setattr(registry, "predict", lambda model, X: np.tile(answers[model.version], (len(X), 1)))
-    scored = []
-
-    def score(truth, predictions, task, only):
-        scored.append(predictions[0].tolist())
-        return {only: 0.5}
-
-    monkeypatch.setattr(evaluation, "score", score)
-    holdout = pd.DataFrame({"a": range(6), "y": (challenger * 3)[:6]})
-    promotion.decide(new, old, holdout, holdout)
-    assert any(one == pytest.approx(expected) for one in scored)
-
-
-@pytest.mark.parametrize(
-    ("champion", "table", "said"),
-    [
-        (None, {}, None),
-        (asked(["no", "yes"]), {"a": [1]}, None),
-        (asked(["yes", "no"]), {"a": [1]}, None),
-        (asked(["no", "yes"], columns="ab", optional="b"), {"a": [1]}, None),
-        (asked(["no", "yes"], columns="ab"), {"a": [1]}, "the table lacks 1 of the columns it needs: 'b'"),
-        (asked(["no", "yes"]), {"a": ["x"]}, "1 of 1 values are not a number, the first of them 'x'"),
-        (asked(["no", "yes"], target="z"), {"a": [1]}, "it answers binary 'z'"),
-        (asked([], task="regression"), {"a": [1]}, "it answers regression 'y'"),
-        (asked([0, 1]), {"a": [1]}, "it tells apart the classes 0, 1, and this table has 'no', 'yes'"),
-        (asked(["no", "maybe"]), {"a": [1]}, "it tells apart the classes 'no', 'maybe', and this table has 'no', 'yes'"),
-    ],
-    ids=["none", "same", "other order", "optional", "column", "kind", "target", "task", "types", "classes"],
-)  # fmt: skip
-def test_a_champion_that_cannot_be_compared_is_refused_before_training(champion, table, said):
-    compared = (asked(["no", "yes"]), champion, pd.DataFrame(table))
-    if said is None:
-        promotion.require_comparable(*compared)
-        return
-    with pytest.raises(BatonError, match=f"the champion of 'demo' can't.*{said}.*Give this training a name of its own"):
-        promotion.require_comparable(*compared)
-
-
-def test_only_the_verdict_promoted_promotes(tmp_path, monkeypatch):
-    settings, facts = registering.open_store(tmp_path, monkeypatch, name="demo")
-    pipeline, contract = registering.fit(rows())
-    arguments = registry.model_arguments(pipeline, contract, rows()[contract.features], rows()["y"], None)
-    registry.save(tmp_path / "model", arguments)
-    first = registering.register(tmp_path / "model", arguments, settings, facts)
-    verdict = promotion.Verdict("undecided", "", "AUC", pd.DataFrame(), 0, 0, 0)
-    for decision, champion in {"undecided": None, "refused": None, "promoted": first}.items():
-        promotion.carry_out(dataclasses.replace(verdict, decision=decision), first, settings.mlflow_tracking_uri)
-        assert promotion.find_champion(settings) == champion
-    assert promotion.find_champion(settings.model_copy(update={"track": False})) is None
+    verdict, model = ready()
+    total = steps_of(training, verdict, model, tags, kill_at=0)
+    promotion.roll_back("demo", "start again", training.settings)
+    seen = set()
+    for kill_at in np.unique(np.linspace(1, total, POINTS).astype(int)):
+        _, model = ready() if kill_at == 1 else (None, training.fit("strong")[0])
+        verdict = dataclasses.replace(verdict, champion=training.champion)
+        steps_of(training, verdict, model, tags, kill_at)
+        left = training.champion
+        assert history.former_champions(training.events)[-1] == left.version
+        registry.require_servable(left, {}, training.settings.mlflow_tracking_uri)
+        seen.add(left.contract.features[0])
+        if left.contract.features == ["weak"]:
+            promotion.carry_out(verdict, model, tags, "because", training.settings)
+        assert training.champion.run_id == model.run_id
+        versions = tracking.connect(training.settings.mlflow_tracking_uri).search_model_versions("name='demo'")
+        assert [one.run_id for one in versions].count(model.run_id) == 1
+        promotion.roll_back("demo", "start again", training.settings)
+        assert training.champion.contract.features == ["weak"]
+    assert "weak" in seen

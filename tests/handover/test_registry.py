@@ -1,5 +1,6 @@
 """Models as they are saved, refused, registered and run: real files, real processes, a real store."""
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import registering
 import skops.io
+import yaml
 from conftest import PROJECT, learn, settings
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier
@@ -16,8 +18,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from baton import BatonError, models
-from baton.handover import registry, runner, tracking
+from baton import BatonError, config, models
+from baton.handover import registry, saving, tracking
 from baton.training import preparation, tournament
 
 
@@ -42,16 +44,32 @@ def model(diabetes, features, tmp_path_factory):
     """A small forest, fitted and saved: (what is saved, the fitted pipeline, what it was saved with)."""
     pipeline = forest(diabetes.X, diabetes.y, features)
     path = tmp_path_factory.mktemp("registry") / "model"
-    arguments = registry.model_arguments(
+    arguments = saving.model_arguments(
         pipeline, diabetes.contract, diabetes.X, diabetes.y, str(PROJECT / "features.py")
     )
-    registry.save(path, arguments)
-    return registry.open_model(path), pipeline, arguments
+    saving.save(path, arguments)
+    return saving.open_model(path), pipeline, arguments
 
 
 def test_a_saved_model_predicts_in_its_own_process_what_it_predicted_when_fitted(model, diabetes):
     saved, pipeline, _ = model
     np.testing.assert_array_equal(registry.predict(saved, diabetes.X), pipeline.predict_proba(diabetes.X))
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_a_stack_predicts_in_its_own_process_what_it_predicted_when_fitted(tmp_path, task):
+    x = np.random.default_rng(2).normal(size=90)
+    answers = {"multiclass": np.digitize(x, [-0.5, 0.5]).astype(str), "regression": x * 2}
+    table = pd.DataFrame({"x": x, "z": x[::-1], "y": answers[task]})
+    asked = learn(table)
+    assert asked.task == task
+    X, y = asked.read_features(table), asked.read_target(table).infer_objects()
+    params = {"rf": {"n_estimators": 10}, "lightgbm": {"n_estimators": 10, "verbosity": -1}}
+    estimator = tournament.make_estimator("stack(rf+lightgbm+knn)", params, asked, 90, seed=1)
+    pipeline = tournament.assemble(preparation.prepare(None, X, task), estimator, None).fit(X, y)
+    saving.save(tmp_path / "model", saving.model_arguments(pipeline, asked, X, y, None))
+    predicted = registry.predict(saving.open_model(tmp_path / "model"), X)
+    np.testing.assert_array_equal(predicted, saving.probabilities(pipeline, X, asked))
 
 
 @pytest.mark.parametrize("prepare", ["usual", "encoder alone"])
@@ -62,8 +80,8 @@ def test_a_missing_text_means_in_its_own_process_what_it_meant_in_training(tmp_p
     X, y = asked.read_features(table), asked.read_target(table).astype(int)
     step = preparation.prepare(None, X, "binary") if prepare == "usual" else OneHotEncoder(handle_unknown="ignore")
     pipeline = tournament.assemble(step, LogisticRegression(), None).fit(X, y)
-    registry.save(tmp_path / "model", registry.model_arguments(pipeline, asked, X, y, None))
-    predicted = registry.predict(registry.open_model(tmp_path / "model"), X)
+    saving.save(tmp_path / "model", saving.model_arguments(pipeline, asked, X, y, None))
+    predicted = registry.predict(saving.open_model(tmp_path / "model"), X)
     np.testing.assert_array_equal(predicted, pipeline.predict_proba(X))
     assert predicted[0, 1] > 0.5 > predicted[2, 1]
 
@@ -87,14 +105,15 @@ def test_it_runs_the_feature_code_it_came_with_not_the_checkouts(model, diabetes
     code.write_text(
         code.read_text().replace("return rows.assign(**{", "rows = rows * 0 + 1\n    return rows.assign(**{")
     )
-    assert len(np.unique(registry.predict(registry.open_model(moved), diabetes.X)[:, 1])) == 1
+    (moved / saving.SAMPLE).unlink()  # its answers are those of the code it came with
+    assert len(np.unique(registry.predict(saving.open_model(moved), diabetes.X)[:, 1])) == 1
 
 
 def test_a_type_that_is_not_trusted_is_refused_when_saved_and_when_run(model, diabetes, tmp_path):
     strange = Pipeline([("model", Stranger())]).fit(diabetes.X, diabetes.y)
     with pytest.raises(BatonError, match="add them to its catalogue entry in baton/models.py"):
-        registry.save(
-            tmp_path / "never", registry.model_arguments(strange, diabetes.contract, diabetes.X, diabetes.y, None)
+        saving.save(
+            tmp_path / "never", saving.model_arguments(strange, diabetes.contract, diabetes.X, diabetes.y, None)
         )
 
     # Whoever can write the artifact can also write MLflow's own list of trusted types, so that one is not asked.
@@ -105,32 +124,63 @@ def test_a_type_that_is_not_trusted_is_refused_when_saved_and_when_run(model, di
     assert "- lightgbm.basic.Booster" in described
     (forged / "MLmodel").write_text(described.replace("- lightgbm.basic.Booster", "- test_registry.Stranger"))
     with pytest.raises(BatonError, match=r"holds types that are not trusted: test_registry\.Stranger"):
-        registry.predict(registry.open_model(forged), diabetes.X)
+        registry.predict(saving.open_model(forged), diabetes.X)
+
+
+class Intruder:
+    """What a pickle may hold: something to be run when it is opened."""
+
+    def __init__(self, trace: Path):
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.write_text, (self.trace, "it was run")
+
+
+def test_a_pickle_that_was_put_beside_a_model_is_not_opened(model, diabetes, tmp_path):
+    """MLflow would open it, if the description that lies there too names it."""
+    forged, trace = tmp_path / "forged", tmp_path / "trace"
+    shutil.copytree(model[0].path, forged)
+    (forged / "model.pkl").write_bytes(pickle.dumps(Intruder(trace)))
+    described = yaml.safe_load((forged / "MLmodel").read_text())
+    described["flavors"]["sklearn"] |= {"pickled_model": "model.pkl", "serialization_format": "pickle"}
+    described["flavors"]["python_function"]["model_path"] = "model.pkl"
+    (forged / "MLmodel").write_text(yaml.safe_dump(described, sort_keys=False))
+    answers = registry.predict(saving.open_model(forged), diabetes.X)
+    np.testing.assert_array_equal(answers, model[1].predict_proba(diabetes.X))
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize("labels", [("no", "yes"), ("stay", "leave"), (0, 1)])
 def test_probabilities_follow_the_contracts_order_of_classes(diabetes, features, labels):
     y = diabetes.y.map({0: labels[0], 1: labels[1]})
     asked = learn(diabetes.X.assign(y=y))
-    predicted = runner.probabilities(forest(diabetes.X, y, features), diabetes.X, asked)
+    predicted = saving.probabilities(forest(diabetes.X, y, features), diabetes.X, asked)
     assert asked.positive == labels[1]  # the rarer, or the one that says yes
     assert ((predicted[:, 1] > 0.5) == (y == labels[1])).mean() > 0.95
 
 
 @pytest.mark.parametrize(
-    ("model", "named"), [("lr", set()), ("lightgbm", {"lightgbm"}), ("rf+lightgbm", {"lightgbm"}), ("rf+lr", set())]
+    ("model", "named"),
+    [
+        ("lr", set()),
+        ("lightgbm", {"lightgbm"}),
+        ("rf+lightgbm", {"lightgbm"}),
+        ("rf+lr", set()),
+        ("stack(lr+lightgbm)", {"lightgbm"}),
+    ],
 )
 def test_a_model_names_the_packages_of_the_estimators_in_it(diabetes, model, named):
     estimator = tournament.make_estimator(model, {}, diabetes.contract, 10, seed=1)
-    needed = {line.partition("==")[0] for line in registry.requirements(Pipeline([("model", estimator)]))}
+    needed = {line.partition("==")[0] for line in saving.requirements(Pipeline([("model", estimator)]))}
     assert needed == {"mlflow", "scikit-learn", "skops", "pandas", "numpy"} | named
 
 
 def test_a_package_that_comes_into_the_catalogue_is_named_without_further_ado(monkeypatch):
     Booster = type("XGBClassifier", (BaseEstimator,), {"__module__": "xgboost.sklearn"})
     monkeypatch.setitem(models.CATALOGUE, "xgboost", models.Model(package="xgboost"))
-    monkeypatch.setattr(registry, "version", lambda package: "1.0")
-    assert "xgboost==1.0" in registry.requirements(Pipeline([("model", Booster())]))
+    monkeypatch.setattr(saving, "version", lambda package: "1.0")
+    assert "xgboost==1.0" in saving.requirements(Pipeline([("model", Booster())]))
 
 
 @pytest.fixture
@@ -139,8 +189,18 @@ def store(tmp_path, monkeypatch):
     return registering.open_store(tmp_path, monkeypatch, name="diabetes")
 
 
-def registered(store, model, **keys) -> registry.Model:
+def registered(store, model, **keys) -> saving.Model:
     return registering.register(model[0].path, model[2], *store, **keys)
+
+
+def test_models_are_registered_in_the_store_of_the_settings_whatever_the_environment_names(
+    store, model, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    registered(store, model)
+    uri = store[0].mlflow_tracking_uri
+    versions = mlflow.MlflowClient(uri, registry_uri=uri).search_model_versions("name='diabetes'")
+    assert ([str(one.version) for one in versions], (tmp_path / "other.db").exists()) == (["1"], False)
 
 
 def test_there_is_no_champion_until_one_is_promoted(store, model):
@@ -150,13 +210,13 @@ def test_there_is_no_champion_until_one_is_promoted(store, model):
         registry.require_champion("diabetes", uri)
     first = registered(store, model)
     assert (registry.find_champion("diabetes", uri), registry.champion_contract(asked)) == (None, None)
-    registry.promote(first, uri)
+    registering.promote(first, asked)
     assert registry.require_champion("diabetes", uri) == first
     assert (first.version, registry.champion_contract(asked)) == ("1", first.contract)
 
 
 def test_a_training_without_tracking_or_a_store_has_no_champion_and_makes_no_store(store, model, tmp_path):
-    registry.promote(registered(store, model), store[0].mlflow_tracking_uri)
+    registering.promote(registered(store, model), store[0])
     assert registry.champion_contract(store[0].model_copy(update={"track": False})) is None
     elsewhere = f"sqlite:///{tmp_path / 'other.db'}"
     assert registry.champion_contract(store[0].model_copy(update={"mlflow_tracking_uri": elsewhere})) is None
@@ -167,19 +227,15 @@ def test_a_version_keeps_the_fingerprints_of_the_rows_it_learned_from(store, mod
     registered(store, model, fingerprints=(2**64 - 1, 7, 7, 0))
     fetched = registry.version_of("diabetes", "1", store[0].mlflow_tracking_uri)
     assert (fetched.fingerprints.dtype, fetched.fingerprints.tolist()) == ("uint64", [0, 7, 2**64 - 1])
-    (fetched.path / registry.FINGERPRINTS).unlink()  # a version of before they were kept
-    assert registry.version_of("diabetes", "1", store[0].mlflow_tracking_uri).fingerprints is None
 
 
-def test_an_untracked_winner_is_the_model_as_saved_and_is_promoted_nowhere(model):
-    same = registry.register({}, model[0].path, "because", np.array([1]), {"run_id": None}, "sqlite:////nowhere/x.db")
-    assert (same, same.version, same.fingerprints) == (model[0], None, None)
-    registry.promote(same, "sqlite:////nowhere/x.db")
+def test_an_untracked_winner_is_the_model_as_saved(model):
+    assert registry.register(model[0], {"serves": "training"}, "because", "sqlite:////nowhere/x.db") == model[0]
 
 
 def test_a_run_whose_model_cannot_be_written_is_failed(store, model, diabetes):
     strange = Pipeline([("model", Stranger())]).fit(diabetes.X, diabetes.y)
-    arguments = registry.model_arguments(strange, diabetes.contract, diabetes.X, diabetes.y, None)
+    arguments = saving.model_arguments(strange, diabetes.contract, diabetes.X, diabetes.y, None)
     with pytest.raises(BatonError, match="holds types that are not trusted"):
         registering.register(model[0].path, arguments, *store, candidate="stranger")
     client = mlflow.MlflowClient(store[0].mlflow_tracking_uri)
@@ -188,22 +244,95 @@ def test_a_run_whose_model_cannot_be_written_is_failed(store, model, diabetes):
     assert client.search_registered_models() == []
 
 
-def test_to_register_the_same_run_twice_gives_one_version(store, model):
-    uri = store[0].mlflow_tracking_uri
+def test_to_register_the_same_run_twice_gives_one_version_for_each_way_to_serve(store, model):
     first = registered(store, model)
-    model_uri = f"models:/{mlflow.MlflowClient(uri).get_run(first.run_id).outputs.model_outputs[0].model_id}"
-    made = {"candidate": "lr", "run_id": first.run_id, "model_uri": model_uri}
-    again = registry.register(made, model[0].path, "again", np.array([9], dtype="uint64"), store[1], uri)
-    assert (again, again.fingerprints.tolist()) == (first, [9])
-    assert mlflow.MlflowClient(uri).get_model_version("diabetes", "1").description == "again"
+    again = registering.register_version(model[0].path, first.run_id, store[0], fingerprints=[9])
+    assert (again, again.fingerprints.tolist()) == (first, [1, 2, 3])
+    other = registering.register_version(model[0].path, first.run_id, store[0], serves="all")
+    assert (other.version, other.run_id, other.tags["serves"]) == ("2", first.run_id, "all")
 
 
 def test_a_run_that_left_the_store_is_explained(store, model):
     """products/ outlives an mlflow.db that was deleted or moved."""
-    made = {"candidate": "forest", "run_id": "0" * 32, "model_uri": "models:/m-1"}
     gone = "which products/ remembers, is not in the MLflow store.*ploomber build --force"
     with pytest.raises(BatonError, match=gone):
-        registry.register(made, model[0].path, "because", np.array([1]), store[1], store[0].mlflow_tracking_uri)
+        registering.register_version(model[0].path, "0" * 32, store[0])
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda path: (path / "model.skops").write_bytes((path / "model.skops").read_bytes() + b"x"),
+        lambda path: (path / "code" / "features.py").write_text("print('other code')"),
+        lambda path: (path / "code" / "numpy.py").write_text("raise SystemExit"),
+        lambda path: (path / "sample.npy").unlink(),
+        lambda path: (path / "MLmodel").write_text((path / "MLmodel").read_text() + "\n"),
+    ],
+    ids=["swapped", "edited code", "added code", "removed", "described otherwise"],
+)
+def test_a_version_whose_files_were_changed_is_refused_before_anything_is_loaded(store, model, tamper):
+    first = registered(store, model)
+    tamper(first.path)
+    with pytest.raises(BatonError, match="diabetes version 1 is refused: a file of it was changed, added or removed"):
+        registry.version_of("diabetes", "1", store[0].mlflow_tracking_uri)
+
+
+def test_a_version_that_does_not_exist_is_told(store, model):
+    registered(store, model)
+    with pytest.raises(BatonError, match="diabetes has no version 7: `baton history` lists"):
+        registry.version_of("diabetes", "7", store[0].mlflow_tracking_uri)
+
+
+def answering(model, tmp_path, change) -> saving.Model:
+    """A copy of a saved model whose kept answers are changed."""
+    moved = tmp_path / "model"
+    shutil.copytree(model[0].path, moved)
+    answers = np.load(moved / saving.ANSWERS)
+    np.save(moved / saving.ANSWERS, change(answers))
+    return saving.open_model(moved)
+
+
+def test_a_model_that_answers_otherwise_than_when_it_was_registered_scores_nothing(model, diabetes, tmp_path):
+    def change(answers):
+        answers[:2] += 0.25
+        return answers
+
+    said = r"can't be used: it answers 2 of 3 sample rows otherwise than when it was registered, by up to 0\.25"
+    with pytest.raises(BatonError, match=said):
+        registry.predict(answering(model, tmp_path, change), diabetes.X)
+
+
+def test_answers_that_differ_by_rounding_are_the_same(model, diabetes, tmp_path):
+    rounded = answering(model, tmp_path, lambda answers: answers + 1e-9)
+    np.testing.assert_array_equal(registry.predict(rounded, diabetes.X), registry.predict(model[0], diabetes.X))
+
+
+def test_what_cannot_be_served_is_named(store, model, diabetes, tmp_path):
+    asked, uri = store[0], store[0].mlflow_tracking_uri
+    saved = model[0]
+    answers = registry.require_servable(saved, {"megabytes": 5, "seconds_per_1000_rows": 60}, uri, diabetes.X)
+    np.testing.assert_array_equal(answers, model[1].predict_proba(diabetes.X))
+    assert registry.require_servable(saved, {}, uri).shape == (3, 2)  # its sample
+    for name in ("megabytes", "seconds_per_1000_rows"):
+        with pytest.raises(BatonError, match=f"can't be served: {name} is .*, and at_most allows 1e-06"):
+            registry.require_servable(saved, {name: 1e-6}, uri, diabetes.X)
+    failed = registered(store, model)
+    tracking.connect(uri).set_terminated(failed.run_id, "FAILED")
+    with pytest.raises(BatonError, match="its run .* is FAILED, and should be FINISHED"):
+        registry.require_servable(failed, {}, uri, diabetes.X)
+    other = learn(diabetes.X.assign(more=range(len(diabetes.X)), y=diabetes.y))
+    with pytest.raises(BatonError, match="its signature names other columns than its contract"):
+        registry.require_servable(saved._replace(contract=other), {}, asked.mlflow_tracking_uri, diabetes.X)
+
+
+def test_a_model_is_fitted_anew_with_its_own_settings_and_code_on_the_rows_given(model, diabetes, tmp_path):
+    rows = diabetes.X.assign(Outcome=diabetes.y).head(200)
+    fitted = registry.refit(model[0], rows, np.arange(200), tmp_path / "new")
+    expected = forest(diabetes.X.head(200), diabetes.y.head(200), config.load_features(str(PROJECT / "features.py")))
+    np.testing.assert_array_equal(registry.predict(fitted, diabetes.X), expected.predict_proba(diabetes.X))
+    assert fitted.contract == model[0].contract
+    assert (fitted.path / "code" / "features.py").read_text() == (PROJECT / "features.py").read_text()
+    assert len(saving.read_sample(fitted.path)) == saving.SAMPLE_ROWS
 
 
 def test_a_version_whose_files_are_cut_off_or_gone_is_named(store, model):
@@ -219,7 +348,7 @@ def test_several_models_read_the_same_rows_each_by_its_contract(monkeypatch):
     point = learn(pd.DataFrame({"a": ["1.5", "2.25"] * 5, "y": [0.1, 0.2] * 5}))
     comma = learn(pd.DataFrame({"a": ["1,5", "1.234,25"] * 5, "y": [0.1, 0.2] * 5}))
     monkeypatch.setattr(registry, "predict", lambda model, X: X["a"].tolist())
-    asked = [registry.Model(Path(), contract) for contract in (point, comma, point)]
+    asked = [saving.Model(Path(), contract) for contract in (point, comma, point)]
     assert registry.predict_all(asked, table.head(1)) == [[1.234], [1234.0], [1.234]]
 
 

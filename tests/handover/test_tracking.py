@@ -2,10 +2,12 @@
 
 import base64
 import http.server
+import json
 import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.parse
 from concurrent.futures import ProcessPoolExecutor
@@ -88,6 +90,59 @@ def test_a_candidate_that_fails_leaves_one_failed_run_that_says_why(store, tmp_p
     assert len(runs) == 2
 
 
+def test_every_failure_keeps_its_own_reason(store, tmp_path):
+    """That of another candidate, of an earlier build, and of an earlier training stays as it was."""
+    asked, facts = store
+    client, uri = mlflow.MlflowClient(asked.mlflow_tracking_uri), asked.mlflow_tracking_uri
+    earlier, now = facts["run_id"], tracking.start_training(asked, {}, ROWS)
+    for parent in (earlier, now):  # a run that broke while it was filed, and was given no reason yet
+        broken = {"candidate": "lr", "mlflow.parentRunId": parent, "mlflow.runName": "broken"}
+        client.set_terminated(client.create_run("1", tags=broken).info.run_id, "FAILED")
+    for candidate, error in (("tree", "no tree"), ("lr", "no lr"), ("lr", "still no lr")):
+        tracking.log_failure(now, uri, candidate, error, tmp_path / "no")
+    found = [
+        (run.data.tags["mlflow.parentRunId"] == now, run.info.run_name, run.data.tags.get("error"))
+        for run in client.search_runs(["1"], "attributes.status = 'FAILED'", order_by=["start_time"])
+    ]
+    assert sorted(found, key=str) == [
+        (False, "broken", None), (True, "broken", "no lr"), (True, "lr", "still no lr"), (True, "tree", "no tree"),
+    ]  # fmt: skip
+
+
+def test_an_experiments_files_lie_in_the_project_wherever_its_tasks_were_started(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tempfile.mkdtemp(dir=tmp_path))
+    assert tracking.resolve_uri("sqlite:///mlflow.db") == f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = mlflow.MlflowClient(store[0].mlflow_tracking_uri)
+    assert client.get_experiment_by_name("demo").artifact_location == (tmp_path / "mlruns" / "demo").as_uri()
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("days/customers.csv", "customers"), ("postgresql://me:${ODD}@host/db#SELECT * FROM t", "SELECT * FROM t")],
+)
+def test_a_training_names_the_rows_it_was_given(store, source, name):
+    asked = store[0].model_copy(update={"train_data": source})
+    run = mlflow.MlflowClient(asked.mlflow_tracking_uri).get_run(tracking.start_training(asked, {}, ROWS))
+    [given] = run.inputs.dataset_inputs
+    assert (given.dataset.name, json.loads(given.dataset.profile)) == (name, {"num_rows": 2, "num_elements": 2})
+
+
+def test_a_commit_is_told_from_one_that_was_edited_since(tmp_path, monkeypatch):
+    def git(*command: str) -> str:
+        who = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+        return subprocess.run(["git", *who, *command], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    git("init")
+    (tmp_path / "features.py").write_text("one")
+    git("add", ".")
+    git("commit", "-m", "first")
+    commit = git("rev-parse", "--short", "HEAD").strip()
+    assert tracking.git_commit() == commit
+    (tmp_path / "features.py").write_text("two")
+    assert tracking.git_commit() == f"{commit}+changes"
+
+
 def test_an_experiment_that_was_deleted_is_explained(store):
     asked, _ = store
     mlflow.MlflowClient(asked.mlflow_tracking_uri).delete_experiment("1")
@@ -108,6 +163,15 @@ def test_a_store_that_cannot_be_used_is_explained(tmp_path, uri, said):
     (tmp_path / "broken.db").write_text("no database")
     with pytest.raises(BatonError, match=said):
         tracking.connect(uri.format(folder=tmp_path))
+
+
+def test_the_password_of_a_store_that_cannot_be_used_is_not_told(monkeypatch):
+    """MLflow names the whole address of one whose kind it doesn't know."""
+    monkeypatch.setenv("ODD", ODD)
+    with pytest.raises(BatonError, match=r"can't be opened: .*warehouse://me:\$\{ODD\}@host/db") as told:
+        tracking.connect("warehouse://me:${ODD}@host/db")
+    for secret in (ODD, urllib.parse.quote(ODD, safe="")):
+        assert secret not in str(told.value)
 
 
 def make_store(uri: str) -> str:

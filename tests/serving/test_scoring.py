@@ -14,7 +14,7 @@ from baton import BatonError, config
 from baton.data import tables
 from baton.data.contract import Contract
 from baton.data.values import Format
-from baton.handover import registry
+from baton.handover import registry, saving
 from baton.serving import scoring
 
 
@@ -91,7 +91,7 @@ def test_the_manifest_says_which_rows_were_scored_by_which_model(batch):
 )  # fmt: skip
 def test_each_row_gets_its_class_and_the_probabilities_of_its_classes(monkeypatch, tmp_path, labels, answers, predicted, columns):  # fmt: skip
     monkeypatch.setattr(registry, "predict", lambda model, X: np.array(answers))
-    scored = scoring.score(pd.DataFrame({"a": [1, 2]}), registry.Model(tmp_path, contract(labels), "7"))
+    scored = scoring.score(pd.DataFrame({"a": [1, 2]}), saving.Model(tmp_path, contract(labels), "7"))
     assert [*scored] == ["row", "prediction", *columns, "model_version", "scored_at"]
     assert scored["prediction"].tolist() == predicted
     assert {column: scored[column].tolist() for column in columns} == columns
@@ -103,7 +103,7 @@ def arriving(tmp_path, monkeypatch):
     """A champion that adds two columns, one of them optional, and needs no process of its own to do so."""
     monkeypatch.setattr(config, "ROOT", tmp_path)
     monkeypatch.setattr(registry, "predict", lambda model, X: X["a"].to_numpy() + X["b"].fillna(100).to_numpy())
-    return registry.Model(tmp_path, contract(columns="ab", ids=["id"], optional="b"), version="7", run_id="r")
+    return saving.Model(tmp_path, contract(columns="ab", ids=["id"], optional="b"), version="7", run_id="r")
 
 
 @pytest.mark.parametrize(
@@ -140,6 +140,16 @@ def test_ids_that_are_integers_are_so_in_the_output(arriving, ids, expected):
     _, X = scoring.receive(pd.DataFrame({"id": ids, "a": [1, 2, 3]}), arriving, "b", "rows.csv")
     scored = scoring.score(X, arriving)
     assert ([*scored][0], scored["id"].tolist()) == ("id", expected)
+
+
+def test_the_same_features_under_other_ids_are_another_batch(arriving):
+    """Else it would count as published, and keep the predictions of other rows."""
+    table = pd.DataFrame({"id": ["7", "8", "9"], "a": ["1", "2", "3"]})
+    first, same, other = (
+        scoring.receive(rows, arriving, "b", "rows.csv")[0]
+        for rows in (table, table.copy(), table.assign(id=["7", "8", "10"]))
+    )
+    assert same == first != other
 
 
 def test_a_batch_without_its_ids_is_numbered(arriving):
@@ -205,6 +215,9 @@ def test_the_extremes_are_the_highest_and_lowest_or_of_many_classes_the_least_ce
         {"prediction": ["a"] * 3, "probability_a": [0.5, 0.4, 0.9], "probability_b": [0.5, 0.6, 0.1]}
     )
     assert scoring.extremes(classes, 1).index.tolist() == [0, 1]
+    # Where all are alike, or few, no row is shown twice.
+    assert scoring.extremes(pd.DataFrame({"prediction": [1.5] * 6}), 2).index.tolist() == [0, 1, 5, 4]
+    assert scoring.extremes(pd.DataFrame({"prediction": [1.0, 3.0, 2.0]}), 2).index.tolist() == [1, 2, 0]
 
 
 def test_a_batch_is_scored_by_the_version_that_received_it_whatever_is_promoted_meanwhile(tmp_path, monkeypatch):
@@ -213,15 +226,15 @@ def test_a_batch_is_scored_by_the_version_that_received_it_whatever_is_promoted_
     for number, sign in (("1", 1), ("2", -1)):  # the second says the opposite
         table = pd.DataFrame({"a": np.linspace(-1, 1, 40), "y": (np.linspace(-sign, sign, 40) > 0).astype(int)})
         pipeline, asked = registering.fit(table)
-        arguments = registry.model_arguments(pipeline, asked, table[["a"]], table["y"], None)
-        registry.save(tmp_path / number, arguments)
+        arguments = saving.model_arguments(pipeline, asked, table[["a"]], table["y"], None)
+        saving.save(tmp_path / number, arguments)
         versions[number] = registering.register(tmp_path / number, arguments, settings, facts)
     pd.DataFrame({"a": [-1.0, 1.0]}).to_csv(tmp_path / "new.csv", index=False)
     received = {"X": str(tmp_path / "X.parquet"), "batch": str(tmp_path / "batch.json")}
 
-    registry.promote(versions["1"], settings.mlflow_tracking_uri)
+    registering.promote(versions["1"], settings)
     run_task("receive", settings=settings.model_dump(), product=received)
-    registry.promote(versions["2"], settings.mlflow_tracking_uri)
+    registering.promote(versions["2"], settings)
     run_task("score", settings=settings.model_dump(), upstream={"receive": received})
     published = pd.read_parquet(tmp_path / "predictions" / "demo" / "batch=b")
     assert published[["prediction", "model_version"]].to_numpy().tolist() == [[0, "1"], [1, "1"]]

@@ -228,6 +228,7 @@ def visits(customers=200, each=6, effect=0.8, seed=0, fixed=True) -> pd.DataFram
 
 
 VISITS = visits().drop(columns="latent")
+FEW = visits(customers=12, each=100).drop(columns="latent")
 ENTITY = "column 'customer' names what rows have in common: 200 values, some 5 rows each, which share "
 
 
@@ -243,13 +244,15 @@ ENTITY = "column 'customer' names what rows have in common: 200 values, some 5 r
         (VISITS.assign(y=VISITS.groupby("customer")["y"].transform("first")), {}, [ENTITY]),  # and no leak
         (visits().drop(columns="y").rename(columns={"latent": "y"}), {}, [ENTITY]),
         (visits(effect=0).drop(columns="latent"), {}, []),
-        (visits(customers=12, each=100).drop(columns="latent"), {}, []),
+        (FEW, {}, ["column 'customer' names what rows have in common: 12 values, some 79 rows each, which share 'age', 'income' and much of the target"]),
+        (FEW[FEW.groupby("customer").cumcount() < 8 * FEW["customer"].rank(method="dense")], {}, ["column 'customer' names what rows have in common: 12 values, some 41 rows each"]),
+        (FEW.drop(columns="age"), {}, []),  # as a plan has its price
         (VISITS, {"ids": ["customer"], "ignore": ["visit"]}, []),  # rows of an id stay together
         (VISITS, {"how": "group", "by": "customer"}, []),
     ],
     ids=[
         "text", "numbers", "ignored", "nothing else is fixed", "nobody knows", "no name", "one target each",
-        "a number", "no effect", "few values", "is the id", "split by",
+        "a number", "no effect", "few", "few, of unequal size", "few, with one feature of their own", "is the id", "split by",
     ],
 )  # fmt: skip
 def test_an_entity_that_rows_share_is_noticed(rows, how, said):

@@ -302,59 +302,6 @@ def test_a_simpler_model_that_is_surely_behind_is_not_chosen():
     assert evaluation.choose(ranking, {"a": "rf", "b": "lr"}, "simplest")[0] == "a"
 
 
-def test_bootstrap_draws_score_rows_drawn_with_replacement():
-    draws = evaluation.bootstrap(NUMBERS, {"a": GUESSES}, "regression", "MAE", draws=3, seed=5)
-    generator = np.random.default_rng(5)
-    rows = [generator.integers(0, 5, 5) for _ in range(3)]
-    assert draws["a"].tolist() == pytest.approx([np.abs(NUMBERS - GUESSES)[drawn].mean() for drawn in rows])
-
-
-def test_a_draw_takes_the_same_rows_for_all():
-    several = {"a": GUESSES, "same": GUESSES.copy(), "worse": NUMBERS + 2 * (GUESSES - NUMBERS)}
-    draws = evaluation.bootstrap(NUMBERS, several, "regression", "MAE", draws=50)
-    assert draws["a"].nunique() > 5
-    np.testing.assert_allclose(draws["same"], draws["a"])
-    np.testing.assert_allclose(draws["worse"], 2 * draws["a"])
-
-
-def test_bootstrap_draws_depend_on_the_seed_alone():
-    first, again, other = (
-        evaluation.bootstrap(BINARY, {"a": TWO}, "binary", "AUC", draws=20, seed=seed)["a"].tolist()
-        for seed in (1, 1, 2)
-    )
-    assert first == pytest.approx(again, nan_ok=True)
-    assert first != pytest.approx(other, nan_ok=True)
-
-
-def test_whole_groups_are_drawn():
-    """Ten rows of each of 12 groups, all right or all wrong: as if there were 12 rows, and not 120."""
-    right = np.repeat([0, 1] * 6, 10)
-    predictions, groups = {"a": np.eye(2)[1 - right]}, np.tile(np.arange(12), (10, 1)).T.ravel()
-    truth = np.zeros(120, dtype=int)
-    rows, whole = (
-        evaluation.bootstrap(truth, predictions, "binary", "Accuracy", groups=given)["a"] for given in (None, groups)
-    )
-    assert whole.std() / rows.std() == pytest.approx(np.sqrt(10), rel=0.1)
-    assert {*(whole * 12).round(6) % 1} == {0}
-
-
-def test_the_interval_is_as_wide_as_chance_makes_it():
-    """Of 400 rows 280 are right: the normal approximation gives 0.7 ± 1.96 * sqrt(0.7 * 0.3 / 400)."""
-    truth = np.zeros(400, dtype=int)
-    predictions = np.eye(2)[[0] * 280 + [1] * 120]
-    low, high = evaluation.interval(evaluation.bootstrap(truth, {"a": predictions}, "binary", "Accuracy")["a"])
-    reach = 1.96 * np.sqrt(0.7 * 0.3 / 400)
-    assert (low, high) == pytest.approx((0.7 - reach, 0.7 + reach), abs=0.006)
-
-
-@pytest.mark.parametrize(
-    ("draws", "expected"),
-    [(range(1001), (25, 975)), ([*range(1001), np.nan, np.nan], (25, 975)), ([0.5, 0.5], (0.5, 0.5))],
-)
-def test_the_interval_holds_95_of_100_draws_and_leaves_out_those_without_a_score(draws, expected):
-    assert evaluation.interval(pd.Series(draws, dtype=float)) == pytest.approx(expected)
-
-
 @pytest.mark.parametrize(
     ("training", "expected"),
     [
@@ -369,6 +316,28 @@ def test_the_baseline_knows_the_training_targets_and_nothing_else(training, expe
     target = pd.Series(training)
     asked = learn(pd.DataFrame({"x": range(len(target)), "y": target}))
     assert evaluation.baseline([0, 0], asked, target).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"), [(task, metric) for task, all_ in config.METRICS.items() for metric in all_]
+)
+@pytest.mark.parametrize("rare", [False, True])
+def test_the_score_without_each_row_is_that_of_the_others(task, metric, rare):
+    """With ties, zeros, and a class of a single row too."""
+    generator, classes = np.random.default_rng(3), {"binary": 2, "multiclass": 4, "regression": 0}[task]
+    if classes:
+        truth = np.append(classes - 1, generator.integers(0, classes - rare, 39))
+        odds = (np.eye(classes)[truth] + generator.normal(size=(40, classes))).round()
+        predictions = np.exp(odds) / np.exp(odds).sum(axis=1, keepdims=True)
+    else:
+        truth = np.abs(generator.normal(size=40)).round(1) * (not rare or np.arange(40) > 5)
+        predictions = truth + generator.normal(size=40).round(1)
+    expected = [
+        evaluation.score(np.delete(truth, row), np.delete(predictions, row, axis=0), task, metric)[metric]
+        for row in range(40)
+    ]
+    found = evaluation.leave_one_out(truth, predictions, task, metric)
+    assert found == pytest.approx(np.array(expected), abs=1e-12, nan_ok=True)
 
 
 @pytest.mark.parametrize("metric", ["R2", "MAE"])

@@ -184,6 +184,15 @@ def test_how_often_a_value_must_be_there_goes_by_the_rows(rows, alone):
     assert [value in columns for value in counts] == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("values", "each", "rare", "columns"), [(30, 25, 0, 30), (30, 19, 2, 31), (31, 24, 0, 31), (31, 25, 0, 1)]
+)
+def test_a_text_of_up_to_30_values_or_of_few_rows_a_value_has_a_column_for_each(values, each, rare, columns):
+    town = [f"t{number}" for number in range(values)] * each + ["rare"] * rare
+    _, prepared = usual(pd.DataFrame({"town": pd.Series(town, dtype=object)}))
+    assert prepared.shape[1] == columns
+
+
 def grouped_noise(task: str) -> tuple[pd.DataFrame, pd.Series, np.ndarray]:
     """Noise: 480 groups of five equal targets; each group has one of 40 codes, which say nothing of new groups."""
     generator = np.random.default_rng(6)
@@ -226,8 +235,13 @@ def test_a_feature_file_may_select_the_rows_that_a_model_learns_from(select):
 
 @pytest.mark.parametrize(
     "select",
-    [lambda rows: rows["a"] > 2, lambda rows: rows[rows["a"] > 9], lambda rows: rows.reset_index(drop=True)],
-    ids=["a mask", "no row", "another index"],
+    [
+        lambda rows: rows["a"] > 2,
+        lambda rows: rows[rows["a"] > 9],
+        lambda rows: rows.reset_index(drop=True),
+        lambda rows: pd.concat([rows, rows.set_axis([1, 4, 5])]),
+    ],
+    ids=["a mask", "no row", "another index", "more than came in"],
 )
 def test_what_selects_nothing_that_came_in_is_refused(select):
     training = pd.DataFrame({"a": [1, 3, 2]}, index=[7, 3, 9])

@@ -12,16 +12,17 @@ import skops.io
 from conftest import learn, settings
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, StackingClassifier, StackingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GroupKFold, PredefinedSplit
 from sklearn.model_selection import cross_validate as by_scikit_learn
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import TargetEncoder
 
 from baton import BatonError, models
 from baton.data import split
-from baton.handover import runner
+from baton.handover import saving
 from baton.training import evaluation, preparation, tournament
 
 ROWS = 400
@@ -95,7 +96,7 @@ def test_cross_validation_agrees_with_scikit_learns_and_with_pycarets(kind, targ
     found = cross_validate(model, contract, X, y, folds, TREES.get(model))
     for name, scorer in (shared | several).items():
         np.testing.assert_allclose(found.scores[name], np.abs(expected[f"test_{scorer}"]), atol=1e-9, err_msg=name)
-    experiment = tournament.set_up(X, contract.encode(y), split.make_splitter(folds, contract), contract, SEED)
+    experiment = tournament.set_up(X, contract.encode(y), folds, contract, SEED)
     experiment.create_model(pipeline, refit=False, verbose=False)
     for name, scorer in shared.items():  # PyCaret rounds its table to four digits
         pycaret, own = experiment.pull()[name].iloc[:5], np.abs(expected[f"test_{scorer}"])
@@ -115,6 +116,22 @@ def test_a_blend_averages_its_members():
     parts = [cross_validate(part, *sample).predictions for part in ("lr", "dt", "nb")]
     params = {"dt": {"random_state": SEED}}
     np.testing.assert_allclose(cross_validate("lr+dt+nb", *sample, params).predictions, sum(parts) / 3, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("target", "stack", "last", "members"),
+    [
+        ("0/1", StackingClassifier, LOGISTIC, [LOGISTIC, KNeighborsClassifier(25)]),
+        ("three", StackingClassifier, LOGISTIC, [LOGISTIC, KNeighborsClassifier(25)]),
+        ("number", StackingRegressor, LinearRegression(), [LinearRegression(), KNeighborsRegressor(25)]),
+    ],
+)
+def test_a_stack_combines_what_its_members_predict_of_rows_they_have_not_seen(target, stack, last, members):
+    contract, X, y, folds = divided(table("numeric", target))
+    found = cross_validate("stack(lr+knn)", contract, X, y, folds, {"knn": {"n_neighbors": 25}})
+    by_sklearn = stack([*zip(["lr", "knn"], members, strict=True)], last, cv=5)
+    expected = by_hand(found._replace(estimator=by_sklearn), contract, X, y, folds)
+    np.testing.assert_allclose(found.predictions, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +167,7 @@ def test_the_model_on_raw_rows_equals_the_estimator_on_prepared_rows(target, dia
     else:
         expected = alone.predict_proba(numbers)
         order = [list(alone.classes_).index(label) for label in contract.labels]
-        np.testing.assert_array_equal(runner.probabilities(pipeline, raw, contract), expected[:, order])
+        np.testing.assert_array_equal(saving.probabilities(pipeline, raw, contract), expected[:, order])
     assert not [kind for step in pipeline for kind in type(step).__mro__ if kind.__module__.startswith("pycaret")]
 
 
@@ -183,6 +200,7 @@ def by_hand(result, contract, X, y, folds) -> np.ndarray:
 
 FEW = {"rf": {"n_estimators": 10}, "lightgbm": {"n_estimators": 10, "verbosity": -1}}
 BLEND = "lr+rf+lightgbm"
+STACK = "stack(lr+rf)"
 DAYS = pd.date_range("2024-01-01", periods=120)
 ODD = ["a b", "[x]", "a<b", 'q"r', "{z}", "ü漢", "$x_1$", ":,'"]
 OWN = ["target", "index", "fold", "prediction", "y", "yes", "0", "prepare", "Unnamed: 0"]
@@ -234,11 +252,14 @@ def late(from_row: int) -> pd.DataFrame:
         (small("multiclass", **MIXED), {}, "lightgbm"),
         (small("regression", **MIXED), {}, BLEND),
         (small().head(14).assign(answer=["yes", "no"] * 7), {}, "knn"),
+        (with_class(1), {}, STACK),
+        (late(60), {"split": "time", "split_by": "day"}, STACK),
     ],
     ids=[
         "classes", "a class of one", "a class of three", "a class that comes late", "a class that comes too late", "time",
         "time, numbers", "groups", "groups, numbers", "groups, classes", "odd names", "odd names, numbers",
         "names that PyCaret might use", "odd target", "target", "mixed", "mixed, classes", "mixed, numbers", "fourteen rows",
+        "stack, a class of one", "stack, time",
     ],
 )  # fmt: skip
 def test_every_odd_table_is_predicted_as_scikit_learn_alone_would(rows, keys, model):
@@ -255,6 +276,11 @@ def test_no_model_asks_for_more_neighbours_than_there_are_rows():
     assert cross_validate("knn", contract, X, y, folds, {"n_neighbors": 25}).estimator.n_neighbors == fewest
     assert cross_validate("knn", contract, X, y, folds, {"n_neighbors": 2}).estimator.n_neighbors == 2
     assert cross_validate("knn", contract, X, y, folds, tune=4).estimator.n_neighbors <= fewest
+    contract, X, y, folds = divided(small().head(40))
+    fewest = len(X) - folds["fold"].value_counts().max()
+    for model, rows in (("lr+knn", fewest), ("stack(lr+knn)", fewest - -(-fewest // 5))):  # a stack has folds within
+        found = cross_validate(model, contract, X, y, folds, {"knn": {"n_neighbors": 100}})
+        assert found.estimator.get_params()["knn__n_neighbors"] == rows
 
 
 def test_a_tuned_candidate_has_other_settings_and_each_fold_found_its_own(monkeypatch):
@@ -283,6 +309,28 @@ def test_tuned_settings_are_not_scored_by_the_rows_that_chose_them(monkeypatch):
     nested = mean_auc()
     monkeypatch.setattr(tournament, "NESTED_ROWS", 0)
     assert mean_auc() > nested + 0.02
+
+
+def test_a_search_for_one_fold_is_given_no_row_that_this_fold_does_not_train_on(monkeypatch):
+    contract, X, y, folds = divided(small(), folds=3)
+    folds = folds.assign(trains=np.arange(len(folds)) % 4 > 0)
+    given = []
+    monkeypatch.setattr(tournament, "_tune", lambda experiment, start, model, trials, contract, folds: given.append(folds) or start)  # fmt: skip
+    assert cross_validate("dt", contract, X, y, folds, tune=1).nested
+    fitted = [range(len(folds)), *(fitted for fitted, _ in split.make_splitter(folds, contract).split())]
+    assert len(given) == len(fitted) == 4
+    for within, allowed in zip(given, fitted, strict=True):
+        for parts in split.make_splitter(within, contract).split():
+            assert {*np.concatenate(parts)} <= {*allowed}
+
+
+def test_a_search_that_finds_nothing_better_leaves_the_settings_as_they_were(monkeypatch):
+    """Of two columns that tell the target only together, a tree of depth 1 makes nothing."""
+    monkeypatch.setitem(models.CATALOGUE, "dt", models.CATALOGUE["dt"]._replace(search={"max_depth": models.Range(1, 2)}))  # fmt: skip
+    monkeypatch.setattr(tournament, "_distribution", lambda found: [1])
+    rows = small(names="ab")
+    contract, X, y, folds = divided(rows.assign(answer=np.where((rows["a"] > 0) == (rows["b"] > 0), "yes", "no")))
+    assert cross_validate("dt", contract, X, y, folds, {"max_depth": 6}, tune=1).estimator.max_depth == 6
 
 
 @pytest.mark.parametrize(
@@ -392,6 +440,13 @@ def test_an_encoder_by_group_tells_no_row_its_groups_target(task, tmp_path):
     assert {*skops.io.get_untrusted_types(file=tmp_path / "model.skops")} <= {*models.trusted_types()}
     again = skops.io.load(tmp_path / "model.skops", trusted=models.trusted_types())
     np.testing.assert_array_equal(again.predict(X), pipeline.predict(X))
+
+
+def test_a_tuned_candidates_encoder_goes_by_group_as_well():
+    contract, X, y, folds = divided(by_customer("binary"), split="group", split_by="customer", folds=3)
+    result = cross_validate("lr", contract, X, y, folds, tune=1, prepare=preparation.prepare(None, X, "binary", True))
+    assert result.nested
+    assert result.scores["Log Loss"].mean() < np.log(2) + 0.02
 
 
 @pytest.mark.parametrize("customers", [3, 6])

@@ -1,0 +1,293 @@
+"""The verdict on a challenger: compared with the champion, as judged, on holdout rows that neither has learned from.
+
+`gate` decides by what is measured here; `promotion` carries it out.
+"""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from baton import BatonError, config
+from baton.data import split, tables
+from baton.data.contract import Contract
+from baton.handover import gate, history, registry
+from baton.handover.history import PROMOTED, REFUSED, UNDECIDED, Event
+from baton.handover.saving import Model
+from baton.training import evaluation
+
+FEWEST = 30  # rows that nobody compared has learned from, below which nothing is decided
+UNCHANGED = "unchanged"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """A decision ("promoted", "refused", "undecided" or "unchanged"), and what it rests on.
+
+    `scores` maps the models that were compared (challenger, champion, baseline, reference) to their metrics, each with
+    its `value` and its 95% interval, `low` to `high`; it is empty if nothing was compared. `leads` are the
+    challenger's over each. `rows` were scored, of `holdout_rows`; the champion had learned from `seen` of them.
+    `looks` counts how often this champion was compared, now included; `newer` is its score on holdout rows it was not
+    judged on when it was promoted. `answers` are the challenger's to all holdout rows, None if it can't be served.
+    `serves` is "all" where what serves was fitted anew on all rows, or "training"; `serves_reason` says why that, where
+    all was asked for.
+    """
+
+    decision: str
+    evidence: str
+    outcome: str
+    metric: str
+    champion: Model | None = None
+    scores: dict[str, dict[str, dict[str, float]]] = dataclasses.field(default_factory=dict)
+    leads: dict[str, gate.Lead] = dataclasses.field(default_factory=dict)
+    slices: list[dict] = dataclasses.field(default_factory=list)
+    newer: dict | None = None
+    rows: int = 0
+    rows_digest: str = ""
+    holdout_rows: int = 0
+    seen: int = 0
+    looks: int = 0
+    answers: np.ndarray | None = None
+    policy: dict = dataclasses.field(default_factory=dict)
+    serves: str = "training"
+    serves_reason: str = ""
+
+    @property
+    def reason(self) -> str:
+        """What was found and what follows, in a sentence or two."""
+        serves = ""
+        if self.serves == "all":
+            serves = " It serves fitted anew on all rows."
+        elif self.serves_reason:
+            serves = f" It serves as judged: {self.serves_reason}."
+        return f"{self.evidence}. So {self.outcome}.{serves}"
+
+    def table(self) -> pd.DataFrame:
+        """The scores by the metric that decides, and the challenger's leads, a row for each model."""
+        scores = pd.DataFrame({name: found[self.metric] for name, found in self.scores.items()}).T
+        leads = pd.DataFrame(self.leads, gate.Lead._fields).T[["value", "low", "high"]].add_prefix("lead_")
+        return scores.rename(columns={"value": self.metric}).join(leads.rename(columns={"lead_value": "lead"}))
+
+    def metrics(self) -> dict[str, float]:
+        """The scores by the metric that decides, as MLflow metrics."""
+        return {f"holdout/{name}": found[self.metric]["value"] for name, found in self.scores.items()}
+
+    def to_dict(self) -> dict:
+        written = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del written["answers"]
+        champion = self.champion and {"version": self.champion.version, "run_id": self.champion.run_id}
+        leads = {name: lead._asdict() for name, lead in self.leads.items()}
+        return written | {"champion": champion, "leads": leads, "reason": self.reason}
+
+
+def find_champion(settings: config.Settings) -> Model | None:
+    """The champion to be compared with; None if there is none yet, or nothing is tracked."""
+    return registry.find_champion(settings.name, settings.mlflow_tracking_uri) if settings.track else None
+
+
+def compare(
+    challenger: Model, champion: Model | None, training: pd.DataFrame, holdout: pd.DataFrame, settings: config.Settings
+) -> Verdict:
+    """Decide whether a saved model that was fitted on `training` replaces the champion.
+
+    It must be fit to be served, better than the baseline, which looks at no feature, and past `at_least`; and better
+    than the champion, as the policy `promote` means it. Both predict the holdout rows that neither has learned from,
+    each by its own contract and feature code.
+    """
+    contract = challenger.contract
+    about = {"metric": contract.metric, "champion": champion, "holdout_rows": len(holdout), "policy": _policy(settings)}
+    stays = f"{champion} stays champion" if champion else "there is no champion yet"
+    if champion and champion.run_id == challenger.run_id:
+        return Verdict(UNCHANGED, f"The winner is {champion} itself", stays, **about)
+    try:
+        X = contract.read_features(holdout)
+        answers = registry.require_servable(challenger, settings.at_most, settings.mlflow_tracking_uri, X)
+    except BatonError as error:
+        return Verdict(REFUSED, str(error), stays, **about)
+    about["answers"] = answers
+    events = _events(settings)
+    compared = {"champion": champion} if champion else {}
+    reference = _find_reference(champion, events, settings)
+    compared |= {"reference": reference} if reference and reference.version != champion.version else {}
+
+    unseen, caution = _find_unseen(compared, contract, training, holdout)
+    rows = holdout[unseen]
+    about |= {"rows": len(rows), "seen": len(holdout) - len(rows), "rows_digest": tables.digest(rows)}
+    about["looks"] = _count_looks(champion, events) if champion else 0
+    if about["seen"] and (len(rows) < FEWEST or (contract.labels and rows[contract.target].nunique() < 2)):
+        evidence = (
+            f"{champion} may have learned from {about['seen']} of the {len(holdout)} holdout rows, and the {len(rows)}"
+            f" others are too few to compare by{caution}"
+        )
+        return Verdict(UNDECIDED, evidence, f"{stays}, and nothing is decided", **about)
+    try:
+        predictions = {"challenger": answers[unseen]} | _predict(compared, contract, training[contract.target], rows)
+    except BatonError as error:
+        remedy = "Go back with `baton rollback`, or name another version with `baton promote`"
+        return Verdict(UNDECIDED, f"{error}. {remedy}", f"{stays}, and nothing is decided", **about)
+
+    y = contract.encode(rows[contract.target]).to_numpy()
+    groups = split.identify_for_split(rows, contract)[1] if contract.split == "group" else None
+    scores = {
+        name: {
+            metric: gate.measure_score(y, one, contract.task, metric, groups)._asdict()
+            for metric in config.METRICS[contract.task]
+        }
+        for name, one in predictions.items()
+    }
+    leads = {
+        name: gate.measure_lead(
+            y, predictions["challenger"], other, contract.task, contract.metric, groups, settings.confidence
+        )
+        for name, other in predictions.items() if name != "challenger"
+    }  # fmt: skip
+    # With few positive rows, the bound of a lead over the baseline is too low: see `evaluation.chance`.
+    by_chance = None
+    if champion is None:
+        by_chance = evaluation.chance(y, predictions["challenger"], contract.task, contract.metric, groups)
+    reached = {name: found["value"] for name, found in scores["challenger"].items()}
+    promoted, why = gate.decide(
+        settings.promote, contract.metric, leads, reached, settings.at_least, settings.margin, by_chance,
+        settings.confidence,
+    )  # fmt: skip
+    slices = []
+    if champion and settings.slices:
+        read = _slice_columns(rows, contract, settings)
+        slices = gate.compare_slices(
+            y, predictions["challenger"], predictions["champion"], read, contract.task, contract.metric, groups,
+            settings.confidence,
+        )  # fmt: skip
+    return Verdict(
+        PROMOTED if promoted else REFUSED,
+        _describe(contract.metric, scores, leads, slices, about, [] if promoted else why) + caution,
+        "the challenger becomes champion" if promoted else stays,
+        scores=scores, leads=leads, slices=slices,
+        newer=_score_newer(champion, contract, training, rows, predictions, y), **about,
+    )  # fmt: skip
+
+
+def require_comparable(contract: Contract, champion: Contract | None, table: pd.DataFrame) -> None:
+    """Raise `BatonError` if the champion answers another question than this training's, or can't read its table."""
+    if champion is None:
+        return
+    other = f"the champion of {champion.name!r} can't be compared with a model of this table"
+    remedy = "Give this training a name of its own in env.yaml"
+    if (champion.task, champion.target) != (contract.task, contract.target):
+        raise BatonError(f"{other}: it answers {champion.task} {champion.target!r}. {remedy}")
+    if contract.labels and len({*champion.labels} & {*contract.labels}) < 2:
+        theirs, ours = (", ".join(map(repr, labels[:5])) for labels in (champion.labels, contract.labels))
+        raise BatonError(f"{other}: it tells apart the classes {theirs}, and this table has {ours}. {remedy}")
+    try:
+        champion.read_features(table)
+    except BatonError as error:
+        raise BatonError(f"{other}: {error}. {remedy}") from None
+
+
+def _policy(settings: config.Settings) -> dict:
+    keys = ("promote", "confidence", "margin", "at_least", "at_most", "final_fit")
+    return {key: getattr(settings, key) for key in keys}
+
+
+def _events(settings: config.Settings) -> list[Event]:
+    if not settings.track or registry.champion_version(settings.name, settings.mlflow_tracking_uri) is None:
+        return []
+    return history.read(settings.name, settings.mlflow_tracking_uri)
+
+
+def _find_reference(champion: Model | None, events: list[Event], settings: config.Settings) -> Model | None:
+    """The last champion that was not promoted as merely not worse: what a row of those is measured against."""
+    if champion is None or settings.promote != "not_worse":
+        return None
+    promoted = {event.version: event for event in events if event.kind == PROMOTED}
+    chain = [*dict.fromkeys([*history.former_champions(events), champion.version])]
+    for number in reversed(chain):
+        if number not in promoted or promoted[number].promote != "not_worse":
+            return registry.version_of(settings.name, number, settings.mlflow_tracking_uri)
+    return champion
+
+
+def _count_looks(champion: Model, events: list[Event]) -> int:
+    return 1 + sum(event.previous == champion.version and not event.by_hand for event in events)
+
+
+def _find_unseen(
+    compared: dict[str, Model], contract: Contract, training: pd.DataFrame, holdout: pd.DataFrame
+) -> tuple[np.ndarray, str]:
+    """Tell which holdout rows no other model has learned from, and what limits that, to be added to a sentence."""
+    seen, caution = np.zeros(len(holdout), dtype=bool), ""
+    for model in compared.values():
+        if model.fingerprints is None:
+            caution += (
+                f". {model} was registered before models kept the fingerprints of their rows: it may have learned from"
+                " some of these"
+            )
+            continue
+        found = split.find_seen(training, holdout, model.contract, model.fingerprints)
+        if found is None:
+            columns = model.contract.id_columns or model.contract.features
+            lacking = ", ".join(repr(column) for column in columns if column not in holdout)
+            return np.zeros(
+                len(holdout), dtype=bool
+            ), f". The table lacks {lacking}, by which its rows could be identified"
+        seen |= found
+        other = (model.contract.split, model.contract.split_by) != (contract.split, contract.split_by)
+        if other and contract.split != "hash":
+            caution += (
+                f". {model} was trained with split: {model.contract.split}, so it may have learned from other rows of"
+                f" the same {contract.split_by}"
+            )
+    return ~seen, caution
+
+
+def _predict(
+    models: dict[str, Model], contract: Contract, y_train: pd.Series, rows: pd.DataFrame
+) -> dict[str, np.ndarray]:
+    """Let each model, as judged, predict the same raw rows; and the baseline."""
+    found = registry.predict_all([model.judged for model in models.values()], rows)
+    predictions = {
+        name: align(answers, model.contract, contract)
+        for (name, model), answers in zip(models.items(), found, strict=True)
+    }
+    return predictions | {"baseline": evaluation.baseline(rows[contract.target], contract, y_train)}
+
+
+def align(predictions: np.ndarray, contract: Contract, wanted: Contract) -> np.ndarray:
+    """Give probabilities in another contract's order of classes; a class that a model never saw has none."""
+    if contract.labels == wanted.labels:
+        return predictions
+    return pd.DataFrame(predictions, columns=contract.labels).reindex(columns=wanted.labels, fill_value=0.0).to_numpy()
+
+
+def _slice_columns(rows: pd.DataFrame, contract: Contract, settings: config.Settings) -> pd.DataFrame:
+    """The columns to slice by: features as the contract reads them, any others as they stand in the table."""
+    if lacking := [column for column in settings.slices if column not in rows]:
+        nearest = config.did_you_mean(lacking[0], [*map(str, rows.columns)])
+        raise BatonError(f"slices names {lacking[0]!r}, which the table does not have{nearest}; correct it in env.yaml")
+    read = contract.read_features(rows)
+    return pd.DataFrame({column: read.get(column, rows[column]) for column in settings.slices})
+
+
+def _score_newer(champion, contract: Contract, training, rows: pd.DataFrame, predictions: dict, y) -> dict | None:
+    """The champion's score on rows that were not there, or not in the holdout, when it was promoted: not flattered."""
+    if champion is None or champion.judged_on is None:
+        return None
+    before = split.find_seen(training, rows, champion.contract, champion.judged_on)
+    if before is None or (~before).sum() < FEWEST:
+        return None
+    found = gate.measure_score(y[~before], predictions["champion"][~before], contract.task, contract.metric)
+    return {"rows": int((~before).sum())} | found._asdict()
+
+
+def _describe(metric: str, scores: dict, leads: dict, slices: list, about: dict, why: list[str]) -> str:
+    other = "champion" if "champion" in leads else "baseline"
+    lead = leads[other]
+    only = f" of {about['holdout_rows']}, which {about['champion']} has not learned from" if about["seen"] else ""
+    look = f"; look {about['looks']} at this champion" if about["looks"] > 1 else ""
+    worse = [f"{one['column']} = {one['value']} ({one['lead']:+.4f})" for one in slices if one["worse"]]
+    return (
+        f"{metric} on {about['rows']} holdout rows{only}: challenger {scores['challenger'][metric]['value']:.4f},"
+        f" {other} {scores[other][metric]['value']:.4f}; lead {lead.value:+.4f} (95% interval {lead.low:+.4f} to"
+        f" {lead.high:+.4f}{look})"
+        + (f": {'; '.join(why)}" if why else "")
+        + (f". It is worse where {', '.join(worse)}" if worse else "")
+    )  # fmt: skip

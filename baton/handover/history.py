@@ -1,0 +1,162 @@
+"""Who was champion when, and why: each decision, promotion and rollback, kept in MLflow, where a whole team sees it.
+
+MLflow keeps no history of an alias, so each event is a tag of the registered model, never changed once it is done.
+The alias is moved between writing the event and marking it as done: an event that was left open by a process that died
+counts if, and only if, its version is champion.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import getpass
+import json
+import random
+import time
+import uuid
+
+from baton import BatonError
+from baton.handover import tracking
+
+CHAMPION = "champion"  # the alias
+PREFIX = "baton.event."
+PROMOTED, REFUSED, UNDECIDED, ROLLED_BACK = "promoted", "refused", "undecided", "rolled back"
+# Seconds after which an event that is still open was left by a process that died. Between writing it and moving the
+# alias lie a few requests; whoever takes longer than half of this starts again.
+LIMIT = 30
+LONGEST = 4000  # characters of an event: a tag of a registered model takes 5,000
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """What happened to `version` (None: it was not fit to be registered), who was champion before, and why.
+
+    `time` is UTC, ISO 8601. `by_hand` tells a person's decision from the gate's, whose policy is `promote`. `scores`
+    are a few figures of the decision: metric, challenger, champion, lead, low, high, rows, rows_digest, looks.
+    """
+
+    kind: str
+    version: str | None
+    previous: str | None
+    reason: str
+    promote: str | None = None
+    by_hand: bool = False
+    scores: dict = dataclasses.field(default_factory=dict)
+    git_commit: str = ""
+    user: str = ""
+    time: str = ""
+    open: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether it made `version` champion."""
+        return self.kind in {PROMOTED, ROLLED_BACK}
+
+
+class ChampionChanged(BatonError):
+    """Another process has promoted or rolled back since the champion was looked up."""
+
+
+def read(name: str, tracking_uri: str) -> list[Event]:
+    """All events of a model, oldest first; without those that were broken off before the alias was moved."""
+    client = tracking.connect(tracking_uri)
+    found, then = [], _champion(client, name)  # who was champion after the event that is looked at
+    for event in (event for _, event in sorted(_events(client, name).items(), reverse=True)):
+        if event.open and event.version != then:
+            continue
+        found.append(event)
+        then = event.previous if event.moves else then
+    return found[::-1]
+
+
+def former_champions(events: list[Event]) -> list[str]:
+    """The versions that were champion, the present one last, without those that were rolled back."""
+    stack: list[str] = []
+    for event in (event for event in events if event.moves):
+        if not stack and event.previous:  # promoted before events were kept
+            stack.append(event.previous)
+        if event.kind == ROLLED_BACK and event.version in stack:
+            stack = stack[: stack.index(event.version) + 1]
+        else:
+            stack.append(event.version)
+    return stack
+
+
+def record(name: str, event: Event, tracking_uri: str) -> None:
+    """Keep an event that moves no alias."""
+    _write(tracking.connect(tracking_uri), name, _new_key(), event)
+
+
+def move(name: str, event: Event, tracking_uri: str) -> None:
+    """Make the event's version champion, and keep the event, if `event.previous` is still the champion.
+
+    Of several processes that do this at the same time, one moves the alias; each of the others raises
+    `ChampionChanged`, or waits for its turn: an event is written before the others' are read, so that of two, at least
+    one sees the other, and takes its own back.
+    """
+    client = tracking.connect(tracking_uri)
+    while True:
+        _wait_for_others(client, name)
+        started, key = time.monotonic(), _new_key()
+        _write(client, name, key, dataclasses.replace(event, open=True))
+        others = [one for one, other in _events(client, name).items() if one != key and _in_progress(other)]
+        champion = _champion(client, name)
+        if champion != event.previous:
+            client.delete_registered_model_tag(name, key)
+            raise ChampionChanged(
+                f"another process has made version {champion} of {name} champion meanwhile; it was version"
+                f" {event.previous}. Look at `baton history` and start again"
+            )
+        if others or time.monotonic() - started > LIMIT / 2:
+            client.delete_registered_model_tag(name, key)
+            time.sleep(random.uniform(0.1, 1))
+            continue
+        client.set_registered_model_alias(name, CHAMPION, event.version)
+        _write(client, name, key, event)
+        return
+
+
+def _wait_for_others(client, name: str) -> None:
+    while any(_in_progress(event) for event in _events(client, name).values()):
+        time.sleep(0.2)
+
+
+def _in_progress(event: Event) -> bool:
+    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(event.time)
+    return event.open and age.total_seconds() < LIMIT
+
+
+def _champion(client, name: str) -> str | None:
+    number = _registered(client, name).aliases.get(CHAMPION)
+    return None if number is None else str(number)
+
+
+def _events(client, name: str) -> dict[str, Event]:
+    fields = {field.name for field in dataclasses.fields(Event)}
+    found = {key: json.loads(value) for key, value in _registered(client, name).tags.items() if key.startswith(PREFIX)}
+    return {key: Event(**{name: one[name] for name in fields & one.keys()}) for key, one in found.items()}
+
+
+def _registered(client, name: str):
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise BatonError(f"no model named {name!r} is registered: train one with `ploomber build`") from None
+
+
+def _new_key() -> str:
+    return f"{PREFIX}{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H-%M-%S-%f}.{uuid.uuid4().hex[:6]}"
+
+
+def _write(client, name: str, key: str, event: Event) -> None:
+    who = "unknown"
+    with contextlib.suppress(OSError, KeyError):  # a user without a name, as in some containers
+        who = getpass.getuser()
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    stamped = dataclasses.replace(event, user=who, time=now, git_commit=tracking.git_commit())
+    room = LONGEST - len(json.dumps(dataclasses.asdict(dataclasses.replace(stamped, reason=""))))
+    stamped = dataclasses.replace(stamped, reason=event.reason[: max(room, 0)])
+    client.set_registered_model_tag(name, key, json.dumps(dataclasses.asdict(stamped)))

@@ -1,0 +1,251 @@
+"""The model card of real fitted models, read back: what stands where, and that nothing in a table can bend it."""
+
+import html.parser
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import learn
+from markdown_it import MarkdownIt
+from scipy import stats
+from sklearn import metrics as sk
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from baton.handover import card, effects, profile
+from baton.training import evaluation, preparation
+
+SECTIONS = [
+    "Model details", "Intended use", "Out-of-scope use", "Training data", "Evaluation data", "Metrics", "Results by class",
+    "Results by slice", "Calibration", "Features and their effects", "How it was chosen", "Caveats and recommendations",
+    "Environment",
+]  # fmt: skip
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "a|b",
+    "`tick`",
+    "**bold** _it_",
+    "[l](javascript:x)",
+    "![i](http://e.x/i.png)",
+    "\\|",
+    "$x$ &lt;",
+]
+
+
+class Page(html.parser.HTMLParser):
+    """The tags of a page with their attributes, and the text of its table cells."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.cells, self.within = [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "td":
+            self.within = True
+            self.cells.append("")
+
+    def handle_endtag(self, tag):
+        self.within = self.within and tag != "td"
+
+    def handle_data(self, data):
+        if self.within:
+            self.cells[-1] += data
+
+
+def decide(asked, reached: dict, **keys) -> dict:
+    """A decision as `Verdict.to_dict` says it, of a first champion, with what differs."""
+    found = {metric: {"value": value, "low": value - 0.05, "high": value + 0.05} for metric, value in reached.items()}
+    return {
+        "decision": "promoted", "reason": "It is better than the baseline.", "choice": "lr has the best mean, 0.8",
+        "policy": {"promote": "superior", "confidence": 0.95, "margin": 0.0, "at_least": {"AUC": 0.75}},
+        "task": asked.task, "metric": asked.metric, "time": "2026-11-26T07:30:00+00:00", "git_commit": "1d839c9",
+        "data_digest": "abc", "challenger": {"candidate": "lr", "model": "lr, C=1", "run_id": "564a"}, "champion": None,
+        "rows": 200, "rows_digest": "0f3b", "holdout_rows": 200, "seen": 0, "looks": 0, "scores": {"challenger": found},
+        "leads": {}, "slices": [], "newer": None, "serves": "all", "serves_reason": "final_fit: all",
+    } | keys  # fmt: skip
+
+
+def make(folder, table: pd.DataFrame, estimator=None, **keys):
+    """Fit a model of the first 400 rows of a table and write its card: Markdown, page, truth and predictions."""
+    asked = learn(table)
+    estimator = estimator or (LogisticRegression() if asked.labels else LinearRegression())
+    training, holdout = table[:400], table[400:]
+    X = asked.read_features(training)
+    pipeline = make_pipeline(preparation.prepare(None, X, asked.task), estimator).fit(X, training["y"])
+
+    def predict(X):
+        if not asked.labels:
+            return pipeline.predict(X)
+        return pipeline.predict_proba(X)[:, [[*pipeline.classes_].index(label) for label in asked.labels]]
+
+    predictions, truth = predict(asked.read_features(holdout)), asked.encode(holdout["y"]).to_numpy()
+    described = profile.describe(asked.read_features(table), table["y"], predictions, asked)
+    facts = {
+        "train_data": "t.csv",
+        "rows": len(table) + 7,
+        "without_target": 7,
+        "training": 400,
+        "holdout": len(holdout),
+        "holdout_share": 0.3333,
+        "data_digest": "abc",
+    }
+    decision = decide(asked, evaluation.score(truth, predictions, asked.task), **keys)
+    explanation = effects.explain(training, holdout, asked, predict)
+    card.write(folder, asked, decision, described, facts, explanation, holdout, predictions)
+    return (folder / "card.md").read_text(), (folder / "card.html").read_text(), truth, predictions
+
+
+def table(seed: int = 0, **columns) -> pd.DataFrame:
+    generator = np.random.default_rng(seed)
+    rows = pd.DataFrame({"x": generator.normal(size=600), "z": generator.normal(size=600)} | columns)
+    return rows.assign(y=np.where(rows["x"] + generator.normal(size=600) > 0.5, "yes", "no"))
+
+
+def section(text: str, title: str) -> str:
+    return re.search(rf"^## {title}$(.*?)(?=^## |\Z)", text, re.M | re.S)[1]
+
+
+def cells(text: str) -> list[list[str]]:
+    """The tables of some Markdown, without their heads' lines."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return [row for row in rows if set(row) != {"---"}]
+
+
+def test_the_figures_of_a_card_are_those_of_the_model_as_judged(tmp_path):
+    slices = [
+        {
+            "column": "plan",
+            "value": "gold",
+            "rows": 60,
+            "challenger": 0.71,
+            "champion": 0.78,
+            "lead": -0.07,
+            "low": -0.1,
+            "high": -0.02,
+            "worse": True,
+        }
+    ]
+    lead = {"value": 0.0362, "low": 0.0062, "high": 0.0662, "bound": 0.0111, "detectable": 0.04, "method": "DeLong"}
+    text, page, truth, predictions = make(
+        tmp_path, table(), champion={"version": "3", "run_id": "a"}, slices=slices, leads={"champion": lead}, looks=2,
+    )  # fmt: skip
+    assert re.findall(r"^## (.*)$", text, re.M) == SECTIONS == re.findall(r"<h2>(.*?)</h2>", page)
+    assert "**as judged**. It learned from 400 training rows and never saw the 200 holdout rows." in text
+    assert "fitted anew, settings unchanged, on all 600 rows, the holdout included (final\\_fit: all)" in text
+
+    auc = sk.roc_auc_score(truth, predictions[:, 1])
+    assert ["**AUC**", "higher", f"{auc:.4f} ({auc - 0.05:.4f} to {auc + 0.05:.4f})"] in cells(section(text, "Metrics"))
+    _, no, yes = cells(section(text, "Results by class"))
+    said = predictions.argmax(axis=1)
+    assert yes[:4] == ["yes", f"{(table()['y'] == 'yes').mean():.1%}", str(truth.sum()), str(said.sum())]
+    assert yes[4].startswith(f"{sk.precision_score(truth, said):.1%} (")
+    assert no[5].startswith(f"{sk.recall_score(truth, said, pos_label=0):.1%} (")
+    assert cells(section(text, "Results by slice"))[1] == [
+        "plan",
+        "gold",
+        "60",
+        "0.71",
+        "0.78",
+        "-0.07 (-0.1 to -0.02)",
+        "**worse**",
+    ]
+    assert "worse than the champion was for plan = gold" in section(text, "Caveats and recommendations")
+    features = cells(section(text, "Features and their effects"))
+    assert [row[1] for row in features[1:3]] == ["x", "z"]
+    moved = [float(row[2]) for row in features if row[0] == "x"]
+    assert moved == sorted(moved)
+    assert moved[-1] - moved[0] > 0.7
+    chosen = section(text, "How it was chosen")
+    assert cells(chosen)[1] == ["champion, version 3", "+0.0362 (0.0062 to 0.0662)", "0.0111", "0.04", "DeLong"]
+    assert "promote superior, confidence 0.95, margin 0.0, AUC at least 0.75" in chosen
+    assert "7 without a target" in section(text, "Training data")
+
+
+def test_a_card_says_so_where_what_serves_is_what_was_judged(tmp_path):
+    text, *_ = make(tmp_path, table(), serves="training", serves_reason="the refit differs too much")
+    assert "**What serves** is the same model (the refit differs too much)." in text
+    assert "fitted anew" not in text
+    assert "there was none; it had to beat the baseline" in text
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("card"), table())
+
+
+def test_what_only_a_person_can_say_is_left_to_one_and_marked(usual):
+    text, page, *_ = usual
+    for title in ("Intended use", "Out-of-scope use", "Caveats and recommendations"):
+        assert section(text, title).count("> **To be written by a person.**") == 1
+    marked = [attributes for tag, attributes in Page(page).tags if tag == "blockquote"]
+    assert marked.count({"class": "person"}) == 3
+    assert marked.count({}) == 1  # which figures belong to which
+
+
+@pytest.mark.parametrize("way", ["page", "markdown"])
+def test_names_and_values_are_shown_as_they_are(tmp_path, way):
+    """By our own page, and by another reader of the Markdown that lets HTML through."""
+    rows = table(**{name: np.random.default_rng(1).choice(HOSTILE, 600) for name in HOSTILE[:2]})
+    rows = rows.rename(columns={"x": "line\nbreak \u202eback"})
+    rows["y"] = pd.qcut(rows.iloc[:, 0], len(HOSTILE), labels=HOSTILE).astype(str)
+    text, page, *_ = make(tmp_path, rows)
+    other = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    read = Page(page if way == "page" else other)
+    assert {*HOSTILE, "line break back"} <= {*read.cells}  # the classes have a table, and so have the columns
+    assert {tag for tag, _ in read.tags} & {"script", "a", "em", "iframe"} == set()
+    for tag, attributes in read.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        assert tag != "img" or attributes["src"].startswith("data:image/png;base64,")
+    assert [tag for tag, _ in read.tags].count("h2") == len(SECTIONS)
+
+
+def test_a_page_needs_nothing_else(usual):
+    _, page, *_ = usual
+    read = Page(page)
+    pictures = [attributes["alt"] for tag, attributes in read.tags if tag == "img"]
+    assert pictures == [
+        "Calibration: probability of yes against share of yes",
+        "Importance of the columns",
+        "Effect of x",
+    ] + ["Effect of z"] * (len(pictures) - 3)
+    assert not {tag for tag, _ in read.tags} & {"script", "link", "iframe"}
+    assert re.findall(r"(?:https?:)?//[a-z]", re.sub(r"base64,[^\"]*", "", page)) == []
+    assert len(page) < 500_000
+
+
+def test_a_number_and_many_classes_have_cards_too(tmp_path):
+    rows = table()
+    text, _, truth, predictions = make(tmp_path, rows.assign(y=1000 * rows["x"] + rows["z"]))
+    assert "It predicts y, a number. R2 1 (0.95 to 1.05) on 200 holdout rows." in text
+    errors = cells(section(text, "Results by size of the prediction"))
+    assert [row[1] for row in errors[1:]] == ["40"] * 5
+    classes = pd.qcut(rows["x"] + rows["z"], 40, labels=[f"class {number}" for number in range(40)]).astype(str)
+    text, *_ = make(tmp_path, rows.assign(y=classes), scores={})
+    assert len(cells(section(text, "Results by class"))) == 31
+    assert "nothing was decided on them, so there are no intervals" in section(text, "Metrics")
+    assert "Fewer than 30 holdout rows of class 0" in text
+
+
+def test_calibration_has_bins_of_equal_size_with_intervals():
+    generator = np.random.default_rng(2)
+    asked = learn(table())
+    chance = generator.random(1000)
+    truth = (generator.random(1000) < chance**2).astype(int)  # too high by up to 0.25
+    bins = card.calibrate(truth, np.column_stack([1 - chance, chance]), asked)
+    assert bins["rows"].tolist() == [100] * 10
+    assert bins["predicted"].is_monotonic_increasing
+    fifth = truth[np.argsort(chance)][400:500]
+    assert bins["observed"].iloc[4] == fifth.mean()
+    wilson = stats.binomtest(int(fifth.sum()), 100).proportion_ci(method="wilson")
+    assert (bins["low"].iloc[4], bins["high"].iloc[4]) == (wilson.low, wilson.high)
+    assert (bins["predicted"] - bins["observed"]).iloc[4] == pytest.approx(0.45 - 0.45**2, abs=0.1)
+
+    number = learn(table().assign(y=np.arange(600) / 7))
+    bins = card.calibrate(
+        np.array([1.0, 2.0, 3.0, 10.0, 20.0, 30.0]), np.array([2.0, 2.0, 2.1, 19.0, 20.0, 21.0]), number
+    )
+    assert bins["observed"].tolist() == [2, 20]
+    assert bins["high"].iloc[0] == pytest.approx(2 + stats.t.ppf(0.975, 2) / np.sqrt(3))

@@ -1,0 +1,328 @@
+"""Who is promoted: on which rows, by which metric, and when nothing is decided. What models predict is a column here."""
+
+import dataclasses
+import json
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import learn, settings
+
+from baton import BatonError
+from baton.data import split
+from baton.data.contract import Contract
+from baton.data.values import Format
+from baton.handover import comparison, registry
+from baton.training import evaluation
+
+
+class Answering(NamedTuple):
+    """A registered model with its fingerprints in memory, that answers with a column of the rows it is given."""
+
+    contract: Contract
+    column: str
+    fingerprints: np.ndarray | None
+    version: str = "7"
+    judged_on: np.ndarray | None = None
+
+    @property
+    def judged(self):
+        return self
+
+    @property
+    def run_id(self) -> str:
+        return f"run of {self.version}"
+
+    def __str__(self) -> str:
+        return f"demo version {self.version}"
+
+
+@pytest.fixture(autouse=True)
+def predict(monkeypatch):
+    """Let each model answer from the rows as its contract reads them: probabilities from `log-odds`, or numbers."""
+
+    def answer(model, X):
+        found = X[model.column].to_numpy()
+        positive = 1 / (1 + np.exp(-found))
+        return np.column_stack([1 - positive, positive]) if model.contract.labels else found
+
+    monkeypatch.setattr(registry, "predict", answer)
+    monkeypatch.setattr(registry, "require_servable", lambda model, at_most, uri, X: answer(model, X))
+
+
+def compare(challenger, champion, training, holdout, **keys) -> comparison.Verdict:
+    return comparison.compare(challenger, champion, training, holdout, settings(track=False, **keys))
+
+
+def rows(count: int = 200, numbers: bool = False, seed: int = 1) -> pd.DataFrame:
+    """A table whose columns `good` and `bad` tell its target well and badly; `noise` does not."""
+    generator = np.random.default_rng(seed)
+    truth = generator.normal(size=count)
+    table = {"good": truth * 2 + generator.normal(size=count), "bad": truth * 0.6 + generator.normal(size=count)}
+    table |= {"noise": generator.normal(size=count), "g": np.arange(count) // 4, "id": np.arange(count)}
+    return pd.DataFrame(table | {"y": truth if numbers else (truth > 0).astype(int)})
+
+
+def model(table, column, version="7", learned=(), **keys) -> Answering:
+    """A model that predicts a column, and has learned from the rows of the table at these places."""
+    asked = learn(table, **({"id_columns": ["id"], "ignore_columns": ["g"]} | keys))
+    learned = split.identify(table, asked)[[*learned]]
+    return Answering(asked, column, np.unique(learned).astype("uint64"), version)
+
+
+def halves(table) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training rows and holdout rows."""
+    return table.head(len(table) // 2), table.tail(len(table) - len(table) // 2)
+
+
+@pytest.mark.parametrize("metric", ["AUC", "Log Loss", "Accuracy", "R2", "RMSE", "MAE"])
+def test_the_better_one_of_challenger_and_champion_stays_or_becomes_champion(metric):
+    table = rows(numbers=metric in {"R2", "RMSE", "MAE"})
+    if metric in {"R2", "RMSE", "MAE"}:
+        table = table.assign(good=table["y"] + 0.1 * table["noise"], bad=table["y"] + table["noise"])
+    good, bad = (model(table, column, version, metric=metric) for column, version in (("good", "8"), ("bad", "9")))
+    twin = good._replace(version="10")
+    better, worse, same = (
+        compare(challenger, champion, *halves(table))
+        for challenger, champion in ((good, bad), (bad, good), (good, twin))
+    )
+    assert [one.decision for one in (better, worse, same)] == ["promoted", "refused", "refused"]
+    assert better.table().at["champion", "lead"] == -worse.table().at["champion", "lead"] > 0
+    assert (same.table().at["champion", "lead"], same.table().at["champion", "lead_high"]) == (0, 0)
+    assert better.reason.startswith(
+        f"{metric} on 100 holdout rows: challenger {better.table().at['challenger', metric]:.4f}, champion"
+    )
+    assert better.reason.endswith("So the challenger becomes champion.")
+    assert worse.reason.endswith("So demo version 8 stays champion.")
+    assert json.loads(json.dumps(better.to_dict()))["champion"] == {"version": "9", "run_id": "run of 9"}
+    assert better.metrics()["holdout/champion"] == evaluation.score(*predicted(table, bad), metric)[metric]
+    assert better.table().dtypes[metric] == "float64"  # so that a notebook can round it
+
+
+def predicted(table, one) -> tuple[np.ndarray, np.ndarray, str]:
+    holdout = halves(table)[1]
+    return holdout["y"].to_numpy(), registry.predict(one, holdout), one.contract.task
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_the_first_champion_is_better_than_the_baseline_by_more_than_chance(numbers):
+    decisions = {}
+    for column in ("good", "noise"):
+        for seed in range(6):
+            table = rows(80, numbers, seed)
+            table = table.assign(
+                noise=table["noise"] / 20, good=table["y"] + table["noise"] / 2 if numbers else table["good"]
+            )
+            verdict = compare(model(table, column), None, *halves(table))
+            decisions.setdefault(column, []).append(verdict.decision)
+            lead = verdict.table().at["baseline", "lead"]
+            assert verdict.decision == "refused" or lead > 0
+    assert decisions["good"] == ["promoted"] * 6
+    assert decisions["noise"].count("refused") >= 5  # about half of them have a lead above 0
+
+
+def test_a_refused_first_model_is_told_why():
+    table = rows(numbers=True)
+    verdict = compare(model(table, "noise"), None, *halves(table))
+    assert "it is not certainly better than the baseline" in verdict.reason
+    assert verdict.reason.endswith("So there is no champion yet.")
+
+
+def test_few_positive_rows_do_not_make_a_champion_of_noise():
+    """Three positive rows of thirty, all ranked high: the bootstrap alone, which knows these three only, is sure."""
+    holdout = pd.DataFrame({"a": np.arange(30.0), "y": 0}, index=range(100, 130))
+    holdout.loc[[119, 120, 121], "y"] = 1
+    training = pd.DataFrame({"a": np.arange(100.0), "y": ([1] + 9 * [0]) * 10})
+    asked = learn(pd.concat([training, holdout]))
+    verdict = compare(Answering(asked, "a", None), None, training, holdout)
+    assert verdict.table().at["baseline", "lead"] == pytest.approx(19 / 27 - 0.5)
+    assert verdict.table().at["baseline", "lead_low"] > 0
+    assert verdict.decision == "refused"
+
+
+def test_rows_of_a_group_are_no_evidence_each_by_itself():
+    """Ten shops of twelve rows that are all alike say as little as ten rows."""
+    shop = np.repeat(np.arange(10), 12)
+    table = pd.DataFrame({"a": shop * 1.0, "y": np.isin(shop, [4, 6, 7, 9]).astype(int), "g": shop.astype(str)})
+    decisions = {}
+    for name, keys in {"hash": {"ignore_columns": ["g"]}, "group": {"split": "group", "split_by": "g"}}.items():
+        asked = learn(table, **keys)
+        decisions[name] = compare(Answering(asked, "a", None), None, table, table).decision
+    assert decisions == {"hash": "promoted", "group": "refused"}
+
+
+def test_rows_without_a_group_are_groups_of_their_own():
+    table = rows(120).assign(g=[None, *["a", "b", "c"] * 39, None, None])
+    asked = learn(table, split="group", split_by="g", id_columns=["id"])
+    verdict = compare(Answering(asked, "good", None), None, *halves(table))
+    assert verdict.table().at["challenger", "low"] < verdict.table().at["challenger", "AUC"]
+
+
+SEEN = range(100, 150)  # of the 100 holdout rows, the first half
+
+
+@pytest.mark.parametrize("keys", [{}, {"id_columns": []}], ids=["by ids", "by content"])
+def test_rows_that_the_champion_has_learned_from_are_left_out(keys):
+    table = rows()
+    table.loc[SEEN, "cheat"] = table.loc[SEEN, "y"] * 20.0 - 10  # on these, the champion is perfect
+    table["cheat"] = table["cheat"].fillna(table["bad"])
+    champion = model(table, "cheat", "1", learned=[*range(100), *SEEN], **keys)
+    verdict = compare(model(table, "good", "2", **keys), champion, *halves(table))
+    assert (verdict.decision, verdict.rows, verdict.holdout_rows, verdict.seen) == ("promoted", 50, 100, 50)
+    assert verdict.table().at["champion", "AUC"] == evaluation.score(
+        table["y"].tail(50), registry.predict(champion, table.tail(50)), "binary", "AUC"
+    )["AUC"]  # fmt: skip
+    unknowing = champion._replace(fingerprints=None)
+    verdict = compare(model(table, "good", "2", **keys), unknowing, *halves(table))
+    assert (verdict.decision, verdict.rows, verdict.seen) == ("refused", 100, 0)
+    assert verdict.reason.endswith(
+        ". demo version 1 was registered before models kept the fingerprints of their rows: it may have learned from"
+        " some of these. So demo version 1 stays champion."
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "learned"),
+    [
+        (rows(), range(100, 171)),  # 29 are left
+        (rows().sort_values("y", ignore_index=True), range(60, 165)),  # 35 are left, all of one class
+    ],
+)
+def test_too_few_rows_that_the_champion_has_not_seen_decide_nothing(table, learned):
+    champion = model(table, "bad", "1", learned=learned)
+    verdict = compare(model(table, "good", "2"), champion, *halves(table))
+    left = 200 - max(learned) - 1
+    assert (verdict.decision, verdict.rows, verdict.seen, verdict.metrics()) == ("undecided", left, 100 - left, {})
+    assert verdict.reason == (
+        f"demo version 1 may have learned from {100 - left} of the 100 holdout rows, and the {left} others are too few to"
+        " compare by. So demo version 1 stays champion, and nothing is decided."
+    )
+    assert json.loads(json.dumps(verdict.to_dict()))["scores"] == {}
+
+
+def test_thirty_rows_are_enough():
+    table = rows()
+    champion = model(table, "bad", "1", learned=range(100, 170))
+    assert compare(model(table, "good", "2"), champion, *halves(table)).rows == 30
+
+
+def test_a_table_that_lacks_the_champions_ids_decides_nothing():
+    table = rows()
+    champion = model(table, "bad", "1", learned=range(100))
+    later = table.drop(columns="id")
+    challenger = model(later, "good", "2", id_columns=[])
+    verdict = compare(challenger, champion, *halves(later))
+    assert (verdict.decision, verdict.rows, verdict.seen) == ("undecided", 0, 100)
+    assert "The table lacks 'id', by which its rows could be identified. So demo version 1" in verdict.reason
+
+
+def test_rows_are_told_by_the_champions_ids_though_the_challenger_has_none():
+    """And by what a row holds where the champion had no ids, though one of its values has changed since."""
+    table = rows()
+    challenger = model(table, "good", "2", id_columns=[], ignore_columns=["g", "id"])
+    champion = model(table, "bad", "1", learned=SEEN)
+    edited = table.assign(noise=table["noise"] + 1)
+    assert compare(challenger, champion, *halves(edited)).rows == 50
+    without = model(table, "bad", "1", learned=SEEN, id_columns=[], ignore_columns=["g", "id"])
+    assert compare(challenger, without, *halves(table)).rows == 50
+    assert compare(challenger, without, *halves(edited)).rows == 100
+
+
+def test_where_equal_rows_are_different_cases_each_is_told_by_itself():
+    """Four kinds of rows: by content alone, to have learned from one row of each would be to have seen all."""
+    kinds = pd.DataFrame({"good": [1.0, -1.0] * 100, "bad": [0.5, 0.5, -0.5, -0.5] * 50, "y": [1, 0] * 100})
+    kinds.loc[::7, "y"] = 1 - kinds.loc[::7, "y"]
+    asked = dataclasses.replace(learn(kinds), equal_rows_differ=True)
+    training, holdout = halves(kinds)
+    kept = split.fingerprint_training(training, holdout, asked)
+    challenger = Answering(asked, "good", None, "2")
+    assert compare(challenger, Answering(asked, "bad", kept, "1"), training, holdout).rows == 100
+    more = np.union1d(kept, split.identify(kinds, asked)[150:])
+    assert compare(challenger, Answering(asked, "bad", more, "1"), training, holdout).rows == 50
+    by_content = dataclasses.replace(asked, equal_rows_differ=False)
+    seen = split.identify(kinds, by_content)[:4]
+    assert compare(challenger, Answering(by_content, "bad", seen, "1"), training, holdout).rows == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "cautioned"),
+    [
+        ({}, {}, False),
+        ({}, {"split": "group", "split_by": "g"}, True),
+        ({"split": "group", "split_by": "id"}, {"split": "group", "split_by": "g"}, True),
+        ({"split": "group", "split_by": "g"}, {"split": "group", "split_by": "g"}, False),
+        ({}, {"split": "time", "split_by": "g"}, True),
+        ({"split": "group", "split_by": "g"}, {}, False),
+    ],
+)
+def test_a_champion_of_another_split_is_compared_with_a_caution(before, now, cautioned):
+    table = rows()
+    champion, challenger = (
+        model(table, column, version, id_columns=[], ignore_columns=[], **keys)
+        for column, version, keys in (("bad", "1", before), ("good", "2", now))
+    )
+    verdict = compare(challenger, champion, *halves(table))
+    assert verdict.decision == "promoted"
+    assert ("so it may have learned from other rows of the same" in verdict.reason) == cautioned
+
+
+def test_a_champion_reads_the_rows_by_its_contract():
+    """It was trained where 1.234 is a thousand and more; to the challenger it is little more than one."""
+    generator = np.random.default_rng(2)
+    thousands = generator.integers(1001, 9999, 200)
+    texts = pd.Series([f"{number // 1000}.{number % 1000:03d}" for number in thousands])
+    table = pd.DataFrame({"a": texts, "y": thousands / 1000})
+    contract = dataclasses.replace(learn(table, metric="MAE"), columns={"a": Format("number", ".")})
+    other = dataclasses.replace(contract, columns={"a": Format("number", ",")})
+    scores = compare(Answering(contract, "a", None), Answering(other, "a", None, "8"), *halves(table)).table()
+    assert scores.at["challenger", "MAE"] == pytest.approx(0, abs=1e-9)
+    assert scores.at["champion", "MAE"] == pytest.approx(thousands[100:].mean() * 0.999)
+
+
+def asked(labels, task="binary", target="y", columns=("a",), optional=()) -> Contract:
+    return Contract("demo", target, [], dict.fromkeys(columns, Format("number")), task, "AUC", [*labels], optional=[*optional])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("champion", "challenger", "expected"),
+    [
+        (["a", "b", "c"], ["a", "b", "c"], [0.5, 0.3, 0.2]),
+        (["c", "b", "a"], ["a", "b", "c"], [0.2, 0.3, 0.5]),
+        (["a", "b", "c"], ["a", "b", "c", "d"], [0.5, 0.3, 0.2, 0.0]),
+        (["a", "b", "c"], ["a", "c"], [0.5, 0.2]),
+        (["b", "c", "d"], ["a", "b", "c", "d"], [0.0, 0.5, 0.3, 0.2]),
+        ([0, 1, 2], [0.0, 1.0, 2.0], [0.5, 0.3, 0.2]),
+    ],
+)
+def test_a_champion_of_other_classes_is_scored_in_the_challengers_order(champion, challenger, expected):
+    """A class that it never saw can't be, to it; one that is gone can't be right."""
+    found = comparison.align(
+        np.array([[0.5, 0.3, 0.2]]), asked(champion, "multiclass"), asked(challenger, "multiclass")
+    )
+    assert found.tolist() == [pytest.approx(expected)]
+
+
+@pytest.mark.parametrize(
+    ("champion", "table", "said"),
+    [
+        (None, {}, None),
+        (asked(["no", "yes"]), {"a": [1]}, None),
+        (asked(["yes", "no"]), {"a": [1]}, None),
+        (asked(["no", "yes"], columns="ab", optional="b"), {"a": [1]}, None),
+        (asked(["no", "yes"], columns="ab"), {"a": [1]}, "the table lacks 1 of the columns it needs: 'b'"),
+        (asked(["no", "yes"]), {"a": ["x"]}, "1 of 1 values are not a number, the first of them 'x'"),
+        (asked(["no", "yes"], target="z"), {"a": [1]}, "it answers binary 'z'"),
+        (asked([], task="regression"), {"a": [1]}, "it answers regression 'y'"),
+        (asked([0, 1]), {"a": [1]}, "it tells apart the classes 0, 1, and this table has 'no', 'yes'"),
+        (asked(["no", "maybe"]), {"a": [1]}, "it tells apart the classes 'no', 'maybe', and this table has 'no', 'yes'"),
+    ],
+    ids=["none", "same", "other order", "optional", "column", "kind", "target", "task", "types", "classes"],
+)  # fmt: skip
+def test_a_champion_that_cannot_be_compared_is_refused_before_training(champion, table, said):
+    compared = (asked(["no", "yes"]), champion, pd.DataFrame(table))
+    if said is None:
+        comparison.require_comparable(*compared)
+        return
+    with pytest.raises(BatonError, match=f"the champion of 'demo' can't.*{said}.*Give this training a name of its own"):
+        comparison.require_comparable(*compared)

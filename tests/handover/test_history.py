@@ -1,0 +1,144 @@
+"""The history of champions: what is read back, the way back, and that of two at a time one sees the other."""
+
+import dataclasses
+import subprocess
+import sys
+import time
+
+import pytest
+import registering
+
+from baton import BatonError, config
+from baton.handover import history, tracking
+from baton.handover.history import PROMOTED, REFUSED, ROLLED_BACK, Event
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> str:
+    """A store with a registered model of five versions, without files."""
+    asked, _ = registering.open_store(tmp_path, monkeypatch, name="demo")
+    client = tracking.connect(asked.mlflow_tracking_uri)
+    client.create_registered_model("demo")
+    for _ in range(5):
+        client.create_model_version("demo", str(tmp_path))
+    return asked.mlflow_tracking_uri
+
+
+def move(store, kind, version, previous, **keys) -> None:
+    history.move("demo", Event(kind, version, previous, f"because of {version}", **keys), store)
+
+
+def champion(store) -> str:
+    return str(tracking.connect(store).get_model_version_by_alias("demo", "champion").version)
+
+
+def test_events_are_read_in_their_order_with_who_when_and_at_which_commit(store):
+    move(store, PROMOTED, "1", None, promote="superior", scores={"metric": "AUC", "challenger": 0.75})
+    history.record("demo", Event(REFUSED, "2", "1", "it is worse", "superior"), store)
+    move(store, PROMOTED, "3", "1", by_hand=True)
+    first, second, third = history.read("demo", store)
+    assert [(one.kind, one.version, one.previous) for one in (first, second, third)] == [
+        (PROMOTED, "1", None), (REFUSED, "2", "1"), (PROMOTED, "3", "1"),
+    ]  # fmt: skip
+    assert (first.reason, first.promote, first.scores) == (
+        "because of 1",
+        "superior",
+        {"metric": "AUC", "challenger": 0.75},
+    )
+    assert (first.by_hand, third.by_hand, first.git_commit) == (False, True, tracking.git_commit())
+    assert first.time <= second.time <= third.time
+    assert champion(store) == "3"
+
+
+def test_a_reason_that_is_too_long_for_the_store_is_cut(store):
+    history.record("demo", Event(REFUSED, "2", None, "x" * 10_000), store)
+    [kept] = history.read("demo", store)
+    assert 3000 < len(kept.reason) < 5000
+    assert set(kept.reason) == {"x"}
+
+
+@pytest.mark.parametrize(
+    ("events", "former"),
+    [
+        ([], []),
+        ([("promoted", "1", None)], ["1"]),
+        ([("promoted", "2", "1")], ["1", "2"]),  # version 1 was promoted before events were kept
+        ([("promoted", "1", None), ("refused", "2", "1"), ("promoted", "3", "1")], ["1", "3"]),
+        ([("promoted", "1", None), ("promoted", "2", "1"), ("rolled back", "1", "2")], ["1"]),
+        ([("promoted", "1", None), ("promoted", "2", "1"), ("rolled back", "1", "2"), ("promoted", "3", "1")], ["1", "3"]),
+        ([("promoted", "1", None), ("promoted", "2", "1"), ("promoted", "3", "2"), ("rolled back", "2", "3"), ("rolled back", "1", "2")], ["1"]),
+    ],
+)  # fmt: skip
+def test_the_way_back_leads_over_those_that_were_not_rolled_back(events, former):
+    assert history.former_champions([Event(*event, "because") for event in events]) == former
+
+
+def test_a_promotion_over_another_champion_than_the_one_compared_moves_nothing(store):
+    move(store, PROMOTED, "1", None)
+    for compared in (None, "2"):
+        with pytest.raises(history.ChampionChanged, match="another process has made version 1 of demo champion"):
+            move(store, PROMOTED, "3", compared)
+    assert (champion(store), len(history.read("demo", store))) == ("1", 1)
+
+
+RACE = """
+import sys, time
+from pathlib import Path
+from baton.handover import history, tracking
+number, uri, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+tracking.connect(uri).search_registered_models()
+(folder / f"ready-{number}").touch()
+while len(list(folder.glob("ready-*"))) < 4:
+    time.sleep(0.001)
+try:
+    history.move("demo", history.Event("promoted", number, "1", "race"), uri)
+    print("moved")
+except history.ChampionChanged:
+    print("saw the other")
+"""
+
+
+def test_of_four_processes_at_once_one_promotes_and_the_others_see_it(store, tmp_path):
+    move(store, PROMOTED, "1", None)
+    started = [
+        subprocess.Popen([sys.executable, "-c", RACE, number, store, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=config.ROOT)
+        for number in "2345"
+    ]  # fmt: skip
+    said = {number: one.communicate()[0].strip() for number, one in zip("2345", started, strict=True)}
+    winners = [number for number, what in said.items() if what == "moved"]
+    assert sorted(said.values()) == ["moved", "saw the other", "saw the other", "saw the other"]
+    assert [champion(store)] == winners
+    assert [event.version for event in history.read("demo", store)] == ["1", *winners]
+
+
+def open_event(store, **keys) -> None:
+    """Leave an event as a process does that died before it was done."""
+    history._write(tracking.connect(store), "demo", history._new_key(), dataclasses.replace(Event(**keys), open=True))
+
+
+def test_an_event_that_was_broken_off_counts_if_its_version_became_champion(store, monkeypatch):
+    move(store, PROMOTED, "1", None)
+    open_event(store, kind=PROMOTED, version="2", previous="1", reason="died before the alias was moved")
+    assert [event.version for event in history.read("demo", store)] == ["1"]
+    open_event(store, kind=PROMOTED, version="3", previous="1", reason="died after")
+    tracking.connect(store).set_registered_model_alias("demo", "champion", "3")
+    assert [event.version for event in history.read("demo", store)] == ["1", "3"]
+    monkeypatch.setattr(history, "LIMIT", 2)  # so that it is not waited for long
+    move(store, PROMOTED, "4", "3")
+    assert [event.version for event in history.read("demo", store)] == ["1", "3", "4"]
+    move(store, ROLLED_BACK, "3", "4")
+    assert history.former_champions(history.read("demo", store)) == ["1", "3"]
+
+
+def test_an_event_that_another_is_writing_is_waited_for(store, monkeypatch):
+    monkeypatch.setattr(history, "LIMIT", 3)
+    open_event(store, kind=PROMOTED, version="2", previous=None, reason="at work, or dead")
+    started = time.monotonic()
+    move(store, PROMOTED, "1", None)
+    assert 1.5 < time.monotonic() - started < 30
+    assert champion(store) == "1"
+
+
+def test_a_model_that_was_never_registered_has_no_history(store):
+    with pytest.raises(BatonError, match="no model named 'other' is registered: train one with `ploomber build`"):
+        history.read("other", store)
