@@ -24,6 +24,7 @@ from filelock import FileLock
 
 from baton import config
 from baton.data import contract, split, tables
+from baton.handover import registry
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 PROGRAMS = Path(sys.executable).parent
@@ -216,6 +217,12 @@ def copy_sources(folder: Path) -> Project:
     start, end = pipeline.index("    grid:\n"), pipeline.index("\n  - source: tasks/compare.py")
     (folder / "pipeline.yaml").write_text(pipeline[:start] + (PROJECT / "grid.yaml").read_text() + pipeline[end:])
     return Project(folder)
+
+
+@pytest.fixture(autouse=True)
+def _warm_models(monkeypatch):
+    """Models run in processes that have the libraries loaded."""
+    monkeypatch.setattr(registry, "PYTHON", [*warm_command(), "python"])
 
 
 @pytest.fixture

@@ -135,9 +135,14 @@ def compare(
         }
         for name, one in predictions.items()
     }
+    # Of many that are compared with one reference, each by `not_worse`, one could slip through.
+    looks = (
+        {"reference" if "reference" in compared else "champion": _count_looks(reference, events)} if reference else {}
+    )
     leads = {
         name: gate.measure_lead(
-            y, predictions["challenger"], other, contract.task, contract.metric, groups, settings.confidence
+            y, predictions["challenger"], other, contract.task, contract.metric, groups, settings.confidence,
+            looks.get(name, 1),
         )
         for name, other in predictions.items() if name != "challenger"
     }  # fmt: skip
@@ -195,19 +200,21 @@ def _events(settings: config.Settings) -> list[Event]:
 
 
 def _find_reference(champion: Model | None, events: list[Event], settings: config.Settings) -> Model | None:
-    """The last champion that was not promoted as merely not worse: what a row of those is measured against."""
+    """The last champion that was surely better than the one before, or promoted by hand: those since were not worse."""
     if champion is None or settings.promote != "not_worse":
         return None
     promoted = {event.version: event for event in events if event.kind == PROMOTED}
-    chain = [*dict.fromkeys([*history.former_champions(events), champion.version])]
-    for number in reversed(chain):
-        if number not in promoted or promoted[number].promote != "not_worse":
+    for number in reversed(history.former_champions(events)):
+        event = promoted.get(number)
+        if event is None or event.by_hand or event.scores.get("bound", 0) > 0:
             return registry.version_of(settings.name, number, settings.mlflow_tracking_uri)
     return champion
 
 
-def _count_looks(champion: Model, events: list[Event]) -> int:
-    return 1 + sum(event.previous == champion.version and not event.by_hand for event in events)
+def _count_looks(version: Model, events: list[Event]) -> int:
+    """How many challengers have been compared since a version was promoted, now included."""
+    promoted = [place for place, event in enumerate(events) if event.moves and event.version == version.version]
+    return 1 + sum(not event.by_hand for event in events[promoted[-1] + 1 if promoted else 0 :])
 
 
 def _find_unseen(

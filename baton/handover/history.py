@@ -82,8 +82,16 @@ def former_champions(events: list[Event]) -> list[str]:
 
 
 def record(name: str, event: Event, tracking_uri: str) -> None:
-    """Keep an event that moves no alias."""
-    _write(tracking.connect(tracking_uri), name, _new_key(), event)
+    """Keep an event that moves no alias; also of a model of which no version is fit to be registered yet."""
+    from mlflow.exceptions import MlflowException
+
+    client = tracking.connect(tracking_uri)
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    _write(client, name, _new_key(), event)
 
 
 def move(name: str, event: Event, tracking_uri: str) -> None:

@@ -30,24 +30,25 @@ def hand_over(
     anew on all rows, if `final_fit` says so. The version is put together in `folder`. If another process changes the
     champion meanwhile, the decision is made again, against the new one.
     """
-    while True:
-        champion = comparison.find_champion(settings)
-        verdict = comparison.compare(challenger, champion, training, holdout, settings)
-        if verdict.decision == comparison.UNCHANGED or challenger.run_id is None:
-            return verdict
-        if verdict.answers is not None:  # else it can't be served, whatever is decided by hand later
-            verdict = _prepare_version(verdict, challenger, training, holdout, settings, folder)
-            _describe_version(verdict, challenger, candidate, choice, training, holdout, facts, folder)
-        tags = {
-            "candidate": candidate["candidate"],
-            "training_run": facts["run_id"],
-            "data_digest": facts["data_digest"],
-            "serves": verdict.serves,
-        }
-        try:
-            return carry_out(verdict, challenger._replace(path=folder), tags, choice, settings)
-        except history.ChampionChanged:  # decide again, against the new one
-            continue
+    with registry.kept_running(challenger):
+        while True:
+            champion = comparison.find_champion(settings)
+            verdict = comparison.compare(challenger, champion, training, holdout, settings)
+            if verdict.decision == comparison.UNCHANGED or challenger.run_id is None:
+                return verdict
+            if verdict.answers is not None:  # else it can't be served, whatever is decided by hand later
+                verdict = _prepare_version(verdict, challenger, training, holdout, settings, folder)
+                _describe_version(verdict, challenger, candidate, choice, training, holdout, facts, folder)
+            tags = {
+                "candidate": candidate["candidate"],
+                "training_run": facts["run_id"],
+                "data_digest": facts["data_digest"],
+                "serves": verdict.serves,
+            }
+            try:
+                return carry_out(verdict, challenger._replace(path=folder), tags, choice, settings)
+            except history.ChampionChanged:  # decide again, against the new one
+                continue
 
 
 def carry_out(

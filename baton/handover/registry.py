@@ -8,10 +8,12 @@ never loaded here: `predict` starts a fresh interpreter, which finds the version
 """
 
 import concurrent.futures
+import contextlib
 import json
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,9 @@ from baton import BatonError, config
 from baton.data.contract import Contract
 from baton.handover import history, saving, tracking
 from baton.handover.saving import Model
+
+PYTHON = [sys.executable]  # what runs `baton.handover.runner`
+_kept: dict[str, subprocess.Popen] = {}  # processes that are not ended yet, by the feature code they have loaded
 
 DIGEST = "files_sha256"  # the tag of a version that names all of its files by their content
 
@@ -199,12 +204,51 @@ def _predict(model: Model, X: pd.DataFrame) -> tuple[np.ndarray, float]:
         return np.load(predictions), json.loads(report.read_text())["seconds"]
 
 
+@contextlib.contextmanager
+def kept_running(model: Model):
+    """Within this, have one process do all that is asked of models with this one's feature code: to start one takes
+    seconds."""
+    code, process = _code_of(model), _start()
+    _kept[code] = process
+    try:
+        yield
+    finally:
+        del _kept[code]
+        _end(process)
+
+
 def _run(model: Model, work: str, **files: Path) -> None:
     """Let a process of its own do something with a model; raise `BatonError` with its last words if it fails."""
-    order = json.dumps({"work": work, "model": str(model.path)} | {name: str(file) for name, file in files.items()})
-    done = subprocess.run(
-        [sys.executable, "-m", "baton.handover.runner", order], capture_output=True, text=True, cwd=config.ROOT
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"])[-1]
+    order = {"work": work, "model": str(model.path)} | {name: str(file) for name, file in files.items()}
+    kept = _kept.get(_code_of(model))
+    process = kept or _start()
+    try:
+        with process.lock:
+            process.stdin.write(json.dumps(order) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+    finally:
+        if not kept:
+            _end(process)
+    reason = json.loads(answer)["failed"] if answer else f"its process ended with {process.wait()}"
+    if reason:
         raise BatonError(f"{model} can't be used: {reason}")
+
+
+def _start() -> subprocess.Popen:
+    how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    process = subprocess.Popen([*PYTHON, "-m", "baton.handover.runner"], cwd=config.ROOT, **how)
+    process.lock = threading.Lock()  # an order at a time
+    return process
+
+
+def _end(process: subprocess.Popen) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    process.stdout.close()
+    process.wait()
+
+
+def _code_of(model: Model) -> str:
+    """A model's feature code, by which it is told which models a process may load one after the other."""
+    return "\n".join(file.read_text() for file in sorted((model.path / "code").glob("*.py")))

@@ -1,9 +1,11 @@
 """Run one saved model in this process, which has no other feature code.
 
-Started by `registry`, which says why, as `python -m baton.handover.runner '{"work": "predict", "model": …}'`. Before
-it does anything else, a model is held to the answers that it gave when it was saved.
+Started by `registry`, which says why, as `python -m baton.handover.runner`. It reads orders, a line of JSON each, until
+its standard input ends, and answers each with a line. Before anything else, a model is held to the answers that it gave
+when it was saved.
 """
 
+import functools
 import importlib
 import json
 import os
@@ -94,7 +96,12 @@ def _measure(pipeline, folder: Path, contract) -> float:
 
 
 def _open(folder: Path):
-    """Load a model and its contract, and hold it to its sample."""
+    """Load a model and its contract, once, and hold it to its sample."""
+    return _open_file(folder, (folder / "model.skops").stat().st_mtime_ns)
+
+
+@functools.cache
+def _open_file(folder: Path, _):
     warnings.simplefilter("ignore")
     pipeline, contract = load(folder), saving.open_model(folder).contract
     check_sample(pipeline, folder, contract)
@@ -114,17 +121,25 @@ def _changed_packages(folder: Path) -> str:
     return f" ({'; '.join(changed)})" if changed else ""
 
 
-def main(order: str) -> None:
-    asked = json.loads(order)
-    work = {"predict": predict, "refit": refit}[asked.pop("work")]
+def do(work: str, **asked) -> str | None:
+    """Do what is asked; return why it failed, in a line, whatever a library makes of a model that it can't read."""
     try:
-        work(**asked)
+        {"predict": predict, "refit": refit}[work](**asked)
+        return None
     except SystemExit as refused:
-        raise SystemExit(f"{refused}{_changed_packages(Path(asked['model']))}") from None
-    except Exception as error:  # one line, whatever a library makes of a model that it can't read any more
-        why = " ".join(str(error).split()) or "no message"
-        raise SystemExit(f"{type(error).__name__}: {why}{_changed_packages(Path(asked['model']))}") from error
+        reason = str(refused)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+    return f"{reason}{_changed_packages(Path(asked['model']))}"
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries may print what they like
+    for order in sys.stdin:
+        answers.write(json.dumps({"failed": do(**json.loads(order))}) + "\n")
+        answers.flush()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

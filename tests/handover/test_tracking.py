@@ -113,7 +113,7 @@ def test_an_experiments_files_lie_in_the_project_wherever_its_tasks_were_started
     monkeypatch.chdir(tempfile.mkdtemp(dir=tmp_path))
     assert tracking.resolve_uri("sqlite:///mlflow.db") == f"sqlite:///{tmp_path / 'mlflow.db'}"
     client = mlflow.MlflowClient(store[0].mlflow_tracking_uri)
-    assert client.get_experiment_by_name("demo").artifact_location == (tmp_path / "mlruns" / "demo").as_uri()
+    assert client.get_experiment_by_name("demo").artifact_location == "baton:/mlruns/demo"
 
 
 @pytest.mark.parametrize(
