@@ -216,7 +216,7 @@ def test_results_tell_the_outcome_and_where_things_are(tmp_path):
     filed(tmp_path, "2025-12-31", "4")  # scored later, of rows from before
     filed(tmp_path, "x", "5")
     (tmp_path / "predictions/demo/batch=x").rename(tmp_path / "predictions/demo/.batch=x.draft")
-    lines = cli.results(tmp_path).splitlines()
+    lines = cli.results(root=tmp_path).splitlines()
     assert lines[:4] == ["", "lr has the best mean", "AUC on 80 holdout rows: …", ""]
     assert [line[:37].split("  ")[0] for line in lines[4:]] == ["predictions", "report", "leaderboard", "experiments"]
     assert lines[4][13:37] == "12 rows by version 4    "
@@ -229,12 +229,12 @@ def test_a_broken_manifest_is_named(tmp_path):
     filed(tmp_path, "x", "5")
     (tmp_path / "predictions/demo/batch=x/_manifest.json").write_text("")
     with pytest.raises(BatonError, match="batch=x/_manifest.json: the file was cut off. Delete it and build again"):
-        cli.results(tmp_path)
+        cli.results(root=tmp_path)
 
 
 def test_without_predictions_results_say_how_to_get_some(tmp_path):
     expected = "There are no predictions yet: run `ploomber build`, then `ploomber build -e pipeline.serve.yaml`."
-    assert cli.results(tmp_path) == expected
+    assert cli.results(root=tmp_path) == expected
 
 
 @pytest.mark.parametrize("command", ["check", "results"])
