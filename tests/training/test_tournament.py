@@ -237,6 +237,7 @@ def late(from_row: int) -> pd.DataFrame:
         (with_class(1), {}, BLEND),
         (with_class(3), {}, "knn"),
         (late(60), {"split": "time", "split_by": "day"}, BLEND),
+        (late(60).replace({"answer": {"w": "a"}}), {"split": "time", "split_by": "day"}, "rf"),
         (late(100), {"split": "time", "split_by": "day"}, "rf"),
         (small(day=DAYS), {"split": "time", "split_by": "day"}, "knn"),
         (small("regression", day=DAYS), {"split": "time", "split_by": "day"}, "lr"),
@@ -256,7 +257,8 @@ def late(from_row: int) -> pd.DataFrame:
         (late(60), {"split": "time", "split_by": "day"}, STACK),
     ],
     ids=[
-        "classes", "a class of one", "a class of three", "a class that comes late", "a class that comes too late", "time",
+        "classes", "a class of one", "a class of three", "a class that comes late", "the first class comes late",
+        "a class that comes too late", "time",
         "time, numbers", "groups", "groups, numbers", "groups, classes", "odd names", "odd names, numbers",
         "names that PyCaret might use", "odd target", "target", "mixed", "mixed, classes", "mixed, numbers", "fourteen rows",
         "stack, a class of one", "stack, time",
@@ -270,12 +272,23 @@ def test_every_odd_table_is_predicted_as_scikit_learn_alone_would(rows, keys, mo
     assert (np.isnan(result.predictions).reshape(len(folds), -1).all(axis=1) == (folds["fold"] == -1)).all()
 
 
-def test_no_model_asks_for_more_neighbours_than_there_are_rows():
+@pytest.mark.parametrize(("params", "iterations"), [({}, 1000), ({"max_iter": 50}, 50)])
+def test_what_the_grid_says_goes_before_pycarets_defaults(params, iterations):
+    made = tournament.make_estimator("lr", params, divided(small())[0], 10, seed=3)
+    assert (made.max_iter, made.random_state) == (iterations, 3)
+
+
+def test_no_model_asks_for_more_neighbours_than_there_are_rows(monkeypatch):
     contract, X, y, folds = divided(small().head(12).assign(answer=["yes", "no"] * 6))
     fewest = len(X) - folds["fold"].value_counts().max()
     assert cross_validate("knn", contract, X, y, folds, {"n_neighbors": 25}).estimator.n_neighbors == fewest
     assert cross_validate("knn", contract, X, y, folds, {"n_neighbors": 2}).estimator.n_neighbors == 2
+    tried, distribution = [], tournament.IntUniformDistribution
+    monkeypatch.setattr(
+        tournament, "IntUniformDistribution", lambda low, high: tried.append(high) or distribution(low, high)
+    )
     assert cross_validate("knn", contract, X, y, folds, tune=4).estimator.n_neighbors <= fewest
+    assert 1 <= max(tried) <= fewest  # a trial that can't be fitted is lost
     contract, X, y, folds = divided(small().head(40))
     fewest = len(X) - folds["fold"].value_counts().max()
     for model, rows in (("lr+knn", fewest), ("stack(lr+knn)", fewest - -(-fewest // 5))):  # a stack has folds within
