@@ -20,7 +20,7 @@ from test_old_registry import ROWS, unpack
 
 from baton import config
 from baton.data import tables
-from baton.handover import registry, store, tracking
+from baton.handover import registry, saving, store, tracking
 
 TABLE = pd.DataFrame({"a": np.arange(40) % 7.0, "y": [0, 1] * 20})
 
@@ -53,9 +53,11 @@ def laptop(tmp_path, monkeypatch) -> tuple[Path, np.ndarray]:
     asked, facts = registering.open_store(folder, monkeypatch, name="diabetes")
     pipeline, contract = registering.fit(TABLE, name="diabetes")
     X = contract.read_features(TABLE)
-    arguments = registry.model_arguments(pipeline, contract, X, TABLE["y"], None)
-    registry.save(folder / "saved", arguments)
-    registry.promote(registering.register(folder / "saved", arguments, asked, facts), asked.mlflow_tracking_uri)
+    saving.save(folder / "saved", saving.model_arguments(pipeline, contract, X, TABLE["y"], None))
+    run_id = tracking.log_candidate(
+        facts, asked, "lr", params={}, metrics={}, figures=str(folder / "saved"), tables={}, training=TABLE, started=0
+    )
+    registering.promote(registering.register_version(folder / "saved", run_id, asked), asked)
     return folder, pipeline.predict_proba(X)
 
 
