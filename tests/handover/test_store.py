@@ -53,17 +53,11 @@ def laptop(tmp_path, monkeypatch) -> tuple[Path, np.ndarray]:
     asked, facts = registering.open_store(folder, monkeypatch, name="diabetes")
     pipeline, contract = registering.fit(TABLE, name="diabetes")
     X = contract.read_features(TABLE)
-<<<<<<< HEAD
-    arguments = saving.model_arguments(pipeline, contract, X, TABLE["y"], None)
-    saving.save(folder / "saved", arguments)
-    registry.promote(registering.register(folder / "saved", arguments, asked, facts), asked.mlflow_tracking_uri)
-=======
     saving.save(folder / "saved", saving.model_arguments(pipeline, contract, X, TABLE["y"], None))
     run_id = tracking.log_candidate(
         facts, asked, "lr", params={}, metrics={}, figures=str(folder / "saved"), tables={}, training=TABLE, started=0
     )
     registering.promote(registering.register_version(folder / "saved", run_id, asked), asked)
->>>>>>> store
     return folder, pipeline.predict_proba(X)
 
 

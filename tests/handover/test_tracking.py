@@ -112,14 +112,9 @@ def test_every_failure_keeps_its_own_reason(store, tmp_path):
 def test_an_experiments_files_lie_in_the_project_wherever_its_tasks_were_started(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tempfile.mkdtemp(dir=tmp_path))
     assert tracking.resolve_uri("sqlite:///mlflow.db") == f"sqlite:///{tmp_path / 'mlflow.db'}"
-<<<<<<< HEAD
-    mlflow.MlflowClient(store[0].mlflow_tracking_uri).log_text(store[1]["run_id"], "found", "note.txt")
-    assert [file.read_text() for file in (tmp_path / "mlruns" / "demo").rglob("note.txt")] == ["found"]
-=======
     uri, run_id = store[0].mlflow_tracking_uri, store[1]["run_id"]
     mlflow.MlflowClient(uri).log_text(run_id, "here", "note.txt")
     assert (tmp_path / "mlruns" / "demo" / run_id / "artifacts" / "note.txt").read_text() == "here"
->>>>>>> store
 
 
 @pytest.mark.parametrize(
