@@ -89,7 +89,7 @@ def jupyter(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time training against a hand-written script; with -- accuracy, compare the champion with other tools."""
+    """Time training against a script; -- accuracy compares with other tools, -- promotion simulates the gate."""
     make(session, WORK, "--group", "bench")
     name, *arguments = session.posargs or ["train"]
     run(session, WORK, "python", f"bench/{name}.py", *arguments)

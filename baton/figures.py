@@ -192,40 +192,39 @@ def leaderboard(ranking: pd.DataFrame, metric: str, settings: dict[str, str]) ->
     return figure
 
 
-def decision(verdict) -> Figure:
+def decision(verdict: dict) -> Figure:
     """Draw what a verdict rests on: each model's score, the challenger's lead over the others, and that of each slice.
 
-    `verdict` as `comparison.compare` gives it. To the right of 0 the challenger leads; the grey band holds leads that
-    these rows would mostly not show, and the dashed line is the margin of `promote: not_worse`.
+    `verdict` as `Verdict.to_dict` gives it. To the right of 0 the challenger leads; the grey band holds leads that
+    these rows may not show, and the dashed line is the margin of `promote: not_worse`.
     """
-    figure, axes = _figure(9, 1.6 + 0.3 * (len(verdict.leads) + len(verdict.slices)) + 0.3, columns=2)
-    if not verdict.scores:
+    scores, leads, slices = verdict["scores"], verdict["leads"], verdict["slices"]
+    figure, axes = _figure(9, 1.9 + 0.3 * max(len(scores), len(leads) + len(slices)), columns=2)
+    if not scores:
         for one in axes:
             one.set_axis_off()
         axes[0].set_title("Nothing was compared", loc="left")
         return figure
-    names = [*verdict.scores][::-1]
-    _intervals(axes[0], names, [verdict.scores[name][verdict.metric] for name in names], [BLUE] * len(names))
-    axes[0].set(xlabel=f"{verdict.metric}, with 95% interval", title=f"Scores on {verdict.rows} holdout rows")
-    rows = [(f"over {name}", lead._asdict()) for name, lead in verdict.leads.items()]
+    metric = verdict["metric"]
+    _intervals(axes[0], [(name, found[metric], BLUE) for name, found in scores.items()])
+    axes[0].set(xlabel=f"{metric}, with 95% interval", title=f"Scores on {verdict['rows']} holdout rows")
+    rows = [(f"over {name}", lead, BLUE) for name, lead in leads.items()]
     rows += [
-        (f"{one['column']} = {one['value']} ({one['rows']})", one | {"value": one["lead"]}) for one in verdict.slices
+        (f"{one['column']} = {one['value']}", one | {"value": one["lead"]}, ORANGE if one["worse"] else GREY)
+        for one in slices
     ]
-    colours = [BLUE] * len(verdict.leads) + [ORANGE if one["worse"] else GREY for one in verdict.slices]
-    _intervals(axes[1], [name for name, _ in rows][::-1], [found for _, found in rows][::-1], colours[::-1])
+    _intervals(axes[1], rows)
     axes[1].axvline(0, color="black", linewidth=0.8, zorder=1)
-    deciding = verdict.leads.get("champion", verdict.leads["baseline"])
-    if np.isfinite(deciding.detectable):
-        axes[1].axvspan(0, deciding.detectable, color=LIGHT_GREY, zorder=0)
-    if margin := verdict.policy.get("margin"):
+    deciding = leads.get("champion", leads["baseline"])
+    if np.isfinite(deciding["detectable"]):
+        axes[1].axvspan(0, deciding["detectable"], color=LIGHT_GREY, zorder=0)
+    if margin := verdict["policy"]["margin"]:
         axes[1].axvline(-margin, color=DARK_GREY, linewidth=0.8, linestyle="--")
-    over = "champion" if "champion" in verdict.leads else "baseline"
+    below = "\norange: worse there by more than chance" if any(one["worse"] for one in slices) else ""
     axes[1].set(
-        xlabel=f"lead in {verdict.metric}, with 95% interval\ngrey: too small to be seen on these rows, 8 times in 10",
-        title=f"The challenger's lead: {verdict.decision}",
+        xlabel=f"lead in {metric}, with 95% interval\ngrey: a lead too small to be seen in 80% of such holdouts{below}",
+        title=f"The challenger's lead: {verdict['decision']}",
     )
-    if over == "baseline":
-        axes[1].set_title("The challenger's lead over the baseline")
     return figure
 
 
@@ -511,16 +510,16 @@ def _colours(count):
     return [COLOURS[number % len(COLOURS)] for number in range(count)]
 
 
-def _intervals(axes, names: list, found: list[dict], colours: list) -> None:
-    """Draw a value with its interval in each row, the first at the bottom."""
-    for height, (one, colour) in enumerate(zip(found, colours, strict=True)):
+def _intervals(axes, rows: list[tuple[str, dict, str]]) -> None:
+    """Draw a value with its interval in each row (name, value with low and high, colour), the first at the top."""
+    for height, (_, one, colour) in enumerate(rows[::-1]):
         axes.axhline(height, color=LIGHT_GREY, linewidth=0.6, zorder=0)
         if np.isfinite([one["low"], one["high"]]).all():
             axes.plot([one["low"], one["high"]], [height, height], color=colour, linewidth=2)
         axes.plot(one["value"], height, "o", color=colour)
         axes.annotate(f"{one['value']:+.4f}", (1.02, height), xycoords=ROW, va="center", fontsize=8)
-    axes.set_yticks(range(len(names)), _labels(names, 30))
-    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_yticks(range(len(rows)), _labels([name for name, _, _ in rows[::-1]], 30))
+    axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.tick_params("y", length=0)
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.locator_params("x", nbins=5)

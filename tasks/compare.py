@@ -79,7 +79,7 @@ print(textwrap.fill(verdict.reason, 110))
 verdict.table().round(4)
 
 # %%
-decision = figures.decision(verdict)
+decision = figures.decision(verdict.to_dict())
 decision
 
 # %%

@@ -16,7 +16,9 @@ from mlflow.exceptions import MlflowException
 from baton import config
 
 README = (config.ROOT / "README.md").read_text()
-COMMAND = r"^ *(?:nox|ploomber|baton (?=check|options|results)|mlflow gc|pytest|pip install nox && nox|MLFLOW\S+ mlflow)\b[^#\n]*"
+COMMAND = r"^ *(?:nox|ploomber|baton (?=check|options|results|history|show|rollback|promote)|mlflow gc|pytest|pip install nox && nox|MLFLOW\S+ mlflow)\b[^#\n]*"
+
+STORY = "test_train_serve_retrain_refuse_promote_serve_and_roll_back"
 
 # The commands the README shows: the file and the function that run each, and how it is written there.
 RUN = {
@@ -42,6 +44,14 @@ RUN = {
     "ploomber status": ("tests/test_readme.py", "test_the_commands_of_the_two_pipelines_run", '"ploomber", "status"'),
     "ploomber plot --backend mermaid": (
         "tests/test_readme.py", "test_the_commands_of_the_two_pipelines_run", '"plot", "--backend", "mermaid"',
+    ),
+    "baton history": ("tests/test_serving.py", STORY, 'fresh.run("baton", "history")'),
+    "baton show 3": ("tests/test_serving.py", STORY, '"show", "3"'),
+    'baton rollback --reason "the strong column is late"': (
+        "tests/test_serving.py", STORY, '"rollback", "--reason", "the strong column is late"',
+    ),
+    'baton promote 3 --reason "it is on time again"': (
+        "tests/test_serving.py", STORY, '"promote", "3", "--reason", "it is on time again"',
     ),
     "ploomber task fit-lr --force": ("tests/test_readme.py", "test_then_what", '"task", "fit-lr", "--force"'),
     "ploomber build --env--metric F1": ("tests/test_readme.py", "test_then_what", '"--env--metric", "F1"'),

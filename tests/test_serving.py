@@ -7,6 +7,7 @@ import subprocess
 import urllib.request
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 import registering
@@ -87,25 +88,73 @@ def test_a_batch_is_scored_again_only_if_rows_or_champion_changed(trained):
     assert manifest(trained, TODAY)["model_version"] == "2"
 
 
-def test_yesterdays_champion_predicts_as_before_after_its_feature_code_was_edited(trained):
-    """Rule 3, where it bites: in the serving pipeline, and when the champion is compared against."""
-    expected = predictions(trained, TODAY)
-    verdict = trained.read("compare/verdict.json")
-    trained.edit("features.py", 'rows["Glucose"] / rows["Age"].replace(0, np.nan)', 'rows["Glucose"] * 0')
-    trained.edit("features.py", "replace(0, np.nan)", "replace(0, -1000)")
-    trained.build(*BATCH, "after")
-    pd.testing.assert_series_equal(
-        predictions(trained, "after")["probability"], expected["probability"], check_exact=True
-    )
+WEAK = """
+def derive(rows):
+    return rows[["weak"]]
+"""
+STRONG = """
+def derive(rows):
+    return rows.assign(sum=rows["weak"] + rows["strong"])
+"""
 
-    trained.keep_candidates("tree")
-    trained.build()
-    compared = trained.read("compare/verdict.json")
-    assert compared["champion"]["version"] == "1"
-    assert compared["scores"]["champion"]["AUC"] == verdict["scores"]["challenger"]["AUC"]
-    # The tree on spoiled features is worse, so version 1 stays champion.
-    assert compared["decision"] == "refused"
-    assert registry.find_champion("diabetes", trained.uri).version == "1"
+
+def test_train_serve_retrain_refuse_promote_serve_and_roll_back(fresh):
+    """Each version serves by its own feature code (rule 3), whatever the checkout's says by then."""
+    generator = np.random.default_rng(5)
+    y = generator.integers(0, 2, 600)
+    rows = pd.DataFrame(
+        {"id": range(600), "weak": y + generator.normal(0, 1.2, 600), "strong": y + generator.normal(0, 0.5, 600)}
+    )
+    rows.assign(y=y).to_csv(fresh.folder / "train.csv", index=False)
+    rows.tail(100).to_csv(fresh.folder / "new.csv", index=False)
+    fresh.set(name="story", train_data="train.csv", score_data="new.csv", target="y", id_columns="id")
+    fresh.keep_candidates("lr")
+
+    def retrain(code: str, table: pd.DataFrame) -> dict:
+        (fresh.folder / "features.py").write_text(code)
+        table.to_csv(fresh.folder / "train.csv", index=False)
+        fresh.build()
+        return fresh.read("compare/verdict.json")
+
+    def serve(batch: str) -> pd.DataFrame:
+        fresh.build(*BATCH, batch)
+        return pd.read_parquet(fresh.folder / "predictions" / "story" / f"batch={batch}").drop(columns="scored_at")
+
+    first = retrain(WEAK, rows.assign(y=y))
+    assert (first["decision"], first["serves"]) == ("promoted", "all")
+    served = serve("one")
+    assert set(served["model_version"]) == {"1"}
+
+    learned = pd.read_parquet(fresh.folder / "products/story/clean/train.parquet")["id"]
+    mixed_up = np.where(np.isin(rows["id"], learned[::2]), 1 - y, y)
+    worse = retrain(WEAK, rows.assign(y=mixed_up))
+    assert (worse["decision"], worse["champion"]["version"], worse["looks"]) == ("refused", "1", 1)
+    assert worse["rows"] == worse["holdout_rows"] == 600 - len(learned)
+
+    better = retrain(STRONG, rows.assign(y=y))
+    assert (better["decision"], better["champion"]["version"], better["looks"]) == ("promoted", "1", 2)
+    for compared in (worse, better):
+        assert compared["scores"]["champion"]["AUC"]["value"] == first["scores"]["challenger"]["AUC"]["value"]
+    assert set(serve("two")["model_version"]) == {"3"}
+
+    said = fresh.run("baton", "rollback", "--reason", "the strong column is late")
+    assert said == "story version 1 is champion again; the next batch is scored by it\n"
+    pd.testing.assert_frame_equal(serve("three"), served, check_exact=True)
+
+    said = fresh.run("baton", "history")
+    assert said.startswith("story: champion is version 1\n")
+    events = [line.partition("UTC  ")[2].partition(";")[0] for line in said.splitlines() if "UTC  " in line]
+    assert [event.partition(" by ")[0] for event in events] == [
+        "version 1 rolled back", "version 3 promoted, champion was version 1", "version 2 refused, champion was version 1",
+        "version 1 promoted",
+    ]  # fmt: skip
+    assert "    the strong column is late" in said
+    assert "It serves fitted anew on all rows." in said
+    shown = fresh.run("baton", "show", "3")
+    assert shown.startswith("story version 3; as a page: ")
+    assert "# story: model card" in shown
+    fresh.run("baton", "promote", "3", "--reason", "it is on time again")
+    assert set(serve("four")["model_version"]) == {"3"}
 
 
 @pytest.fixture

@@ -95,6 +95,7 @@ def write(
         *_calibration(contract, bins),
         *_features(contract, explanation),
         _choice(contract, decision),
+        {"The decision": figures.decision(decision)},
         _caveats(contract, decision, truth),
         _environment(folder, decision),
     ]

@@ -158,7 +158,7 @@ def _describe_version(
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     (folder / "decision.json").write_text(json.dumps(record, indent=2))
-    (folder / "profile.json").write_text(json.dumps(described, indent=1, allow_nan=False))
+    (folder / "profile.json").write_text(json.dumps(described, allow_nan=False))
     explanation = effects.explain(training, holdout, contract, lambda X: registry.predict(challenger, X))
     card.write(folder, contract, record, described, facts, explanation, holdout, verdict.answers)
 
