@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     promote = commands.add_parser("promote", help=text, allow_abbrev=False)
     promote.add_argument("version")
     promote.set_defaults(run=promote_version)
+    promote.add_argument("--to", metavar="URI", help="hand it to this registry instead, where the gate decides anew")
     for command in (back, promote):
         command.add_argument("--reason", required=True, help="why, in a sentence: it stays in the history")
     chosen, rest = parser.parse_known_args(arguments)
@@ -178,6 +179,8 @@ def promote_version(asked) -> str:
     from baton.handover import promotion
 
     settings = config.check_settings(asked.changed)
+    if asked.to:
+        return promotion.hand_to(settings.name, asked.version, asked.to, asked.reason, settings).reason
     version = promotion.promote_by_hand(settings.name, asked.version, asked.reason, settings)
     return f"{version} is champion; the next batch is scored by it"
 

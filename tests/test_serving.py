@@ -125,7 +125,7 @@ def test_train_serve_retrain_refuse_promote_serve_and_roll_back(fresh):
     served = serve("one")
     assert set(served["model_version"]) == {"1"}
 
-    learned = pd.read_parquet(fresh.folder / "products/story/clean/train.parquet")["id"]
+    learned = pd.read_parquet(fresh.folder / "products/story/clean/train.parquet")["id"].astype(int)
     mixed_up = np.where(np.isin(rows["id"], learned[::2]), 1 - y, y)
     worse = retrain(WEAK, rows.assign(y=mixed_up))
     assert (worse["decision"], worse["champion"]["version"], worse["looks"]) == ("refused", "1", 1)

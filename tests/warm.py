@@ -79,7 +79,8 @@ def answer(connection: socket.socket) -> None:
 
     def end_with_the_asker():
         connection.recv(1)
-        os.killpg(child, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(child, signal.SIGKILL)
 
     threading.Thread(target=end_with_the_asker, daemon=True).start()
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

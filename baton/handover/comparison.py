@@ -101,7 +101,7 @@ def compare(
         return Verdict(UNCHANGED, f"The winner is {champion} itself", stays, **about)
     try:
         X = contract.read_features(holdout)
-        answers = registry.require_servable(challenger, settings.at_most, settings.mlflow_tracking_uri, X)
+        answers = registry.require_servable(challenger.judged, settings.at_most, settings.mlflow_tracking_uri, X)
     except BatonError as error:
         return Verdict(REFUSED, str(error), stays, **about)
     about["answers"] = answers
@@ -110,14 +110,16 @@ def compare(
     reference = _find_reference(champion, events, settings)
     compared |= {"reference": reference} if reference and reference.version != champion.version else {}
 
-    unseen, caution = _find_unseen(compared, contract, training, holdout)
+    # A challenger of an earlier training, handed on from another registry, may have learned from some of these rows.
+    known = compared | ({"challenger": challenger} if challenger.fingerprints is not None else {})
+    unseen, caution = _find_unseen(known, contract, training, holdout)
     rows = holdout[unseen]
     about |= {"rows": len(rows), "seen": len(holdout) - len(rows), "rows_digest": tables.digest(rows)}
     about["looks"] = _count_looks(champion, events) if champion else 0
     if about["seen"] and (len(rows) < FEWEST or (contract.labels and rows[contract.target].nunique() < 2)):
         evidence = (
-            f"{champion} may have learned from {about['seen']} of the {len(holdout)} holdout rows, and the {len(rows)}"
-            f" others are too few to compare by{caution}"
+            f"{champion or challenger} may have learned from {about['seen']} of the {len(holdout)} holdout rows, and"
+            f" the {len(rows)} others are too few to compare by{caution}"
         )
         return Verdict(UNDECIDED, evidence, f"{stays}, and nothing is decided", **about)
     try:
@@ -288,7 +290,7 @@ def _score_newer(champion, contract: Contract, training, rows: pd.DataFrame, pre
 def _describe(metric: str, scores: dict, leads: dict, slices: list, about: dict, why: list[str]) -> str:
     other = "champion" if "champion" in leads else "baseline"
     lead = leads[other]
-    only = f" of {about['holdout_rows']}, which {about['champion']} has not learned from" if about["seen"] else ""
+    only = f" of {about['holdout_rows']}, which none of them has learned from" if about["seen"] else ""
     look = f"; look {about['looks']} at this champion" if about["looks"] > 1 else ""
     worse = [f"{one['column']} = {one['value']} ({one['lead']:+.4f})" for one in slices if one["worse"]]
     return (

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from baton import BatonError, config, models
-from baton.data import split
+from baton.data import split, tables
 from baton.data.contract import Contract
 from baton.handover import card, comparison, effects, gate, history, profile, registry, saving, tracking
 from baton.handover.comparison import Verdict
@@ -83,6 +83,29 @@ def promote_by_hand(name: str, number: str, reason: str, settings: config.Settin
     registry.require_servable(version, settings.at_most, uri)
     history.move(name, Event(PROMOTED, version.version, current, reason, by_hand=True), uri)
     return version
+
+
+def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: config.Settings) -> Verdict:
+    """Hand a version, with its run and all that belongs to it, to another registry, where the gate decides anew.
+
+    It is compared with the champion there on holdout rows of `train_data` that neither has learned from.
+    """
+    version = registry.version_of(name, number, settings.mlflow_tracking_uri)
+    table = tables.read_table(settings.train_data)
+    comparison.require_comparable(version.contract, None, table)
+    division = split.separate(table, version.contract, settings)
+    there = settings.model_copy(update={"mlflow_tracking_uri": registry_uri})
+    run_id = tracking.copy_run(version.run_id, settings, there)
+    challenger = version._replace(version=None, run_id=run_id)
+    with registry.kept_running(challenger):
+        while True:
+            champion = comparison.find_champion(there)
+            verdict = comparison.compare(challenger, champion, division.training, division.holdout, there)
+            try:
+                verdict = dataclasses.replace(verdict, serves=version.tags.get("serves", "training"))
+                return carry_out(verdict, challenger, version.tags, reason, there)
+            except history.ChampionChanged:
+                continue
 
 
 def roll_back(name: str, reason: str, settings: config.Settings) -> Model:

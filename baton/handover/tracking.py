@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import subprocess
+import tempfile
 import time
 import urllib.parse
 import warnings
@@ -79,19 +80,7 @@ def start_training(settings: config.Settings, tags: dict, training: pd.DataFrame
         return None
     import mlflow
 
-    name, uri = settings.name, settings.mlflow_tracking_uri
-    client = connect(uri)
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        where = store.location(name) if store.file_of(resolve_uri(uri)) else None  # a server has a place of its own
-        experiment = client.create_experiment(name, artifact_location=where)
-    elif found.lifecycle_stage == "deleted":
-        raise BatonError(
-            f"the MLflow experiment {name!r} was deleted: `mlflow experiments restore -x {found.experiment_id}`, or"
-            " change name in env.yaml"
-        )
-    else:
-        experiment = found.experiment_id
+    experiment = _require_experiment(connect(settings.mlflow_tracking_uri), settings)
     with mlflow.start_run(
         experiment_id=experiment, run_name=time.strftime("training %Y-%m-%d %H:%M"), tags=_tags(tags)
     ) as run:
@@ -124,6 +113,25 @@ def log_candidate(
         for name, frame in tables.items():
             mlflow.log_text(frame.to_csv(), f"tables/{name}.csv")
     return created.info.run_id
+
+
+def copy_run(run_id: str, settings: config.Settings, there: config.Settings) -> str:
+    """Copy a run with its parameters, metrics, tags and artifacts into another store; return its id there."""
+    client = connect(settings.mlflow_tracking_uri)
+    run = client.get_run(require_run(client, run_id))
+    with tempfile.TemporaryDirectory() as folder:
+        files = client.download_artifacts(run_id, "", folder)
+        other = connect(there.mlflow_tracking_uri)
+        own = {key: value for key, value in run.data.tags.items() if key in {"mlflow.runName"} or "mlflow." not in key}
+        experiment = _require_experiment(other, there)
+        copied = other.create_run(experiment, start_time=run.info.start_time, tags=own).info.run_id
+        for key, value in run.data.params.items():
+            other.log_param(copied, key, value)
+        for key, value in run.data.metrics.items():
+            other.log_metric(copied, key, value)
+        other.log_artifacts(copied, files)
+        other.set_terminated(copied, run.info.status, run.info.end_time)
+    return copied
 
 
 def log_failure(parent: str | None, uri: str, candidate: str, error: str, notebook: Path) -> None:
@@ -203,6 +211,21 @@ def require_run(client, run_id: str) -> str:
             f"run {run_id}, which products/ remembers, is not in the MLflow store: the store was moved or deleted."
             " Train anew with `ploomber build --force`."
         ) from None
+
+
+def _require_experiment(client, settings: config.Settings) -> str:
+    """Return the id of the experiment of these settings' name, which is made if there is none."""
+    name = settings.name
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        local = store.file_of(resolve_uri(settings.mlflow_tracking_uri))  # a server has a place of its own
+        return client.create_experiment(name, artifact_location=store.location(name) if local else None)
+    if found.lifecycle_stage == "deleted":
+        raise BatonError(
+            f"the MLflow experiment {name!r} was deleted: `mlflow experiments restore -x {found.experiment_id}`, or"
+            " change name in env.yaml"
+        )
+    return found.experiment_id
 
 
 def _experiment_of(client, run_id: str) -> str:

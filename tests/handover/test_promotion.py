@@ -4,6 +4,7 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 
@@ -174,6 +175,26 @@ def test_a_model_that_is_too_dear_to_serve_is_refused_and_not_registered(trainin
     assert "megabytes is" in verdict.reason
     with pytest.raises(BatonError, match="no version 1"):
         registry.version_of("demo", "1", training.settings.mlflow_tracking_uri)
+
+
+def test_a_version_is_handed_to_another_registry_where_the_gate_decides_anew(training, tmp_path):
+    table().to_csv(tmp_path / "t.csv", index=False)
+    training.hand_over("strong")
+    settings = training.settings.model_copy(update={"train_data": str(tmp_path / "t.csv"), "promote": "better"})
+    (tmp_path / "team").mkdir()
+    shutil.copy2(registering.empty_store(), tmp_path / "team" / "mlflow.db")
+    team = f"sqlite:///{tmp_path / 'team' / 'mlflow.db'}"
+    before = training.champion
+    verdict = promotion.hand_to("demo", "1", team, "for all of us", settings)
+    there = registry.find_champion("demo", team)
+    assert (verdict.decision, there.version, there.run_id != before.run_id) == ("promoted", "1", True)
+    assert verdict.rows < verdict.holdout_rows  # it had learned from some of these, since they were divided otherwise
+    np.testing.assert_array_equal(training.predict(there), training.predict(before))
+    np.testing.assert_array_equal(training.predict(there.judged), training.predict(before.judged))
+    assert (there.path / "card.md").read_text() == (before.path / "card.md").read_text()
+    assert tracking.connect(team).get_run(there.run_id).data.tags["candidate"] == "strong"
+    assert [event.version for event in history.read("demo", team)] == ["1"]
+    assert str(there.path).startswith(str(tmp_path / "team"))
 
 
 @pytest.mark.parametrize(
