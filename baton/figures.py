@@ -206,7 +206,7 @@ def decision(verdict: dict) -> Figure:
         axes[0].set_title("Nothing was compared", loc="left")
         return figure
     metric = verdict["metric"]
-    _intervals(axes[0], [(name, found[metric], BLUE) for name, found in scores.items()])
+    _intervals(axes[0], [(name, found[metric], BLUE) for name, found in scores.items()], "{:.4f}")
     axes[0].set(xlabel=f"{metric}, with 95% interval", title=f"Scores on {verdict['rows']} holdout rows")
     rows = [(f"over {name}", lead, BLUE) for name, lead in leads.items()]
     rows += [
@@ -510,14 +510,14 @@ def _colours(count):
     return [COLOURS[number % len(COLOURS)] for number in range(count)]
 
 
-def _intervals(axes, rows: list[tuple[str, dict, str]]) -> None:
+def _intervals(axes, rows: list[tuple[str, dict, str]], written: str = "{:+.4f}") -> None:
     """Draw a value with its interval in each row (name, value with low and high, colour), the first at the top."""
     for height, (_, one, colour) in enumerate(rows[::-1]):
         axes.axhline(height, color=LIGHT_GREY, linewidth=0.6, zorder=0)
         if np.isfinite([one["low"], one["high"]]).all():
             axes.plot([one["low"], one["high"]], [height, height], color=colour, linewidth=2)
         axes.plot(one["value"], height, "o", color=colour)
-        axes.annotate(f"{one['value']:+.4f}", (1.02, height), xycoords=ROW, va="center", fontsize=8)
+        axes.annotate(written.format(one["value"]), (1.02, height), xycoords=ROW, va="center", fontsize=8)
     axes.set_yticks(range(len(rows)), _labels([name for name, _, _ in rows[::-1]], 30))
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.tick_params("y", length=0)

@@ -4,6 +4,8 @@ The registry is real: `make_old_registry.py` trained it with the code of then.
 """
 
 import sqlite3
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -14,9 +16,9 @@ import registering
 from conftest import settings
 from make_old_registry import FOLDER, KEPT
 
-from baton import config
+from baton import BatonError, config
 from baton.data import split, tables
-from baton.handover import comparison, registry
+from baton.handover import comparison, history, promotion, registry
 
 ROWS = config.ROOT / "data" / "diabetes_test.csv"
 
@@ -58,3 +60,36 @@ def test_it_is_compared_with_a_challenger_on_rows_it_has_not_seen(old, tmp_path)
     verdict = comparison.compare(challenger, champion, division.training, division.holdout, asked)
     assert (verdict.rows, verdict.holdout_rows, verdict.seen) == (111, 111, 0)
     assert (verdict.champion.version, verdict.looks) == ("1", 1)
+
+
+def test_it_is_rolled_back_to(old, tmp_path):
+    asked = settings(name="diabetes", target="Outcome", mlflow_tracking_uri=old)
+    first = registry.find_champion("diabetes", old)
+    second = registering.register_version(first.path, first.run_id, asked)
+    promotion.promote_by_hand("diabetes", second.version, "for a test", asked)
+    assert registry.champion_version("diabetes", old) == second.version == "2"
+    assert promotion.roll_back("diabetes", "it was better", asked).version == "1"
+    assert registry.find_champion("diabetes", old) == first
+    assert [event.kind for event in history.read("diabetes", old)] == ["promoted", "rolled back"]
+
+
+@pytest.fixture(scope="module")
+def older(tmp_path_factory) -> Path:
+    """Another scikit-learn than the locked one, to be put before it."""
+    folder = tmp_path_factory.mktemp("scikit-learn")
+    pip = [sys._base_executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--only-binary=:all:", "--target", str(folder), "scikit-learn==1.7.2"], check=True)
+    return folder
+
+
+def test_under_another_scikit_learn_a_model_answers_as_it_did_or_is_refused(old, older, tmp_path, monkeypatch):
+    champion = registry.find_champion("diabetes", old)
+    division = tables.read_table(config.ROOT / "data" / "diabetes_train.csv")
+    linear = registering.save(tmp_path / "linear", division, target="Outcome")
+    monkeypatch.setattr(registry, "PYTHON", ["env", f"PYTHONPATH={older}", sys.executable])
+    answers = registry.predict(champion, champion.contract.read_features(tables.read_table(ROWS)))
+    np.testing.assert_array_equal(answers[:, 1], pd.read_parquet(tmp_path / "predictions.parquet")["probability"])
+    with pytest.raises(
+        BatonError, match=r"can't be used: AttributeError: .* \(scikit-learn 1\.9\.\d then, 1\.7\.2 now\)"
+    ):
+        registry.predict(linear, linear.contract.read_features(division.head(5)))
