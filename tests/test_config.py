@@ -72,6 +72,13 @@ def test_every_candidate_of_the_shipped_grid_is_valid(candidate):
         ("score_data", "", "string should have at least 1 character"),
         ("predictions_table", 3, "input should be a valid string"),
         ("split", "random", "input should be 'hash', 'group' or 'time'"),
+        ("promote", "best", "input should be 'superior', 'not_worse', 'better', 'always' or 'never'"),
+        ("confidence", 1, "input should be less than or equal to 0.999"),
+        ("margin", -0.1, "input should be greater than or equal to 0"),
+        ("at_least", 0.75, "write a mapping, such as {AUC: 0.75}"),
+        ("at_least", {"AUCC": 0.75}, "there is no 'AUCC' (did you mean 'AUC'?). Choose from: AUC, "),
+        ("at_most", "{megabyte: 5}", "there is no 'megabyte' (did you mean 'megabytes'?)"),
+        ("final_fit", "none", "input should be 'all' or 'training'"),
         ("split_by", ["a"], "input should be a valid string"),
         ("features", 3, "input should be a valid string"),
         ("task", "clasification", "input should be 'auto', 'binary', 'multiclass' or 'regression'"),
@@ -135,6 +142,22 @@ def test_a_wrong_setting_is_named_with_its_value(key, value, message):
 )
 def test_an_unusual_setting_is_allowed(key, value):
     check(**{key: value})
+
+
+@pytest.mark.parametrize(
+    "written", [{"AUC": 0.75, "F1": 0.5}, "{AUC: 0.75, F1: 0.5}", "{'AUC': 0.75, 'F1': 0.5}"],
+    ids=["mapping", "command line", "as Ploomber fills it in"],
+)  # fmt: skip
+def test_a_mapping_of_limits_is_read_however_it_comes(written):
+    assert config.Settings(at_least=written).at_least == {"AUC": 0.75, "F1": 0.5}
+    assert config.Settings(at_least="none").at_least == config.Settings(at_least=None).at_least == {}
+
+
+@pytest.mark.parametrize(("promote", "margin"), [("not_worse", 0), ("superior", 0.01)])
+def test_a_margin_goes_with_the_policy_that_asks_for_it(promote, margin):
+    with pytest.raises(BatonError, match="margin: it is what promote: not_worse may lose in all.*set both, or neither"):
+        config.check_settings(ALL | {"promote": promote, "margin": margin}, NOWHERE)
+    assert config.Settings(promote="not_worse", margin=0.01).margin == 0.01
 
 
 @pytest.mark.parametrize("key", ["name", "target", "train_data", "score_data"])

@@ -528,6 +528,44 @@ def test_the_leaderboard_shows_how_far_each_is_behind_the_best_at_the_top(metric
     assert "the interval includes 0" in axes.get_xlabel()
 
 
+def found(value: float) -> dict:
+    return {"value": value, "low": value - 0.25, "high": value + 0.25, "detectable": 0.125}
+
+
+def test_a_decision_shows_scores_leads_slices_the_margin_and_what_stays_unseen():
+    scores = {name: {"AUC": found(value)} for name, value in (("challenger", 0.75), ("champion", 0.5))}
+    leads = {"champion": found(0.25), "baseline": found(0.5)}
+    slices = [
+        {"column": "plan", "value": value, "lead": lead, "low": lead, "high": lead, "worse": lead < 0}
+        for value, lead in (("a", -0.5), ("b", 0.5))
+    ]
+    verdict = {
+        "scores": scores,
+        "leads": leads,
+        "slices": slices,
+        "metric": "AUC",
+        "rows": 90,
+        "decision": "refused",
+        "policy": {"margin": 0.0625},
+    }
+    left, right = figures.decision(verdict).axes
+    assert (names(left), names(right)) == (
+        ["champion", "challenger"], ["plan = b", "plan = a", "over baseline", "over champion"],
+    )  # fmt: skip
+    assert [line.get_xdata()[0] for line in dots(right)] == [0.5, -0.5, 0.5, 0.25]
+    assert [line.get_color() for line in dots(right)] == [figures.GREY, figures.ORANGE, figures.BLUE, figures.BLUE]
+    [band] = right.patches
+    assert (band.get_x(), band.get_width()) == (0, 0.125)
+    assert [line.get_xdata()[0] for line in right.lines if line.get_linestyle() == "--"] == [-0.0625]
+    assert "orange: worse there" in right.get_xlabel()
+    assert right.get_title() == "The challenger's lead: refused"
+
+
+def test_a_decision_without_a_comparison_says_so():
+    axes = figures.decision({"scores": {}, "leads": {}, "slices": [], "policy": {"margin": 0}}).axes
+    assert axes[0].get_title(loc="left") == "Nothing was compared"
+
+
 def test_of_many_candidates_the_best_are_on_the_leaderboard():
     [axes] = figures.leaderboard(ranking([*range(40)], 0.5), "AUC", {}).axes
     assert names(axes) == [f"c{number}" for number in range(19, -1, -1)]

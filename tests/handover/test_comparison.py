@@ -201,6 +201,36 @@ def test_too_few_rows_that_the_champion_has_not_seen_decide_nothing(table, learn
     assert json.loads(json.dumps(verdict.to_dict()))["scores"] == {}
 
 
+def test_a_challenger_that_is_worse_for_some_is_named():
+    """Better on the whole, and the opposite of right where `plan` is b."""
+    table = rows(600).assign(plan=np.where(np.arange(600) % 5 == 0, "b", "a"))
+    table["good"] = np.where(table["plan"] == "b", -table["good"], table["good"])
+    ignored = {"ignore_columns": ["g", "plan"]}
+    found = compare(
+        model(table, "good", "2", **ignored), model(table, "bad", "1", **ignored), *halves(table), slices=["plan"]
+    )
+    assert [(one["column"], one["value"], one["rows"], one["worse"]) for one in found.slices] == [
+        ("plan", "a", 240, False), ("plan", "b", 60, True),
+    ]  # fmt: skip
+    assert ". It is worse where plan = b (-" in found.reason
+    with pytest.raises(
+        BatonError, match=r"slices names 'plam', which the table does not have \(did you mean 'plan'\?\)"
+    ):
+        compare(model(table, "good", "2"), model(table, "bad", "1"), *halves(table), slices=["plam"])
+
+
+def test_what_the_champion_scores_on_rows_it_was_not_judged_on_is_told():
+    table = rows(400)
+    champion = model(table, "bad", "1")
+    before = split.identify(table, champion.contract)[200:300]
+    champion = champion._replace(judged_on=np.unique(before))
+    found = compare(model(table, "good", "2"), champion, *halves(table)).newer
+    later = table.tail(100)
+    expected = evaluation.score(later["y"], registry.predict(champion, later), "binary", "AUC")["AUC"]
+    assert (found["rows"], found["value"]) == (100, pytest.approx(expected))
+    assert found["low"] < expected < found["high"]
+
+
 def test_thirty_rows_are_enough():
     table = rows()
     champion = model(table, "bad", "1", learned=range(100, 170))
