@@ -75,8 +75,11 @@ def test_every_candidate_is_a_finished_child_of_the_training_with_all_that_belon
         )
         assert run.data.params["model"] == next(entry["model"] for entry in grid() if entry["candidate"] == name)
         assert [given.dataset.name for given in run.inputs.dataset_inputs] == ["diabetes_train"]
-        [model] = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'")
-        assert model.status.name == "READY"
+        logged = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'")
+        wins = name == project.read("compare/verdict.json")["winner"]
+        assert sorted((model.name, model.status.name) for model in logged) == [
+            ("model", "READY"), *([("version", "READY")] if wins else []),
+        ]  # fmt: skip
     assert filed(project, parent["id"].item(), "notebook") == {
         "clean.html",
         "explore.html",
@@ -207,6 +210,9 @@ def test_what_a_power_failure_cut_off_is_made_again(trained, monkeypatch):
 def test_a_report_for_readers_has_no_paths_of_this_machine_and_the_notebook_beside_it_has(first_hour):
     folder = first_hour[0].folder
     reports = [*folder.glob("products/diabetes/**/*.html"), *folder.glob("predictions/**/*.html")]
+    card = folder / "products/diabetes/compare/version/card.html"
+    assert str(folder) not in card.read_text()
+    reports.remove(card)
     assert len(reports) == 4 + len(grid()) + 3
     for report in reports:
         assert str(folder) not in report.read_text(), report

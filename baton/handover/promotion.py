@@ -32,6 +32,8 @@ def hand_over(
     """
     with registry.kept_running(challenger):
         while True:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)  # which a build expects, also where nothing is registered
             champion = comparison.find_champion(settings)
             verdict = comparison.compare(challenger, champion, training, holdout, settings)
             if verdict.decision == comparison.UNCHANGED or challenger.run_id is None:

@@ -1,16 +1,20 @@
 """The history of champions: what is read back, the way back, and that of two at a time one sees the other."""
 
 import dataclasses
+import os
 import subprocess
-import sys
 import time
+from pathlib import Path
 
 import pytest
 import registering
+from conftest import warm_command
 
-from baton import BatonError, config
+from baton import BatonError
 from baton.handover import history, tracking
 from baton.handover.history import PROMOTED, REFUSED, ROLLED_BACK, Event
+
+ROOT = Path(__file__).parents[2]  # config.ROOT is the store's here
 
 
 @pytest.fixture
@@ -100,10 +104,10 @@ except history.ChampionChanged:
 
 def test_of_four_processes_at_once_one_promotes_and_the_others_see_it(store, tmp_path):
     move(store, PROMOTED, "1", None)
-    started = [
-        subprocess.Popen([sys.executable, "-c", RACE, number, store, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=config.ROOT)
-        for number in "2345"
-    ]  # fmt: skip
+    (tmp_path / "race.py").write_text(RACE)
+    here = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "stdout": subprocess.PIPE, "text": True}
+    race = [*warm_command(), "python", str(tmp_path / "race.py")]
+    started = [subprocess.Popen([*race, number, store, str(tmp_path)], **here) for number in "2345"]
     said = {number: one.communicate()[0].strip() for number, one in zip("2345", started, strict=True)}
     winners = [number for number, what in said.items() if what == "moved"]
     assert sorted(said.values()) == ["moved", "saw the other", "saw the other", "saw the other"]
