@@ -215,7 +215,7 @@ def decision(verdict: dict) -> Figure:
     ]
     _intervals(axes[1], rows)
     axes[1].axvline(0, color="black", linewidth=0.8, zorder=1)
-    deciding = leads.get("champion", leads["baseline"])
+    deciding = leads.get("champion") or next(iter(leads.values()))
     if np.isfinite(deciding["detectable"]):
         axes[1].axvspan(0, deciding["detectable"], color=LIGHT_GREY, zorder=0)
     if margin := verdict["policy"]["margin"]:

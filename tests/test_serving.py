@@ -162,7 +162,11 @@ def endpoint(trained, tmp_path):
     """MLflow's server of the champion, as the README starts it."""
     port = free_port()
     command = [PROGRAMS / "mlflow", "models", "serve", "-m", "models:/diabetes@champion", "--env-manager", "local", "-p", str(port)]  # fmt: skip
-    environment = os.environ | {"MLFLOW_TRACKING_URI": trained.uri, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+    # Not the registry that another test has used in this process, and left in the environment.
+    environment = trained.environment() | {
+        "MLFLOW_TRACKING_URI": trained.uri,
+        "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+    }
     server = f"http://127.0.0.1:{port}"
     with serving(command, lambda: answers(f"{server}/ping"), tmp_path / "log", cwd=trained.folder, env=environment):
         yield f"{server}/invocations"

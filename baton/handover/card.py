@@ -95,7 +95,7 @@ def write(
         *_calibration(contract, bins),
         *_features(contract, explanation),
         _choice(contract, decision),
-        {"The decision": figures.decision(decision)},
+        *([{"The decision": figures.decision(decision)}] if decision.get("leads") else []),
         _caveats(contract, decision, truth),
         _environment(folder, decision),
     ]
