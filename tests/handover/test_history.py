@@ -127,7 +127,7 @@ def test_an_event_that_was_broken_off_counts_if_its_version_became_champion(stor
     open_event(store, kind=PROMOTED, version="3", previous="1", reason="died after")
     tracking.connect(store).set_registered_model_alias("demo", "champion", "3")
     assert [event.version for event in history.read("demo", store)] == ["1", "3"]
-    monkeypatch.setattr(history, "LIMIT", 2)  # so that it is not waited for long
+    monkeypatch.setattr(history, "LIMIT", 4)  # so that it is not waited for long
     move(store, PROMOTED, "4", "3")
     assert [event.version for event in history.read("demo", store)] == ["1", "3", "4"]
     move(store, ROLLED_BACK, "3", "4")
@@ -135,7 +135,7 @@ def test_an_event_that_was_broken_off_counts_if_its_version_became_champion(stor
 
 
 def test_an_event_that_another_is_writing_is_waited_for(store, monkeypatch):
-    monkeypatch.setattr(history, "LIMIT", 3)
+    monkeypatch.setattr(history, "LIMIT", 4)
     open_event(store, kind=PROMOTED, version="2", previous=None, reason="at work, or dead")
     started = time.monotonic()
     move(store, PROMOTED, "1", None)

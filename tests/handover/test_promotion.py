@@ -258,7 +258,7 @@ POINTS = int(os.environ.get("BATON_KILLS", 6))
 
 
 def test_a_killed_promotion_leaves_one_champion_that_serves_and_is_completed_later(training, monkeypatch):
-    monkeypatch.setattr(history, "LIMIT", 1)
+    monkeypatch.setattr(history, "LIMIT", 2)
     training.hand_over("weak")
     tags = {"candidate": "strong", "training_run": "x", "data_digest": "y", "serves": "training"}
 
