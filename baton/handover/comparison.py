@@ -105,7 +105,8 @@ def compare(
     except BatonError as error:
         return Verdict(REFUSED, str(error), stays, **about)
     about["answers"] = answers
-    events = _events(settings)
+    tracked = champion is not None and settings.track
+    events = history.read(settings.name, settings.mlflow_tracking_uri) if tracked else []
     compared = {"champion": champion} if champion else {}
     reference = _find_reference(champion, events, settings)
     compared |= {"reference": reference} if reference and reference.version != champion.version else {}
@@ -193,12 +194,6 @@ def require_comparable(contract: Contract, champion: Contract | None, table: pd.
 def _policy(settings: config.Settings) -> dict:
     keys = ("promote", "confidence", "margin", "at_least", "at_most", "final_fit")
     return {key: getattr(settings, key) for key in keys}
-
-
-def _events(settings: config.Settings) -> list[Event]:
-    if not settings.track or registry.champion_version(settings.name, settings.mlflow_tracking_uri) is None:
-        return []
-    return history.read(settings.name, settings.mlflow_tracking_uri)
 
 
 def _find_reference(champion: Model | None, events: list[Event], settings: config.Settings) -> Model | None:
