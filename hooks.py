@@ -12,6 +12,7 @@ from ploomber.exceptions import DAGBuildEarlyStop
 
 from baton.data import tables
 from baton.handover import tracking
+from baton.serving import batch, job
 
 # The files that a task reads besides what other tasks made, by the setting that names them.
 INPUTS = {"clean": "train_data", "features": "features"}
@@ -59,15 +60,18 @@ def record_failure(task, product, params):
         )
 
 
-def stop_if_published(product):
-    """End the serving pipeline early, and say so, if this very batch has been scored and reported already."""
-    batch = json.loads(Path(str(product["batch"])).read_text())
-    if batch["published"]:
-        print(
-            f"\nNothing has changed: batch {batch['batch']} of {batch['name']} was scored by version"
-            f" {batch['model_version']} from these {batch['rows']} rows."
-        )
-        raise DAGBuildEarlyStop("already published")
+def stop_if_complete(product):
+    """End the serving pipeline early, and say so, if this very batch has been scored and published already."""
+    received = batch.read_batch(str(product["batch"]))
+    if received.complete:
+        print(f"\n{job.nothing_to_do(received)}")
+        raise DAGBuildEarlyStop("complete already")
+
+
+def publish_batch(task, product, params):
+    """Put the batch that was scored, with its report, where readers look for it."""
+    received = batch.read_batch(task.upstream["receive"].product["batch"])
+    print(f"\n{job.publish(received, Path(str(product['html'])), params['settings']['mlflow_tracking_uri'])}\n")
 
 
 def _record(product) -> Path:

@@ -3,6 +3,8 @@
 baton check --env--train_data data/customers.csv --env--target left
 ploomber build $(baton options examples/wine.yaml)
 baton options examples/parcels.yaml | xargs ploomber build    (where a value has a space or a star in it)
+baton score
+baton backfill --from 2026-11-01 --to 2026-11-25
 baton results
 baton history
 baton show 3
@@ -11,6 +13,8 @@ baton promote 3 --reason "the new branch needs it"
 """
 
 import argparse
+import contextlib
+import datetime
 import json
 import os
 import shlex
@@ -20,7 +24,7 @@ from pathlib import Path
 
 import yaml
 
-from baton import BatonError, config
+from baton import BatonError, NothingToDo, SettingsError, config
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,6 +37,19 @@ def main(arguments: list[str] | None = None) -> int:
     options = commands.add_parser("options", help=text, allow_abbrev=False)
     options.add_argument("file", type=Path)
     options.set_defaults(run=as_options)
+    text = "score a batch by the serving pipeline, as a scheduler does; the README lists the exit codes"
+    scores = commands.add_parser("score", help=text, allow_abbrev=False)
+    scores.set_defaults(run=score)
+    text = "score a batch for each day of a range that has none yet"
+    fills = commands.add_parser("backfill", help=text, allow_abbrev=False)
+    fills.set_defaults(run=backfill)
+    for end in ("from", "to"):
+        fills.add_argument(f"--{end}", dest=end, type=datetime.date.fromisoformat, required=True, metavar="DAY")
+    fills.add_argument("--champion-then", action="store_true", help="by the version that was champion on that day")
+    for command in (scores, fills):
+        command.add_argument(
+            "--json", action="store_true", help="print a line for machines on stdout, all else on stderr"
+        )
     text = "tell the last training's outcome, and where everything is"
     commands.add_parser("results", help=text, allow_abbrev=False).set_defaults(run=results)
     text = "list who was champion when, and why: each decision, promotion and rollback, newest first"
@@ -56,10 +73,12 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         chosen.changed = _changed(rest)
+        if chosen.run in {score, backfill}:
+            return chosen.run(chosen)
         print(chosen.run(chosen), flush=True)
     except BatonError as mistake:
         print(mistake, file=sys.stderr)
-        return 1
+        return mistake.exit_code
     except BrokenPipeError:  # nobody reads on, as in `baton results | head -1`; nor is Python to try when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
@@ -109,6 +128,53 @@ def as_options(asked) -> str:
     lists = {key for key, field in config.Settings.model_fields.items() if field.annotation == list[str]}
     values = {key: ",".join(config.column_names(value)) if key in lists else value for key, value in keys.items()}
     return " ".join(f"--env--{key} {shlex.quote(_written(value))}" for key, value in values.items())
+
+
+def score(asked) -> int:
+    """Score a batch; return the exit code."""
+    from baton.serving import job
+
+    with _machine_readable(asked.json) as out:
+        try:
+            outcome = job.score(asked.changed)
+        except BatonError as error:
+            print(str(error).strip(), file=sys.stderr)
+            outcome = job.failed(error)
+        if asked.json:
+            print(json.dumps(outcome), file=out, flush=True)
+    return outcome["exit_code"]
+
+
+def backfill(asked) -> int:
+    """Score a batch for each day; return the exit code of the first that failed, else that of the last."""
+    from baton.serving import job
+
+    start, end = getattr(asked, "from"), asked.to
+    days = [str(start + datetime.timedelta(days)) for days in range((end - start).days + 1)]
+    if not days:
+        raise SettingsError(f"--from {start} is after --to {end}")
+    with _machine_readable(asked.json) as out:
+        outcomes = job.backfill(days, asked.changed, asked.champion_then)
+        for outcome in outcomes:
+            what = outcome.get("reason") or f"{outcome['rows_scored']} rows by version {outcome['model_version']}"
+            print(f"{outcome['batch']}  {outcome['outcome']:<16} {what.splitlines()[-1]}", file=sys.stderr)
+            if asked.json:
+                print(json.dumps(outcome), file=out, flush=True)
+    codes = [outcome["exit_code"] for outcome in outcomes]
+    bad = [code for code in codes if code not in {0, NothingToDo.exit_code}]
+    return bad[0] if bad else min(codes)
+
+
+@contextlib.contextmanager
+def _machine_readable(asked: bool):
+    """Yield stdout; if that is for machines alone, let all else that is printed, here and below, go to stderr."""
+    if not asked:
+        yield sys.stdout
+        return
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)
+        yield out
 
 
 def results(asked=None, root: Path = config.ROOT) -> str:

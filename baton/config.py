@@ -14,7 +14,7 @@ from pathlib import Path
 import pydantic
 import yaml
 
-from baton import BatonError, models
+from baton import BatonError, SettingsError, models
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,6 +33,11 @@ LIMITS = {
     "at_least": ("{AUC: 0.75}", [*dict.fromkeys(name for names in METRICS.values() for name in names)]),
     "at_most": ("{megabytes: 500, seconds_per_1000_rows: 1}", ["megabytes", "seconds_per_1000_rows"]),
 }
+
+# What can be wrong with a row that arrives to be scored: see `serving.quarantine`.
+REASONS = (
+    "unparsable", "missing", "out_of_bounds", "duplicate_id", "far_outside", "unseen_category", "infinite"
+)  # fmt: skip
 
 # What stands for a value of the environment, so that a password is written down nowhere.
 SECRET = re.compile(r"\$\{(\w+)\}")
@@ -71,10 +76,20 @@ class Settings(pydantic.BaseModel):
     folds: int = pydantic.Field(5, ge=2, le=20)
     seed: int = pydantic.Field(7, ge=0, lt=2**32)
     batch: str = pydantic.Field("unknown", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$")
+    model_version: str | None = pydantic.Field(None, pattern=r"^[1-9]\d*$")
+    keep_columns: list[str] = []
+    explain: int = pydantic.Field(0, ge=0, le=20)
+    bounds: dict[str, tuple[typing.Any, typing.Any]] = {}
+    reject: list[typing.Literal[REASONS]] = ["unparsable", "missing", "out_of_bounds", "duplicate_id"]
+    max_reject_rate: float = pydantic.Field(0.05, ge=0, le=1)
+    max_age: float | None = pydantic.Field(None, gt=0)
+    predictions_format: typing.Literal["parquet", "csv"] = "parquet"
+    replace: bool = False
+    on_failure: str | None = None
     track: bool = True
     mlflow_tracking_uri: str = "sqlite:///mlflow.db"
 
-    @pydantic.field_validator("id_columns", "ignore_columns", "slices", mode="before")
+    @pydantic.field_validator("id_columns", "ignore_columns", "slices", "keep_columns", "reject", mode="before")
     @classmethod
     def _columns(cls, value):
         return column_names(value)
@@ -82,33 +97,45 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("at_least", "at_most", mode="before")
     @classmethod
     def _limits(cls, value, info):
-        """Read a mapping as YAML has it, or as a command line and Ploomber's placeholders write it."""
-        if value is None or value in ("", "none"):
-            return {}
-        if isinstance(value, str):
-            with contextlib.suppress(yaml.YAMLError):
-                value = yaml.safe_load(value)
         example, names = LIMITS[info.field_name]
-        if not isinstance(value, dict):
-            raise ValueError(f"write a mapping, such as {example}")
+        value = _mapping(value, example)
         if unknown := [name for name in value if name not in names]:
             nearest = did_you_mean(str(unknown[0]), [*names])
             raise ValueError(f"there is no {unknown[0]!r}{nearest}. Choose from: {', '.join(names)}")
         return value
 
-    @pydantic.field_validator("name", "target", "batch", "split_by", "positive", mode="before")
+    @pydantic.field_validator("bounds", mode="before")
+    @classmethod
+    def _bounds(cls, value):
+        value = _mapping(value, example := "{age: [0, 120], price: [0, null]}")
+        value = {
+            column: [None if limit in ("None", "none") else limit for limit in limits]
+            if isinstance(limits, list | tuple)
+            else limits
+            for column, limits in value.items()
+        }
+        for column, limits in value.items():
+            if not isinstance(limits, list | tuple) or len(limits) != 2 or all(limit is None for limit in limits):
+                raise ValueError(f"give {column!r} the least and the most that is possible, as in {example}")
+            if None not in limits and not limits[0] <= limits[1]:
+                raise ValueError(f"of {column!r}, the least that is possible comes first, as in {example}")
+        return value
+
+    @pydantic.field_validator("name", "target", "batch", "split_by", "positive", "model_version", mode="before")
     @classmethod
     def _text(cls, value, info):
         """Let a name that looks like a number (a column called 2024, a batch 20261121) be a name, and a class true."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return str(value) if number or (info.field_name == "positive" and isinstance(value, bool)) else value
 
-    @pydantic.field_validator("split_by", "predictions_table", "features", mode="before")
+    @pydantic.field_validator(
+        "split_by", "predictions_table", "features", "model_version", "max_age", "on_failure", mode="before"
+    )
     @classmethod
     def _none(cls, value):
         return None if value in ("", "none") else value
 
-    @pydantic.field_validator("train_data", "score_data", "predictions_table", "mlflow_tracking_uri")
+    @pydantic.field_validator("train_data", "score_data", "predictions_table", "on_failure", "mlflow_tracking_uri")
     @classmethod
     def _no_password(cls, value):
         if value and password_in(value):
@@ -146,6 +173,20 @@ class Settings(pydantic.BaseModel):
         return value
 
 
+def _mapping(value, example: str) -> dict:
+    """Read a mapping as YAML has it, or as a command line and Ploomber's placeholders write it."""
+    if value is None or value in ("", "none"):
+        return {}
+    if isinstance(value, str):
+        if "datetime.date" in value:  # what Ploomber makes of a date
+            raise ValueError("put dates in quotes, such as '2026-01-31'")
+        with contextlib.suppress(yaml.YAMLError):
+            value = yaml.safe_load(value)
+    if not isinstance(value, dict):
+        raise ValueError(f"write a mapping, such as {example}")
+    return value
+
+
 def check_settings(given: dict, env_file: Path | None = None) -> Settings:
     """Check what `env.yaml` and the command line say, all keys together; return it with its types.
 
@@ -171,7 +212,7 @@ def check_settings(given: dict, env_file: Path | None = None) -> Settings:
                 why = f"{key}: {why[0].lower()}{why[1:]}{shown}"
             complaints.append(why)
     if complaints:
-        raise BatonError("env.yaml, or an --env-- option, needs a correction:\n  " + "\n  ".join(complaints))
+        raise SettingsError("env.yaml, or an --env-- option, needs a correction:\n  " + "\n  ".join(complaints))
     return settings
 
 
@@ -230,9 +271,9 @@ def read_env(file: Path | None = None) -> dict:
     try:
         written = (yaml.safe_load(file.read_text()) or {}) if file.is_file() else {}
     except yaml.YAMLError as error:
-        raise BatonError(f"{file.name}: this is no YAML: {' '.join(str(error).split())}") from None
+        raise SettingsError(f"{file.name}: this is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(written, dict):
-        raise BatonError(f"{file.name}: write one key a line, as `target: left`")
+        raise SettingsError(f"{file.name}: write one key a line, as `target: left`")
     return {key: value for key, value in written.items() if key != "meta"}  # which is a note to Ploomber
 
 
@@ -242,7 +283,9 @@ def fill_in(text: str) -> str:
     def value(found: re.Match) -> str:
         name = found[1]
         if name not in os.environ:
-            raise BatonError(f"{text}: the environment has no variable {name}. Set it where this runs: export {name}=…")
+            raise SettingsError(
+                f"{text}: the environment has no variable {name}. Set it where this runs: export {name}=…"
+            )
         return urllib.parse.quote(os.environ[name], safe="") if "://" in text[: found.start()] else os.environ[name]
 
     return SECRET.sub(value, text)

@@ -11,6 +11,7 @@ import json
 import logging
 import multiprocessing
 import os
+import pydoc
 import signal
 import sqlite3
 import threading
@@ -19,9 +20,9 @@ import warnings
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import NamedTuple
 
 import threadpoolctl
-from filelock import FileLock, Timeout
 from ploomber.constants import TaskStatus
 from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
 from ploomber.executors import _format
@@ -29,6 +30,7 @@ from ploomber.executors.abc import Executor
 
 from baton import BatonError, config
 from baton.data import contract
+from baton.lock import hold
 
 READY = {TaskStatus.WaitingExecution, TaskStatus.WaitingDownload}
 DONE = {TaskStatus.Executed, TaskStatus.Skipped}
@@ -40,8 +42,16 @@ KEPT = "What was done is kept: the next build runs only what is missing."
 class BuildFailed(DAGBuildError):
     """A build that ended with a message of ours, to which Ploomber's address for help is not added."""
 
-    def __init__(self, message: str):
+    def __init__(self, message: str, kind=BatonError, reason: str | None = None):
         Exception.__init__(self, message)
+        self.outcome, self.exit_code, self.reason = kind.outcome, kind.exit_code, reason or message.strip()
+
+
+class Failure(NamedTuple):
+    """What a worker says of a task that failed: a message, and the kind of `BatonError` it was, if it was one."""
+
+    message: str
+    kind: type[BatonError] = BatonError
 
 
 class Parallel(Executor):
@@ -50,37 +60,55 @@ class Parallel(Executor):
     A failed task stops what depends on it and nothing else. All settings are checked before the first task. `lock` is
     the file by which no two builds of this pipeline are at work at once, each reading what the other has half replaced.
     `preload` names slow modules that workers with nothing to do yet import meanwhile. `start_method` is
-    multiprocessing's; by default the platform's. `unused` is not used.
+    multiprocessing's; by default the platform's. `on_failure` is a function, by its dotted name, that is given the
+    settings and the error of a build that fails. `unused` is not used.
     """
 
     def __init__(
-        self, lock: str, processes: int | None = None, preload=(), start_method: str | None = None, unused: str = ""
+        self,
+        lock: str,
+        processes: int | None = None,
+        preload=(),
+        start_method: str | None = None,
+        on_failure: str | None = None,
+        unused: str = "",
     ):
         try:  # as early as this, for `ploomber task` and others that run a pipeline without its executor
             config.check_keys()
         except BatonError as mistake:
-            raise BuildFailed(str(mistake)) from None
+            raise BuildFailed(str(mistake), _kind(mistake)) from None
         _forget_cut_off(Path(lock).parent.name)
         self.lock = lock
         self.processes = processes or os.cpu_count()
         self.preload = preload
         self.start_method = start_method
+        self.on_failure = on_failure
         # Ploomber warns of each parameter that no cell names; those that make a task rerun or that a hook reads are
         # such.
         warnings.filterwarnings("ignore", r"\s*These parameters are not used in the task's source code")
 
     def __call__(self, dag, show_progress):
         super().__call__(dag)
+        params = [task.params.to_dict() for task in dag.values()]
+        settings = {key: value for one in params for key, value in (one.get("settings") or {}).items()}
         try:
-            params = [task.params.to_dict() for task in dag.values()]
-            config.check_settings({key: value for one in params for key, value in (one.get("settings") or {}).items()})
+            with self._checked(params, settings):
+                return self._run(dag)
+        except BuildFailed as failure:
+            if self.on_failure:
+                pydoc.locate(self.on_failure)(settings, failure)
+            raise
+
+    def _checked(self, params: list[dict], settings: dict):
+        """Check all that can be checked before anything runs; return the lock, which is held."""
+        try:
+            config.check_settings(settings)
             for one in params:
                 config.check_candidate(one)
-            held = _hold(config.ROOT / self.lock)
+            return hold(self.lock)
         except (BatonError, OSError) as mistake:
-            raise BuildFailed(f"\nNothing was run.\n{_message(mistake)}") from None
-        with held:
-            return self._run(dag)
+            message = _message(mistake)
+            raise BuildFailed(f"\nNothing was run.\n{message}", _kind(mistake), message) from None
 
     def _run(self, dag) -> list:
         total = sum(task.exec_status not in DONE for task in dag.values())
@@ -110,7 +138,9 @@ class Parallel(Executor):
                     if note == STOPPED:
                         raise DAGBuildEarlyStop(note)
         if failures:
-            raise BuildFailed(_explain(failures, reports, dag))
+            messages = {name: failure.message for name, failure in failures.items()}
+            first = next(iter(failures.values()))
+            raise BuildFailed(_explain(messages, reports, dag), first.kind, first.message)
         return reports
 
     def _settle(self, task, future: Future, failures: dict):
@@ -118,10 +148,10 @@ class Parallel(Executor):
         try:
             report, metadata, seconds, failure = future.result()
         except BrokenProcessPool:
-            failure = (
+            failure = Failure(
                 "its process was killed, most often for want of memory: lower the number of processes in pipeline.yaml"
             )
-        if failure == STOPPED:
+        if failure and failure.message == STOPPED:
             return None, STOPPED
         if failure:
             task.exec_status = TaskStatus.Errored
@@ -154,17 +184,6 @@ def _require_able(tasks: list) -> None:
                 config.check_candidate(task.params.to_dict(), asked.task)
             except BatonError as mistake:
                 raise BuildFailed(f"\nNo candidate was fitted.\n{mistake}\n{KEPT}") from None
-
-
-def _hold(file: Path):
-    """Take the lock, which the system lets go when this process ends, however it does."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return FileLock(file).acquire(blocking=False)
-    except Timeout:
-        raise BatonError(
-            "Another build of this pipeline and name is running in this folder. Build again when it has ended."
-        ) from None
 
 
 @contextlib.contextmanager
@@ -218,8 +237,15 @@ def _build(task):
     except Exception as error:  # all of it: what isn't returned from a worker as text is lost
         with contextlib.suppress(OSError):
             task.product.metadata.delete()  # on a full disk it is there, and empty, which would stop every build
-        return None, None, 0, _message(error)
+        return None, None, 0, Failure(_message(error), _kind(error))
     return report, metadata, time.perf_counter() - started, None
+
+
+def _kind(error: Exception | None) -> type[BatonError]:
+    """The kind of `BatonError` that an error is, or was caused by."""
+    while error is not None and not isinstance(error, BatonError):
+        error = error.__cause__
+    return type(error) if error else BatonError
 
 
 def _message(error: Exception) -> str:

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Receive
-# Read the rows that arrived, find the champion that will score them, and hold one to the contract of the other.
+# Find the rows that arrived and the champion that will score them, and hold one to the contract of the other.
 
 # %% tags=["parameters"]
 upstream = None
@@ -14,24 +14,26 @@ from pathlib import Path
 import pandas as pd
 
 from baton import config
-from baton.data import tables
-from baton.handover import registry
-from baton.serving import scoring
+from baton.serving import batch
 
 settings = config.Settings(**settings)
-champion = registry.require_champion(settings.name, settings.mlflow_tracking_uri)
-table = tables.read_table(settings.score_data)
-table.head()
+received, champion, head = batch.receive(settings)
+head.head()
 
 # %% [markdown]
-# The alias `champion` is resolved here, once: the rest of this run uses this version, whatever is promoted meanwhile.
+# The alias `champion` was resolved there, once: the rest of this run uses this version, whatever is promoted meanwhile.
+# With the digest of the rows it names the batch.
 
 # %%
-batch, X = scoring.receive(table, champion, settings.batch, settings.score_data, settings.predictions_table)
+pd.Series(received.to_dict(), name="batch").to_frame()
+
+# %% [markdown]
+# **What came in?** The first rows, as the champion reads them.
+
+# %%
+X = champion.contract.settle(head).inspect(head)[0]
 X.describe(percentiles=[0.5], include="all").T
 
 # %%
-X.to_parquet(product["X"])
-outcome = batch.to_dict() | {"published": scoring.is_published(batch)}
-Path(product["batch"]).write_text(json.dumps(outcome, indent=2))
-pd.Series(outcome, name="batch").to_frame()
+X.to_parquet(product["head"])
+Path(product["batch"]).write_text(json.dumps(received.to_dict(), indent=2))

@@ -5,6 +5,7 @@
 # %% tags=["parameters"]
 upstream = ["score", "receive"]
 product = None
+settings = None
 
 # %%
 import json
@@ -14,33 +15,50 @@ from pathlib import Path
 import pandas as pd
 
 from baton import figures
-from baton.serving import scoring
+from baton.serving import batch, scoring
 
+received = batch.read_batch(upstream["receive"]["batch"])
 manifest = json.loads(Path(upstream["score"]["manifest"]).read_text())
-shown = ["name", "batch", "model_version", "rows_in", "rows_scored", "rows_rejected", "scored_at"]
+shown = [
+    "name",
+    "batch",
+    "model_version",
+    "rows_in",
+    "rows_scored",
+    "rows_rejected",
+    "rejected",
+    "replaces",
+    "scored_at",
+]
 pd.Series(manifest, name="batch")[shown].to_frame()
 
 # %% [markdown]
-# **Remarks** on the rows that arrived.
+# **Warnings** on the rows that were scored.
 
 # %%
-print(*(textwrap.fill(remark, 110) for remark in manifest["remarks"] or ["none"]), sep="\n")
+print(*(textwrap.fill(warning, 110) for warning in manifest["warnings"] or ["none"]), sep="\n")
 
 # %% [markdown]
-# **What did the model predict?**
+# **Rejected rows**, the first of them, each with its reason.
 
 # %%
-predictions = pd.read_parquet(Path(upstream["score"]["manifest"]).parent)
+pd.read_parquet(received.result / "_rejects.parquet").head()
+
+# %% [markdown]
+# **What did the model predict?** Of a large batch, what follows is of some 100,000 rows.
+
+# %%
+predictions = scoring.sample(received)
 predictions.filter(regex="^(prediction$|probability)").describe(include="number").T.round(4)
 
 # %%
 figures.predictions(predictions, manifest["positive_class"])
 
 # %% [markdown]
-# **What came in?** The distribution of each feature of this batch.
+# **What came in?** The distribution of each feature of the first rows.
 
 # %%
-X = pd.read_parquet(upstream["receive"]["X"])
+X = pd.read_parquet(upstream["receive"]["head"])
 figures.columns(X.drop(columns=X.columns.intersection(predictions.columns)))
 
 # %% [markdown]

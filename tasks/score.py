@@ -1,6 +1,7 @@
 # %% [markdown]
 # # Score
-# Run the pinned version of the champion on the raw rows, in a process that has no feature code but the version's.
+# Run the pinned version of the champion on the raw rows, chunk by chunk, in processes that have no feature code but the
+# version's. A row that can't be scored is set aside, with its reason.
 
 # %% tags=["parameters"]
 upstream = ["receive"]
@@ -8,22 +9,27 @@ product = None
 settings = None
 
 # %%
+import json
+from pathlib import Path
+
 import pandas as pd
 
 from baton import config
-from baton.handover import registry
-from baton.serving import scoring
+from baton.serving import batch, scoring
 
 settings = config.Settings(**settings)
-batch = scoring.read_batch(upstream["receive"]["batch"])
-champion = registry.version_of(batch.name, batch.model_version, settings.mlflow_tracking_uri)
-X = pd.read_parquet(upstream["receive"]["X"])
-predictions = scoring.score(X, champion)
-predictions.head()
+received = batch.read_batch(upstream["receive"]["batch"])
+manifest = scoring.score(received, settings)
+pd.Series(manifest, name="batch").to_frame()
 
 # %% [markdown]
-# All of it is published in one step: whoever reads the folder finds every row, or no folder.
+# Each row that came in was scored or rejected.
 
 # %%
-manifest = scoring.publish(predictions, batch, champion.contract)
-print(manifest.read_text())
+scoring.sample(received, 5)
+
+# %%
+pd.read_parquet(received.result / "_rejects.parquet").head()
+
+# %%
+Path(product["manifest"]).write_text(json.dumps(manifest, indent=2, default=str))

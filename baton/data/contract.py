@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from baton import BatonError, config
+from baton import BatonError, SchemaMismatch, config
 from baton.data import values
 from baton.data.values import Format
 
@@ -98,15 +98,37 @@ class Contract:
         Numbers and booleans come back as float64, dates as datetime64, text as str or None; infinite counts as missing.
         Raises `BatonError` naming every column that is missing, or the rows of one that are not of its format.
         """
+        X, unreadable, _ = self.inspect(table, source)
+        for column, rows in unreadable.items():
+            raise SchemaMismatch(complaint(table[column], rows, self.columns[column], source))
+        return X
+
+    def inspect(
+        self, table: pd.DataFrame, source: str = "the table"
+    ) -> tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """As `read_features`, where a value that is not of its column's format is missing.
+
+        Also returns where such values are, and where infinite ones: masks (rows,) by column, of columns that have them.
+        """
         require_columns(table, [column for column in self.columns if column not in self.optional], source)
-        absent = pd.Series(None, table.index, dtype="object")
-        return pd.DataFrame(
-            {
-                column: _read_column(table.get(column, absent).rename(column), how, source)
-                for column, how in self.columns.items()
-            },
-            index=table.index,
-        )
+        absent, X, unreadable, infinite = pd.Series(None, table.index, dtype="object"), {}, {}, {}
+        for column, how in self.columns.items():
+            X[column], mask = values.read(table.get(column, absent).rename(column), how)
+            if mask.any():
+                unreadable[column] = mask.to_numpy()
+            if how.kind == "number" and (mask := np.isinf(X[column].to_numpy())).any():
+                X[column], infinite[column] = X[column].mask(mask), mask
+        return pd.DataFrame(X, index=table.index), unreadable, infinite
+
+    def settle(self, head: pd.DataFrame) -> "Contract":
+        """Fix the decimal marks that training left open (see `Format`) by the first rows, for all that follow."""
+        columns = {
+            column: dataclasses.replace(how, decimal=values.decimal_mark(head[column], how.sign))
+            if how.kind == "number" and how.decimal is None and column in head and values.is_text(head[column])
+            else how
+            for column, how in self.columns.items()
+        }
+        return dataclasses.replace(self, columns=columns)
 
     def read_target(self, table: pd.DataFrame) -> pd.Series:
         """The target: one of `labels`, or a float64 number; None or NaN where a row has none."""
@@ -205,7 +227,7 @@ def require_columns(table: pd.DataFrame, needed: list[str], source: str, key: st
         there = [*map(str, table.columns)]
         named = ", ".join(f"{column!r}{config.did_you_mean(str(column), there)}" for column in missing)
         remedy = f"; correct {key} in env.yaml" if key else ""
-        raise BatonError(
+        raise SchemaMismatch(
             f"{source} lacks {len(missing)} of the columns it needs: {named}{remedy}. It has: {', '.join(there)}"
         )
 
@@ -298,13 +320,17 @@ def _find_uninformative(table: pd.DataFrame) -> dict[str, str]:
 def _read_column(column: pd.Series, how: Format, source: str) -> pd.Series:
     found, unreadable = values.read(column, how)
     if unreadable.any():
-        first = _native(column[unreadable].iloc[0])
-        raise BatonError(
-            f"{source}, column {column.name!r}: {int(unreadable.sum())} of {len(column)} values are not a {how.kind},"
-            f" the first of them {first!r} in row {unreadable.to_numpy().argmax() + 1}. The model was trained on"
-            f" {how.kind}s there{_described(how)}."
-        )
+        raise SchemaMismatch(complaint(column, unreadable.to_numpy(), how, source))
     return found.replace([np.inf, -np.inf], np.nan) if how.kind == "number" else found
+
+
+def complaint(column: pd.Series, unreadable: np.ndarray, how: Format, source: str) -> str:
+    first = _native(column[unreadable].iloc[0])
+    return (
+        f"{source}, column {column.name!r}: {int(unreadable.sum())} of {len(column)} values are not a {how.kind},"
+        f" the first of them {first!r} in row {unreadable.argmax() + 1}. The model was trained on"
+        f" {how.kind}s there{_described(how)}."
+    )
 
 
 def _described(how: Format) -> str:

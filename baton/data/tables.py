@@ -12,13 +12,15 @@ import io
 import itertools
 import re
 import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import fsspec
 import pandas as pd
 import pyarrow.csv
 
-from baton import BatonError, config
+from baton import BatonError, InputEmpty, InputMissing, SchemaMismatch, config
 
 # What a file's name may end in, and how its bytes are read; each may be compressed (.gz, .bz2, .xz, .zip) as well.
 CSV = (".csv", ".tsv", ".txt", ".data")
@@ -40,19 +42,27 @@ def read_table(source: str) -> pd.DataFrame:
     """
     source = str(source)
     parts = (
-        {source: _query(source)} if is_database(source) else {_named(path): _read_file(path) for path in files(source)}
+        {source: pd.concat(query(source), ignore_index=True)}
+        if is_database(source)
+        else {named(path): _read_file(path) for path in files(source)}
     )
-    first, rows = next(iter(parts.items()))
-    for path, part in parts.items():
-        if set(part.columns) != set(rows.columns):
-            differ = ", ".join(map(repr, sorted(set(part.columns) ^ set(rows.columns))))
-            raise BatonError(f"{path} and {first} have different columns: only one of them has {differ}")
+    require_same_columns({path: part.columns for path, part in parts.items()})
+    rows = next(iter(parts.values()))
     table = pd.concat([*parts.values()], ignore_index=True) if len(parts) > 1 else rows.reset_index(drop=True)
     if table.empty:
-        raise BatonError(f"{source}: there is a header with {table.shape[1]} columns, and no row.")
-    table = table.apply(_plain)
+        raise InputEmpty(f"{source}: there is a header with {table.shape[1]} columns, and no row.")
+    table = table.apply(plain)
     table.attrs = {"decimal": ","} if all(part.attrs.get("decimal") == "," for part in parts.values()) else {}
     return table
+
+
+def require_same_columns(found: dict[object, list[str]]) -> None:
+    """Raise `BatonError` if the columns of one file, by its name, are not those of the first, in any order."""
+    first, columns = next(iter(found.items()))
+    for path, others in found.items():
+        if set(others) != set(columns):
+            differ = ", ".join(map(repr, sorted(set(others) ^ set(columns))))
+            raise SchemaMismatch(f"{path} and {first} have different columns: only one of them has {differ}")
 
 
 def is_database(source: str) -> bool:
@@ -71,14 +81,14 @@ def files(source: str) -> list[Path]:
     hidden = re.compile(r"(^|/)[._]")
     data = sorted(file for file in found if file.is_file() and not hidden.search(file.relative_to(named).as_posix()))
     if path.is_dir():
-        data = [file for file in data if _kind_of(file)]
+        data = [file for file in data if kind_of(file)]
     if not data:
         what = "no CSV or Parquet file in this folder" if path.is_dir() else "no such file"
-        raise BatonError(f"{source}: there is {what}. Set train_data and score_data in env.yaml to your tables.")
+        raise InputMissing(f"{source}: there is {what}. Set train_data and score_data in env.yaml to your tables.")
     return data
 
 
-def append(rows: pd.DataFrame, destination: str, replacing: dict) -> None:
+def append(parts: Iterable[pd.DataFrame], destination: str, replacing: dict) -> None:
     """Add rows to a table of a database, which is made if it doesn't exist, in one transaction: all or nothing.
 
     Rows of the table with the values `replacing` in those columns are deleted first, so doing it twice changes nothing.
@@ -88,19 +98,21 @@ def append(rows: pd.DataFrame, destination: str, replacing: dict) -> None:
 
     schema, name = _table_name(destination)
     with _connected(destination) as connection:
-        existing = sqlalchemy.inspect(connection)
-        if existing.has_table(name, schema):
-            lacking = set(rows.columns) - {column["name"] for column in existing.get_columns(name, schema)}
-            if lacking:
-                raise BatonError(
-                    f"{destination}: the table exists, and lacks the columns {', '.join(sorted(lacking))};"
-                    " name another in predictions_table"
-                )
-            table = sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema, autoload_with=connection)
-            same = [table.c[column] == value for column, value in replacing.items()]
-            connection.execute(sqlalchemy.delete(table).where(*same))
-        at_once = 30_000 // len(rows.columns)  # a statement takes about 32,000 values, in SQLite and in PostgreSQL
-        rows.to_sql(name, connection, schema=schema, if_exists="append", index=False, method="multi", chunksize=at_once)
+        for number, rows in enumerate(parts):
+            existing = sqlalchemy.inspect(connection)
+            if number == 0 and existing.has_table(name, schema):
+                lacking = set(rows.columns) - {column["name"] for column in existing.get_columns(name, schema)}
+                if lacking:
+                    raise BatonError(
+                        f"{destination}: the table exists, and lacks the columns {', '.join(sorted(lacking))};"
+                        " name another in predictions_table"
+                    )
+                table = sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema, autoload_with=connection)
+                same = [table.c[column] == value for column, value in replacing.items()]
+                connection.execute(sqlalchemy.delete(table).where(*same))
+            how = {"schema": schema, "if_exists": "append", "index": False, "method": "multi"}
+            # A statement takes about 32,000 values, in SQLite and in PostgreSQL.
+            rows.to_sql(name, connection, chunksize=30_000 // len(rows.columns), **how)
 
 
 def check_destination(destination: str | None) -> None:
@@ -137,7 +149,7 @@ def digest(rows: pd.DataFrame) -> str:
     return hashlib.sha256(head + values).hexdigest()[:12]
 
 
-def _kind_of(file: Path) -> str | None:
+def kind_of(file: Path) -> str | None:
     suffixes = [suffix.lower() for suffix in file.suffixes[-2:]]
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
@@ -145,27 +157,17 @@ def _kind_of(file: Path) -> str | None:
     return "csv" if last in CSV else "parquet" if last in PARQUET else None
 
 
-def _named(file: Path) -> Path:
+def named(file: Path) -> Path:
     """A file as messages name it: within the project, from there."""
     return file.relative_to(config.ROOT) if file.is_relative_to(config.ROOT) else file
 
 
 def _read_file(file: Path) -> pd.DataFrame:
-    name, kind = _named(file), _kind_of(file)
-    if kind is None:
-        raise BatonError(
-            f"{name}: can't read a {file.suffix or 'nameless'} file; give one of: {', '.join(CSV + PARQUET)}"
-        )
-    try:
-        if file.suffix.lower() == ".zip" and (packed := len(zipfile.ZipFile(file).namelist())) != 1:
-            raise BatonError(f"{name}: there are {packed} files in it, and one is expected: zip each table by itself")
+    name, kind = named(file), require_kind(file)
+    with unreadable(name, kind):
         with fsspec.open(str(file), "rb", compression="infer") as opened:
             content = opened.read()
         rows = pd.read_parquet(io.BytesIO(content)) if kind == "parquet" else _read_csv(content, name)
-    except BatonError:
-        raise
-    except Exception as error:  # each library and compression raises errors of another kind
-        raise BatonError(f"{name}: this can't be read as {kind}: {_first_line(error)}") from None
     if rows.index.names != [None]:  # a Parquet file's index is data as well
         rows = rows.reset_index(allow_duplicates=True)
     rows.columns = [str(column).strip() for column in rows.columns]
@@ -173,13 +175,38 @@ def _read_file(file: Path) -> pd.DataFrame:
         filled = (rows != "").to_numpy()
         last = max(filled.any(axis=1).nonzero()[0], default=-1)
         rows = rows.loc[:last, (rows.columns != "") | filled.any(axis=0)]
-    _require_different_names(rows, name)
+    require_different_names(rows.columns, name)
     return rows
 
 
-def _require_different_names(rows: pd.DataFrame, source: str | Path) -> None:
-    twice = rows.columns[rows.columns.duplicated()].unique()
-    if len(twice):
+def require_kind(file: Path) -> str:
+    """Tell whether a file is a CSV or Parquet; raise `BatonError` if it is neither, or more than one file in one."""
+    name, kind = named(file), kind_of(file)
+    if kind is None:
+        raise BatonError(
+            f"{name}: can't read a {file.suffix or 'nameless'} file; give one of: {', '.join(CSV + PARQUET)}"
+        )
+    with unreadable(name, kind):
+        if file.suffix.lower() == ".zip" and (packed := len(zipfile.ZipFile(file).namelist())) != 1:
+            raise BatonError(f"{name}: there are {packed} files in it, and one is expected: zip each table by itself")
+    return kind
+
+
+@contextlib.contextmanager
+def unreadable(name: Path, kind: str):
+    """Tell in one line why a file can't be read: each library and compression raises errors of another kind."""
+    try:
+        yield
+    except (BatonError, GeneratorExit):
+        raise
+    except Exception as error:
+        raise BatonError(f"{name}: this can't be read as {kind}: {_first_line(error)}") from None
+
+
+def require_different_names(columns: list[str], source: str | Path) -> None:
+    """Raise `BatonError` naming the columns that have the same name."""
+    twice = [*dict.fromkeys(column for column, count in Counter(columns).items() if count > 1)]
+    if twice:
         raise BatonError(f"{source}: more than one column has the name {', '.join(map(repr, twice))}")
 
 
@@ -187,48 +214,70 @@ def _read_csv(content: bytes, name: Path) -> pd.DataFrame:
     text = _decode(content, name)
     if not text.strip():
         raise BatonError(f"{name}: the file is empty; expected a header line and rows.")
-    delimiter = _delimiter(text)
+    delimiter = delimiter_of(text)
     header = next(row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row)
-    as_it_stands = pyarrow.csv.ConvertOptions(
-        column_types={column: pyarrow.string() for column in header}, null_values=[], strings_can_be_null=False
-    )
     try:
         rows = pyarrow.csv.read_csv(
             io.BytesIO(f"{text}\n".encode()),  # a header alone is none to Arrow without its line end
             pyarrow.csv.ReadOptions(use_threads=False, block_size=min(len(content) * 2 + 1024, 2**31 - 1)),
             pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            as_it_stands,
+            as_it_stands(header),
         ).to_pandas()
     except pyarrow.ArrowInvalid as error:
-        ragged = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))
-        if not ragged:
-            raise
-        raise BatonError(
-            f"{name}: row {int(ragged[1]) - 1} has {ragged[3]} values where the header names {ragged[2]} columns."
-            " Correct it there; if values hold the delimiter or a quote, put them in double quotes."
-        ) from None
+        raise ragged(error, name) or error from None
     # A quote that is never closed makes one value of all that follows; in any column but the last, the row is ragged.
     if len(rows) and re.search(r"[\r\n]", rows.iat[-1, -1]) and not text.rstrip().endswith('"'):
-        raise BatonError(f"{name}: row {len(rows)} opens a double quote that is never closed. Correct it there.")
+        raise never_closed(name, f"row {len(rows)}")
     rows.attrs = {"decimal": ","} if delimiter == ";" else {}
     return rows
 
 
+def as_it_stands(header: list[str]) -> pyarrow.csv.ConvertOptions:
+    """Have each value of a CSV read as the text it is."""
+    text = {column: pyarrow.string() for column in header}
+    return pyarrow.csv.ConvertOptions(column_types=text, null_values=[], strings_can_be_null=False)
+
+
+def ragged(error: pyarrow.ArrowInvalid, name: Path) -> BatonError | None:
+    """What to say of a row with more or fewer values than the header; None if the error is another one."""
+    found = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))
+    return found and BatonError(
+        f"{name}: row {int(found[1]) - 1} has {found[3]} values where the header names {found[2]} columns."
+        " Correct it there; if values hold the delimiter or a quote, put them in double quotes."
+    )
+
+
+def never_closed(name: Path, row: str = "a row near the end") -> BatonError:
+    return BatonError(f"{name}: {row} opens a double quote that is never closed. Correct it there.")
+
+
 def _decode(content: bytes, name: Path) -> str:
     """Read bytes as UTF-8 (or what a byte order mark says), else as Latin-1 with what Windows adds."""
-    control = "\x00"
+    encoding = "utf-8-sig" if other_encoding(content) != "utf-16" else "utf-16"
     try:
-        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        text = content.decode(encoding)
     except UnicodeDecodeError:
-        text, control = content.decode("cp1252", errors="replace"), "[\x00-\x08\x0e-\x1f]"
+        encoding = other_encoding(content)
+        text = content.decode(encoding, errors="replace")
+    require_text(text, encoding, name)
+    return text
+
+
+def other_encoding(content: bytes) -> str:
+    """What a text is written in that is not UTF-8, by its first bytes."""
+    return "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "cp1252"
+
+
+def require_text(text: str, encoding: str, name: Path) -> None:
+    """Raise `BatonError` if what was decoded holds characters that no text has."""
+    control = "[\x00-\x08\x0e-\x1f]" if encoding == "cp1252" else "\x00"
     if re.search(control, text):
         raise BatonError(
             f"{name}: this is no text but binary data. Is it a spreadsheet, or compressed? Save it as CSV."
         )
-    return text
 
 
-def _delimiter(text: str) -> str:
+def delimiter_of(text: str) -> str:
     """The delimiter that divides the first lines into equally many columns; of several, a usual one, into the most."""
     lines = [*itertools.islice(io.StringIO(text, newline=""), 200)]
     found = {}
@@ -240,7 +289,7 @@ def _delimiter(text: str) -> str:
     return max(found, key=found.get, default=",")
 
 
-def _plain(column: pd.Series) -> pd.Series:
+def plain(column: pd.Series) -> pd.Series:
     """Turn what databases and Parquet files hold (decimals, days, …) into numbers, booleans, dates or text."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
@@ -266,7 +315,8 @@ def _plain(column: pd.Series) -> pd.Series:
     return column.astype("str").where(column.notna(), None).astype("str")
 
 
-def _query(source: str) -> pd.DataFrame:
+def query(source: str, rows: int | None = None) -> Iterator[pd.DataFrame]:
+    """Yield what a database answers, `rows` rows at a time as they come, or all at once."""
     import sqlalchemy
 
     asked = source.partition("#")[2]
@@ -278,9 +328,11 @@ def _query(source: str) -> pd.DataFrame:
         quoted = sqlalchemy.table(name, schema=schema)
         statement = sqlalchemy.select(sqlalchemy.text("*")).select_from(quoted)
     with _connected(source, reading=True) as connection:
-        rows = pd.read_sql_query(statement, connection)
-    _require_different_names(rows, source)
-    return rows
+        streamed = connection.execution_options(stream_results=rows is not None)
+        found = pd.read_sql_query(statement, streamed, chunksize=rows)
+        for part in [found] if rows is None else found:
+            require_different_names(part.columns, source)
+            yield part.apply(plain)
 
 
 def _table_name(source: str) -> tuple[str | None, str]:

@@ -115,9 +115,7 @@ def parse_numbers(column: pd.Series, decimal: str | None = ".", sign: str | None
         )
         return pd.Series(exact.astype("float64"), column.index)
     texts = column.dropna().astype("str").str.strip()
-    if decimal is None:  # as version 0.1 did: commas count as decimal marks first in a file that semicolons delimit
-        comma = column.attrs.get("decimal") == "," and texts.str.contains(",", regex=False).any()
-        decimal = max(",." if comma else ".,", key=lambda mark: _as_python(texts, mark, sign)[1].sum())
+    decimal = decimal_mark(column, sign) if decimal is None else decimal
     texts, plain = _as_python(texts, decimal, sign)
     numbers = np.full(len(texts), np.nan)
     # pd.to_numeric is off in the last bit of one in ten.
@@ -125,6 +123,16 @@ def parse_numbers(column: pd.Series, decimal: str | None = ".", sign: str | None
     found = np.full(len(column), np.nan)
     found[column.notna().to_numpy()] = numbers
     return pd.Series(found, column.index)
+
+
+def decimal_mark(column: pd.Series, sign: str | None = None) -> str:
+    """The mark with which most texts are numbers; in a file that semicolons delimit, a comma first, if there are any.
+
+    So did version 0.1.
+    """
+    texts = column.dropna().astype("str").str.strip()
+    comma = column.attrs.get("decimal") == "," and texts.str.contains(",", regex=False).any()
+    return max(",." if comma else ".,", key=lambda mark: _as_python(texts, mark, sign)[1].sum())
 
 
 def read_booleans(column: pd.Series) -> pd.Series:

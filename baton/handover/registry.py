@@ -20,12 +20,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from baton import BatonError, config
+from baton import BatonError, ModelRefused, NoChampion, config
 from baton.data.contract import Contract
 from baton.handover import history, saving, tracking
 from baton.handover.saving import Model
 
 PYTHON = [sys.executable]  # what runs `baton.handover.runner`
+_early: list[subprocess.Popen] = []  # processes that have nothing to do yet
 _kept: dict[str, subprocess.Popen] = {}  # processes that are not ended yet, by the feature code they have loaded
 
 DIGEST = "files_sha256"  # the tag of a version that names all of its files by their content
@@ -82,15 +83,15 @@ def version_of(name: str, number: str, tracking_uri: str) -> Model:
     try:
         found = client.get_model_version(name, str(number))
     except MlflowException as error:
-        raise BatonError(f"{name} has no version {number}: `baton history` lists those there are") from error
+        raise NoChampion(f"{name} has no version {number}: `baton history` lists those there are") from error
     try:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", tracking_uri=client.tracking_uri))
         changed = DIGEST in found.tags and saving.digest_files(path) != found.tags[DIGEST]
         model = saving.open_model(path, version=str(found.version), run_id=found.run_id, tags=found.tags)
     except Exception as error:
-        raise BatonError(f"{name} version {number} is registered, but its files can't be read: {error}") from error
+        raise ModelRefused(f"{name} version {number} is registered, but its files can't be read: {error}") from error
     if changed:
-        raise BatonError(
+        raise ModelRefused(
             f"{model} is refused: a file of it was changed, added or removed since it was registered. Nothing of it was"
             f" loaded. Look at {path}, restore it from a backup, or go back with `baton rollback`"
         )
@@ -101,7 +102,7 @@ def require_champion(name: str, tracking_uri: str) -> Model:
     """Resolve the champion, or raise `BatonError` saying how to get one."""
     found = find_champion(name, tracking_uri)
     if found is None:
-        raise BatonError(
+        raise NoChampion(
             f"there is no champion for {name!r} in {tracking_uri}: train one with `ploomber build`, or set name and"
             " mlflow_tracking_uri in env.yaml to where one is registered. (If training found none better than the"
             f" baseline, the end of products/{name}/compare/compare.html says so.)"
@@ -217,22 +218,68 @@ def kept_running(model: Model):
         _end(process)
 
 
+@contextlib.contextmanager
+def workers(model: Model, count: int):
+    """Yield `submit(work, **asked)`, which returns a future: up to `count` processes of a model, side by side.
+
+    Each starts when there is work for it, and ends with this process, however that ends.
+    """
+    mine, started = threading.local(), []
+
+    def do(work: str, asked: dict) -> None:
+        if not hasattr(mine, "process"):
+            mine.process = _early.pop() if _early else _start()
+            started.append(mine.process)
+        _ask(mine.process, model, work, asked)
+
+    pool = concurrent.futures.ThreadPoolExecutor(count)
+    try:
+        yield lambda work, **asked: pool.submit(do, work, asked)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in started:
+            _end(process)
+        pool.shutdown()
+
+
+@contextlib.contextmanager
+def started_early():
+    """Start the process that `workers` will need first: it loads its libraries while this one loads its own.
+
+    It is used by whoever is forked from this process, too.
+    """
+    process = _start()
+    _early.append(process)
+    try:
+        yield
+    finally:
+        _early.clear()
+        _end(process)
+
+
 def _run(model: Model, work: str, **files: Path) -> None:
     """Let a process of its own do something with a model; raise `BatonError` with its last words if it fails."""
-    order = {"work": work, "model": str(model.path)} | {name: str(file) for name, file in files.items()}
     kept = _kept.get(_code_of(model))
     process = kept or _start()
     try:
-        with process.lock:
-            process.stdin.write(json.dumps(order) + "\n")
-            process.stdin.flush()
-            answer = process.stdout.readline()
+        _ask(process, model, work, {name: str(file) for name, file in files.items()})
     finally:
         if not kept:
             _end(process)
-    reason = json.loads(answer)["failed"] if answer else f"its process ended with {process.wait()}"
-    if reason:
-        raise BatonError(f"{model} can't be used: {reason}")
+
+
+def _ask(process: subprocess.Popen, model: Model, work: str, asked: dict) -> None:
+    with process.lock:
+        with contextlib.suppress(BrokenPipeError):  # it has ended, which no answer says as well
+            process.stdin.write(json.dumps({"work": work, "model": str(model.path)} | asked) + "\n")
+            process.stdin.flush()
+        answer = process.stdout.readline()
+    if not answer:
+        raise ModelRefused(
+            f"{model} can't be used: its process ended with {process.wait()}, most often for want of memory"
+        )
+    if reason := json.loads(answer)["failed"]:
+        raise ModelRefused(f"{model} can't be used: {reason}")
 
 
 def _start() -> subprocess.Popen:
@@ -245,8 +292,8 @@ def _start() -> subprocess.Popen:
 def _end(process: subprocess.Popen) -> None:
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
-    process.stdout.close()
     process.wait()
+    process.stdout.close()
 
 
 def _code_of(model: Model) -> str:

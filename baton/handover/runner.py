@@ -9,7 +9,9 @@ import functools
 import importlib
 import json
 import os
+import queue
 import sys
+import threading
 import time
 import warnings
 from importlib.metadata import PackageNotFoundError, version
@@ -85,6 +87,14 @@ def refit(model: str, rows: str, groups: str, path: str) -> None:
     saving.save(Path(path), saving.model_arguments(pipeline, contract, X, y, code), saving.take_sample(table))
 
 
+def score(model: str, **asked) -> None:
+    """Score a chunk of a batch."""
+    from baton.serving import scoring
+
+    pipeline, _ = _open(Path(model))
+    scoring.score_chunk(pipeline, Path(model), **asked)
+
+
 def _measure(pipeline, folder: Path, contract) -> float:
     """Seconds that 1,000 raw rows take, of the sample's; NaN without one."""
     if not (folder / saving.SAMPLE).is_file():
@@ -124,7 +134,7 @@ def _changed_packages(folder: Path) -> str:
 def do(work: str, **asked) -> str | None:
     """Do what is asked; return why it failed, in a line, whatever a library makes of a model that it can't read."""
     try:
-        {"predict": predict, "refit": refit}[work](**asked)
+        {"predict": predict, "refit": refit, "score": score}[work](**asked)
         return None
     except SystemExit as refused:
         reason = str(refused)
@@ -136,9 +146,18 @@ def do(work: str, **asked) -> str | None:
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries may print what they like
-    for order in sys.stdin:
-        answers.write(json.dumps({"failed": do(**json.loads(order))}) + "\n")
+    orders = queue.SimpleQueue()
+    threading.Thread(target=_take_orders, args=[orders], daemon=True).start()
+    while True:
+        answers.write(json.dumps({"failed": do(**json.loads(orders.get()))}) + "\n")
         answers.flush()
+
+
+def _take_orders(orders: queue.SimpleQueue) -> None:
+    """Take orders until whoever gives them has ended, and end with it, in the middle of one, too."""
+    for order in sys.stdin:
+        orders.put(order)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def start_training(settings: config.Settings, tags: dict, training: pd.DataFrame
         return None
     import mlflow
 
-    experiment = _require_experiment(connect(settings.mlflow_tracking_uri), settings)
+    experiment = _require_experiment(connect(settings.mlflow_tracking_uri), settings.name, settings.mlflow_tracking_uri)
     with mlflow.start_run(
         experiment_id=experiment, run_name=time.strftime("training %Y-%m-%d %H:%M"), tags=_tags(tags)
     ) as run:
@@ -123,7 +123,7 @@ def copy_run(run_id: str, settings: config.Settings, there: config.Settings) -> 
         files = client.download_artifacts(run_id, "", folder)
         other = connect(there.mlflow_tracking_uri)
         own = {key: value for key, value in run.data.tags.items() if key in {"mlflow.runName"} or "mlflow." not in key}
-        experiment = _require_experiment(other, there)
+        experiment = _require_experiment(other, there.name, there.mlflow_tracking_uri)
         copied = other.create_run(experiment, start_time=run.info.start_time, tags=own).info.run_id
         for key, value in run.data.params.items():
             other.log_param(copied, key, value)
@@ -178,11 +178,33 @@ def file_report(run_id: str | None, uri: str, report: Path) -> None:
         client.log_artifact(require_run(client, run_id), str(report), "notebook")
 
 
+def log_batch(manifest: dict, folder: Path, uri: str) -> str:
+    """Enter a published batch as a run of the experiment `<name>-batches`, once; return the run's id."""
+    client, name = connect(uri), f"{manifest['name']}-batches"
+    experiment = _require_experiment(client, name, uri)
+    tags = {"batch": manifest["batch"], "key": manifest["key"], "model_version": manifest["model_version"]}
+    same = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    earlier = client.search_runs([experiment], same)
+    run = earlier[0] if earlier else client.create_run(experiment, tags=_tags(tags), run_name=manifest["batch"])
+    run_id = run.info.run_id
+    counts = {key: manifest[key] for key in ("rows_in", "rows_scored", "rows_rejected", "seconds", "rows_per_second")}
+    counts |= {f"rejected_{reason}": rows for reason, rows in manifest["rejected"].items()}
+    for key, value in counts.items():
+        client.log_metric(run_id, key, value)
+    for file in ("_manifest.json", "_report.html"):
+        client.log_artifact(run_id, str(folder / file))
+    client.set_terminated(run_id)
+    return run_id
+
+
 def git_commit() -> str:
     """The commit the project stands at, "+changes" if it was edited since; "none" outside git."""
 
     def git(*command):
-        return subprocess.run(["git", *command], cwd=config.ROOT, capture_output=True, text=True).stdout.strip()
+        try:
+            return subprocess.run(["git", *command], cwd=config.ROOT, capture_output=True, text=True).stdout.strip()
+        except FileNotFoundError:  # a container may have no git
+            return ""
 
     commit = git("rev-parse", "--short", "HEAD")
     return (commit + ("+changes" if git("status", "--porcelain") else "")) if commit else "none"
@@ -213,12 +235,11 @@ def require_run(client, run_id: str) -> str:
         ) from None
 
 
-def _require_experiment(client, settings: config.Settings) -> str:
-    """Return the id of the experiment of these settings' name, which is made if there is none."""
-    name = settings.name
+def _require_experiment(client, name: str, uri: str) -> str:
+    """Return the id of the experiment of this name, which is made if there is none."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        local = store.file_of(resolve_uri(settings.mlflow_tracking_uri))  # a server has a place of its own
+        local = store.file_of(resolve_uri(uri))  # a server has a place of its own
         return client.create_experiment(name, artifact_location=store.location(name) if local else None)
     if found.lifecycle_stage == "deleted":
         raise BatonError(

@@ -1,134 +1,142 @@
-"""A batch: rows that arrive together, scored by one pinned model version, published at once or not at all."""
+"""Score a batch: chunk by chunk, on all cores; each row is predicted, or rejected with its reason, in its order."""
 
-import dataclasses
+import collections
 import datetime
+import functools
 import json
 import os
-import shutil
+import sys
+import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from tqdm import tqdm
 
-from baton import BatonError, config
-from baton.data import tables
+from baton import BatonError, SchemaMismatch, TooManyRejects, config
+from baton.data import stream
 from baton.data.contract import Contract
-from baton.handover import registry
+from baton.handover import registry, saving, tracking
+from baton.serving import batch as batches
+from baton.serving import quarantine
+from baton.serving.batch import Batch
+
+LIBRARIES = ("scikit-learn", "pandas", "numpy", "mlflow", "pyarrow")
+ROUND = 64  # rows, a multiple of which a model is asked for at once
+SHOWN = 100_000  # rows that the report is drawn from
 
 
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """What identifies a batch: the same name, rows and model version are the same batch, however often asked for."""
+def score(batch: Batch, settings: config.Settings) -> dict:
+    """Score the draft of a batch; return its manifest.
 
-    name: str
-    batch: str
-    model_version: str
-    run_id: str
-    input_digest: str
-    rows: int
-    predictions_table: str | None
-    remarks: list[str]
-
-    @property
-    def folder(self) -> Path:
-        return config.ROOT / "predictions" / self.name / f"batch={self.batch}"
-
-    def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
-
-
-def read_batch(path: str) -> Batch:
-    """Read the batch that `receive` wrote."""
-    written = json.loads(Path(path).read_text())
-    return Batch(**{field.name: written[field.name] for field in dataclasses.fields(Batch)})
-
-
-def receive(
-    table: pd.DataFrame, model: registry.Model, batch: str, source: str, predictions_table: str | None = None
-) -> tuple[Batch, pd.DataFrame]:
-    """Hold the rows to the champion's contract; say which batch they are, and return their ids and features.
-
-    Raises `BatonError` if a column the model needs is missing or not of its kind, or `predictions_table` can't be
-    reached.
+    Chunks that an earlier run has finished are kept. Raises `TooManyRejects` or `SchemaMismatch` if more than
+    `max_reject_rate` of the rows can't be scored; the rejected rows are in the draft then.
     """
-    contract = model.contract
-    X = contract.read_features(table, source)
-    ids = table[[column for column in contract.id_columns if column in table.columns]].apply(_as_integers)
-    tables.check_destination(predictions_table)
-    received = Batch(
-        contract.name, batch, model.version, model.run_id, tables.digest(table), len(table), predictions_table,
-        contract.remarks(table),
-    )  # fmt: skip
-    return received, pd.concat([ids, X], axis=1)
+    started, source = time.monotonic(), batch.open()
+    model = registry.version_of(batch.name, batch.model_version, settings.mlflow_tracking_uri)
+    ids = [column for column in model.contract.id_columns if column in source.columns]
+    size = batches.rows_of_a_chunk(len(source.columns))
+    repeated, integers = quarantine.repeated_ids(source.chunks(size, ids)) if ids else (np.array([], int), [])
+    order = {
+        "draft": str(batch.draft), "ids": ids, "integers": integers, "options": batch.options, "key": batch.key,
+        "model_version": batch.model_version, "scored_at": batch.scored_at, "decimal": source.decimal,
+    }  # fmt: skip
+    batches.write_json(batch.draft / "order.json", order)
+
+    waiting, start = collections.deque(), 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with registry.workers(model, cores) as submit, _progress(source.rows, batch.batch) as progress:
+        for number, chunk in enumerate(source.chunks(size)):
+            if not _note(batch.draft, number).is_file():
+                rows = batch.draft / f"chunk-{number:05}.arrow"
+                with pa.ipc.new_file(rows, chunk.schema) as file:
+                    file.write_table(chunk)
+                again = repeated[np.searchsorted(repeated, start) : np.searchsorted(repeated, start + len(chunk))]
+                done = submit("score", order=str(batch.draft / "order.json"), chunk=str(rows), number=number,
+                              start=start, repeated=(again - start).tolist())  # fmt: skip
+                waiting.append((done, len(chunk)))
+            else:
+                progress.update(len(chunk))
+            start += len(chunk)
+            while len(waiting) > 2 * cores:
+                _settle(waiting, progress)
+        while waiting:
+            _settle(waiting, progress)
+    _require_unchanged(batch)
+
+    notes = [json.loads(_note(batch.draft, number).read_text()) for number in range(number + 1)]
+    counted = _count(notes)
+    _gather_rejects(batch, len(notes))
+    _require_few_rejects(batch, counted, notes, settings.max_reject_rate, model.contract)
+    seconds = time.monotonic() - started
+    manifest = {
+        "status": "scored", "name": batch.name, "batch": batch.batch, "model_version": batch.model_version,
+        "run_id": batch.run_id, "pinned": batch.pinned, "key": batch.key,
+        "input": {"source": batch.source, "files": batch.files, "digest": batch.input_digest},
+        **counted,
+        "warnings": _warnings(notes, model.contract, source.columns),
+        "positive_class": model.contract.positive, "options": batch.options, "replaces": batch.replaces,
+        "scored_at": batch.scored_at, "seconds": round(seconds, 2), "rows_per_second": round(start / seconds),
+        "git_commit": tracking.git_commit(), "libraries": {name: version(name) for name in LIBRARIES},
+    }  # fmt: skip
+    return batches.seal(batch, manifest)
 
 
-def is_published(batch: Batch) -> bool:
-    """Tell whether this very batch (same rows, same version) was scored before and all of it is still there."""
-    manifest = batch.folder / "_manifest.json"
-    if not manifest.is_file():
-        return False
-    try:
-        written = json.loads(manifest.read_text())
-    except ValueError:  # it was cut off
-        return False
-    whole = all((batch.folder / part).is_file() for part in [*written["parts"], "_report.html"])
-    return whole and all(written.get(key) == value for key, value in batch.to_dict().items())
+def score_chunk(pipeline, folder: Path, order: str, chunk: str, number: int, start: int, repeated: list[int]) -> None:
+    """Score a chunk in the process of its model, which lies in `folder`; write a part, its rejects, and their counts.
 
-
-def score(table: pd.DataFrame, model: registry.Model) -> pd.DataFrame:
-    """Score rows, as `receive` returns them, with a registered model: one row out for each in, in the same order.
-
-    Columns: the id columns, or `row` (the row's number in its file, from 0) if there are none; `prediction`;
-    `probability` of the positive class for two classes, or `probability_<class>` for each of more;
-    `model_version`; `scored_at` (UTC).
+    `order` is the file that says how, for all chunks; `chunk` an Arrow file, whose first row has the number `start` in
+    the batch; `repeated` are its rows whose ids came before. Doing it twice writes the same.
     """
-    contract = model.contract
-    answers = registry.predict(model, contract.read_features(table))
-    id_columns = [column for column in contract.id_columns if column in table.columns]
-    ids = table[id_columns] if id_columns else pd.DataFrame({"row": np.arange(len(table))}, index=table.index)
-    scored = ids.assign(prediction=_labelled(answers, contract))
-    if contract.task == "binary":
-        scored = scored.assign(probability=answers[:, 1])
-    elif contract.task == "multiclass":
-        scored = scored.assign(
-            **{f"probability_{label}": answers[:, code] for code, label in enumerate(contract.labels)}
-        )
-    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    return scored.assign(model_version=model.version, scored_at=pd.Timestamp(now)).reset_index(drop=True)
+    asked, contract, profile = _read_order(order, folder)
+    options, draft = asked["options"], Path(asked["draft"])
+    with pa.memory_map(chunk) as file:
+        table = pa.ipc.open_file(file).read_all()
+    frame = stream.to_frame(table, asked["decimal"])
+    again = np.zeros(len(frame), bool)
+    again[repeated] = True
+    X, found = quarantine.find(frame, contract, options["bounds"], profile, again)
+    rejected = np.any([one.rows for one in found if one.reason in options["reject"]] or [again & False], axis=0)
+    numbers = np.arange(start, start + len(frame))
 
-
-def publish(predictions: pd.DataFrame, batch: Batch, contract: Contract) -> Path:
-    """Write a batch's predictions and its manifest beside their place, then move them there in one step.
-
-    They go to the batch's `predictions_table` first, if it has one, in one transaction. A batch of the same id is
-    replaced. Returns the manifest's path.
-    """
-    if len(predictions) != batch.rows:
-        raise BatonError(
-            f"batch {batch.batch}: {batch.rows} rows came in and {len(predictions)} were scored; nothing is published"
-        )
-    draft = batch.folder.with_name(f".{batch.folder.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    predictions.to_parquet(draft / "part-0.parquet", index=False)
-    manifest = batch.to_dict() | {
-        "rows_in": batch.rows,
-        "rows_scored": len(predictions),
-        "rows_rejected": 0,
-        "positive_class": contract.positive,
-        "scored_at": predictions["scored_at"].iloc[0].isoformat(),
-        "parts": ["part-0.parquet"],
+    rejects = quarantine.rejects(table, numbers, found, options["reject"])
+    if len(rejects):
+        _write(rejects, draft / f"rejects-{number:05}.parquet")
+    part = _predicted(
+        pipeline, table.filter(pa.array(~rejected)), X[~rejected], numbers[~rejected], contract, profile, asked
+    )
+    _write(part, draft / "result" / f"part-{number:05}-{asked['key']}.{options['predictions_format']}")
+    read = X.notna().sum()
+    note = {
+        "rows_in": len(frame),
+        "rows_scored": len(part),
+        "rejected": collections.Counter(rejects["_reason"].to_pylist()),
+        "warned": [
+            [one.reason, one.column, int((one.rows & ~rejected).sum())]
+            for one in found
+            if one.reason not in options["reject"]
+        ],
+        # By column: values that can't be read, and values that there are.
+        "unparsable": {
+            one.column: [int(one.rows.sum()), int(one.rows.sum() + read[one.column])]
+            for one in found
+            if one.reason == "unparsable"
+        },
     }
-    (draft / "_manifest.json").write_text(json.dumps(manifest, indent=2, default=str))
-    if batch.predictions_table:
-        key = {"model_name": batch.name, "batch": batch.batch}
-        tables.append(predictions.assign(**key), batch.predictions_table, replacing=key)
-    replaced = draft.with_name(draft.name + ".replaced")
-    if batch.folder.exists():
-        batch.folder.rename(replaced)
-    draft.rename(batch.folder)
-    shutil.rmtree(replaced, ignore_errors=True)
-    return batch.folder / "_manifest.json"
+    batches.write_json(_note(draft, number), note)
+    Path(chunk).unlink()
+
+
+def sample(batch: Batch, rows: int = SHOWN) -> pd.DataFrame:
+    """Some of a scored draft's rows, in their order: all of a small batch, parts that lie evenly in a large one."""
+    parts = sorted(batch.result.glob("part-*"))
+    wanted = max(1, rows // batches.MOST_ROWS) if len(parts) > 1 else 1
+    chosen = [parts[place] for place in np.unique(np.linspace(0, len(parts) - 1, wanted).astype(int))]
+    return pd.concat([batches.read_part(part) for part in chosen], ignore_index=True).head(rows)
 
 
 def extremes(predictions: pd.DataFrame, rows: int = 5) -> pd.DataFrame:
@@ -144,15 +152,154 @@ def extremes(predictions: pd.DataFrame, rows: int = 5) -> pd.DataFrame:
     return pd.concat([ordered.head(rows), ordered[rows:].tail(rows)[::-1]])  # no row twice, be they few, or all alike
 
 
-def _as_integers(ids: pd.Series) -> pd.Series:
-    """Ids of a CSV are text; where all are plain integers they are so in the output, to be joined with others."""
-    plain = pd.api.types.is_string_dtype(ids) and ids.str.fullmatch(r"0|-?[1-9]\d{0,17}").all()
-    return ids.astype("int64") if plain else ids
+def _predicted(
+    pipeline, table: pa.Table, X: pd.DataFrame, numbers, contract: Contract, profile: dict, asked: dict
+) -> pa.Table:
+    """One row out for each in: ids or number, prediction, probabilities, kept columns, version, time, reasons.
+
+    `probability` is that of the positive class for two classes; there is a `probability_<class>` for each of more.
+    """
+    columns = {
+        column: table[column].cast(pa.int64()) if column in asked["integers"] else table[column]
+        for column in asked["ids"]
+    } or {"row": pa.array(numbers, pa.int64())}
+    answers = predict(pipeline, X, contract)
+    columns["prediction"] = pa.array(_labelled(answers, contract), _type_of(contract))
+    if contract.task == "binary":
+        columns["probability"] = pa.array(answers[:, 1])
+    elif contract.task == "multiclass":
+        columns |= {f"probability_{label}": pa.array(answers[:, code]) for code, label in enumerate(contract.labels)}
+    columns |= {column: table[column] for column in asked["options"]["keep_columns"]}
+    at = pa.scalar(datetime.datetime.fromisoformat(asked["scored_at"]), pa.timestamp("us", "UTC"))
+    columns |= {"model_version": pa.repeat(asked["model_version"], len(X)), "scored_at": pa.repeat(at, len(X))}
+    return pa.table(columns)
 
 
-def _labelled(answers: np.ndarray, contract: Contract) -> np.ndarray:
+def predict(pipeline, X: pd.DataFrame, contract: Contract) -> np.ndarray:
+    """Predict probabilities (rows, classes) or numbers (rows,): of a row, the same whatever rows are beside it.
+
+    Linear algebra takes the last few rows of a matrix by another way than the others, which rounds otherwise; so their
+    number is rounded up. (A multilayer perceptron's answers still differ, in the last bit.)
+    """
+    if not len(X):
+        return np.empty((0, len(contract.labels)) if contract.labels else 0)
+    whole = np.arange(-(-len(X) // ROUND) * ROUND) % len(X)
+    return saving.probabilities(pipeline, X.iloc[whole], contract)[: len(X)]
+
+
+def _labelled(answers: np.ndarray, contract: Contract) -> list | np.ndarray:
     if contract.task == "regression":
         return answers
     # scikit-learn's order of classes, so that a tie goes to the class that `predict` would name.
     order = sorted(range(len(contract.labels)), key=lambda code: contract.labels[code])
     return np.array(contract.labels)[order][answers[:, order].argmax(axis=1)]
+
+
+def _type_of(contract: Contract) -> pa.DataType:
+    return pa.float64() if contract.task == "regression" else pa.array(contract.labels).type
+
+
+@functools.cache
+def _read_order(order: str, folder: Path) -> tuple[dict, Contract, dict]:
+    asked, profile = json.loads(Path(order).read_text()), folder / "profile.json"
+    plan = json.loads(Path(asked["draft"], "plan.json").read_text())
+    return asked, Contract.from_dict(plan["contract"]), json.loads(profile.read_text()) if profile.is_file() else {}
+
+
+def _note(draft: Path, number: int) -> Path:
+    """What says that a chunk is finished, and what it counted."""
+    return draft / f"chunk-{number:05}.json"
+
+
+def _write(table: pa.Table, file: Path) -> None:
+    draft = file.with_name(f".{file.name}")
+    if file.suffix == ".csv":
+        pyarrow.csv.write_csv(table, draft)
+    else:
+        pq.write_table(table, draft)
+    draft.replace(file)
+
+
+def _settle(waiting: collections.deque, progress) -> None:
+    done, rows = waiting.popleft()
+    done.result()
+    progress.update(rows)
+
+
+def _progress(total: int | None, name: str):
+    """A bar with rows, rows per second and time left; lines, ten seconds apart, where there is no terminal."""
+    terminal = sys.__stderr__.isatty()
+    return tqdm(
+        total=total, desc=f"batch {name}", unit=" rows", unit_scale=True, file=sys.__stderr__, dynamic_ncols=terminal,
+        mininterval=0.5 if terminal else 10, ascii=not terminal, leave=terminal, delay=2,
+    )  # fmt: skip
+
+
+def _require_unchanged(batch: Batch) -> None:
+    """Raise `BatonError` if a file of the input is not what it was when its digest was taken."""
+    for file in batch.files:
+        found = (config.ROOT / file["path"]).stat()
+        if (found.st_size, found.st_mtime) != (file["bytes"], file["modified"]):
+            raise BatonError(
+                f"{file['path']}: the file was changed while it was read; nothing is published. Deliver it under"
+                " another name and rename it when it is whole, then score it again"
+            )
+
+
+def _count(notes: list[dict]) -> dict:
+    """Rows by what became of them: each that came in was scored, or rejected."""
+    rejected = sum((collections.Counter(note["rejected"]) for note in notes), collections.Counter())
+    rows_in, rows_scored = (sum(note[key] for note in notes) for key in ("rows_in", "rows_scored"))
+    if rows_in != rows_scored + rejected.total():
+        raise BatonError(
+            f"{rows_in} rows came in, {rows_scored} were scored and {rejected.total()} rejected; nothing is published"
+        )
+    return {
+        "rows_in": rows_in, "rows_scored": rows_scored, "rows_rejected": rejected.total(),
+        "rejected": {reason: rejected[reason] for reason in quarantine.REASONS if rejected[reason]},
+    }  # fmt: skip
+
+
+def _gather_rejects(batch: Batch, chunks: int) -> None:
+    """Write the rejected rows of all chunks to one file, which is there without any, too."""
+    files = [batch.draft / f"rejects-{number:05}.parquet" for number in range(chunks)]
+    files = [file for file in files if file.is_file()]
+    if files:
+        schema = pq.read_schema(files[0])
+    else:
+        empty = next(batch.open().chunks(1)).slice(0, 0)
+        schema = quarantine.rejects(empty, np.array([], int), [], []).schema
+    target = batch.result / "_rejects.parquet"
+    with pq.ParquetWriter(target.with_name(f".{target.name}"), schema) as writer:
+        for file in files:
+            writer.write_table(pq.read_table(file))
+    target.with_name(f".{target.name}").replace(target)
+
+
+def _require_few_rejects(batch: Batch, counted: dict, notes: list[dict], most: float, contract: Contract) -> None:
+    if counted["rows_rejected"] <= most * counted["rows_in"]:
+        return
+    reasons = ", ".join(f"{rows} {reason}" for reason, rows in counted["rejected"].items())
+    message = (
+        f"{batch.source}: {counted['rows_rejected']} of {counted['rows_in']} rows can't be scored ({reasons}), more"
+        f" than max_reject_rate allows ({most:.0%}). Nothing is published"
+    )
+    for column in contract.columns:
+        unread, present = (sum(note["unparsable"].get(column, [0, 0])[place] for note in notes) for place in (0, 1))
+        if unread > 1 and unread == present:
+            raise SchemaMismatch(f"{message}. Column {column!r} holds no {contract.columns[column].kind}s at all")
+    raise TooManyRejects(message)
+
+
+def _warnings(notes: list[dict], contract: Contract, columns: list[str]) -> list[str]:
+    """What is odd in the rows that were scored, with its column and count."""
+    found = collections.Counter()
+    for note in notes:
+        for reason, column, rows in note["warned"]:
+            found[reason, column] += rows
+    absent = [column for column in contract.optional if column not in columns]
+    return [f"column {column!r} is not there; it counts as missing" for column in absent] + [
+        f"{f'column {column!r}: ' if column else ''}{count} {quarantine.REASONS[reason]}"
+        for (reason, column), count in sorted(found.items(), key=lambda one: [*quarantine.REASONS].index(one[0][0]))
+        if count
+    ]

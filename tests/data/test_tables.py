@@ -264,7 +264,7 @@ def test_what_parquet_holds_becomes_number_boolean_date_or_text(tmp_path, given,
     ],
 )
 def test_what_databases_mix_in_a_column_becomes_one_kind(monkeypatch, given, expected):
-    monkeypatch.setattr(tables, "_query", lambda source: pd.DataFrame({"a": pd.Series(given, dtype="object")}))
+    monkeypatch.setattr(tables, "query", lambda source: [pd.DataFrame({"a": pd.Series(given, dtype="object")})])
     assert [*map(str, tables.read_table("sqlite:///any#table")["a"])] == [*map(str, expected)]
 
 
@@ -285,7 +285,7 @@ WRITTEN = [repr(float(number)) for number in FULL]
     ids=["floats", "missing", "arrow", "decimals", "mixed", "objects"],
 )
 def test_numbers_keep_every_bit(monkeypatch, numbers):
-    monkeypatch.setattr(tables, "_query", lambda source: pd.DataFrame({"a": numbers}))
+    monkeypatch.setattr(tables, "query", lambda source: [pd.DataFrame({"a": numbers})])
     found = tables.read_table("sqlite:///any#table")["a"]
     assert values.parse_numbers(found)[:1000].tolist() == FULL.tolist()
 
@@ -436,8 +436,8 @@ def stored(source) -> list:
 def test_append_replaces_its_own_batch_only(database, name):
     destination = f"{database}#{name}"
     for batch in ["1", "2", "1"]:
-        tables.append(BATCH.assign(batch=batch), destination, {"batch": batch})
-    tables.append(BATCH.head(1).assign(batch="2"), destination, {"batch": "2"})
+        tables.append([BATCH.assign(batch=batch)], destination, {"batch": batch})
+    tables.append([BATCH.head(1).assign(batch="2")], destination, {"batch": "2"})
     assert stored(destination) == [("1", 1), ("1", 2), ("2", 1)]
     there = tables.read_table(destination).astype({"at": "datetime64[us]"})
     again = there[there["batch"] == "1"].drop(columns="batch").reset_index(drop=True)
@@ -448,9 +448,9 @@ def test_an_append_that_fails_half_way_leaves_the_table_as_it_was(database):
     """A constraint of the table refuses the last row, after the batch's old rows are gone."""
     destination = f"{database}#predictions"
     run(database, "CREATE TABLE predictions (batch TEXT, id INTEGER CHECK (id < 9))")
-    tables.append(pd.DataFrame({"batch": "1", "id": [1, 2]}), destination, {"batch": "1"})
+    tables.append([pd.DataFrame({"batch": "1", "id": [1, 2]})], destination, {"batch": "1"})
     with pytest.raises(BatonError, match=f"^{re.escape(destination)}: the database says: .*(?i:constraint)"):
-        tables.append(pd.DataFrame({"batch": "1", "id": range(10)}), destination, {"batch": "1"})
+        tables.append([pd.DataFrame({"batch": "1", "id": range(10)})], destination, {"batch": "1"})
     assert stored(destination) == [("1", 1), ("1", 2)]
 
 
@@ -459,7 +459,7 @@ def test_an_append_that_fails_makes_no_table(tmp_path):
     with pytest.raises(
         BatonError, match="the database says: Error binding parameter 2: type 'object' is not supported"
     ):
-        tables.append(pd.DataFrame({"id": [1, object()]}), destination, {})
+        tables.append([pd.DataFrame({"id": [1, object()]})], destination, {})
     with pytest.raises(BatonError, match="the database says: no such table: predictions"):
         tables.read_table(destination)
 
@@ -467,7 +467,7 @@ def test_an_append_that_fails_makes_no_table(tmp_path):
 def test_append_to_a_table_that_lacks_columns_is_refused(database):
     run(database, "CREATE TABLE predictions (batch TEXT, id INTEGER)", "INSERT INTO predictions VALUES ('1', 7)")
     with pytest.raises(BatonError) as raised:
-        tables.append(BATCH[["id", "prediction", "at"]].assign(batch="1"), f"{database}#predictions", {"batch": "1"})
+        tables.append([BATCH[["id", "prediction", "at"]].assign(batch="1")], f"{database}#predictions", {"batch": "1"})
     assert str(raised.value) == (
         f"{database}#predictions: the table exists, and lacks the columns at, prediction;"
         " name another in predictions_table"
@@ -595,6 +595,6 @@ def test_a_sqlite_file_may_be_named_in_any_way(tmp_path, monkeypatch, source):
         tables.read_table(source)
     assert str(raised.value) == f"{source}: there is no such file, and reading would make an empty one"
     assert [*tmp_path.iterdir()] == []
-    tables.append(pd.DataFrame({"a": [1]}), source, {})
+    tables.append([pd.DataFrame({"a": [1]})], source, {})
     assert tables.read_table(source).to_dict("list") == {"a": [1]}
     assert [file.name for file in tmp_path.iterdir()] == ["a b.db"]

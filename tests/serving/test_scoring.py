@@ -1,128 +1,200 @@
-"""A batch: which rows it is, what is predicted for each, and that it is published whole or not at all."""
-
-import dataclasses
-import json
-import sqlite3
+"""Each row of a batch is predicted or rejected, in its order, whatever the size of the chunks."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import registering
-from conftest import run_task
 
-from baton import BatonError, config
-from baton.data import tables
-from baton.data.contract import Contract
-from baton.data.values import Format
-from baton.handover import registry, saving
-from baton.serving import scoring
+from baton import BatonError, SchemaMismatch, TooManyRejects, config
+from baton.handover import saving
+from baton.serving import batch, scoring
+
+ROWS = pd.DataFrame(
+    {
+        "id": range(100, 140),
+        "x": np.linspace(-1, 1, 40),
+        "when": pd.date_range("2026-01-01", periods=40).astype("str"),
+        "city": ["Bern", "Basel"] * 20,
+        "note": [f"n{number}" for number in range(40)],
+    }
+)
+
+
+def train(folder, monkeypatch, table: pd.DataFrame = None, target=None, **keys) -> config.Settings:
+    """Make a folder the project, with a champion of a table; return the settings of serving."""
+    learned = {"id_columns": ["id"], "ignore_columns": ["note"]} | {
+        key: keys.pop(key) for key in ("id_columns", "ignore_columns", "positive", "task") if key in keys
+    }
+    asked, facts = registering.open_store(folder, monkeypatch, name="demo", score_data="new.csv", batch="b", **keys)
+    table = ROWS if table is None else table
+    table = table.assign(y=(table["x"] > 0).astype(int) if target is None else target)
+    pipeline, contract = registering.fit(table, **learned)
+    X, y = contract.read_features(table), contract.read_target(table).infer_objects()
+    arguments = saving.model_arguments(pipeline, contract, X, y, None)
+    saving.save(folder / "model", arguments)
+    registering.promote(registering.register(folder / "model", arguments, asked, facts), asked)
+    return asked
+
+
+def score(asked: config.Settings, table: pd.DataFrame | None = None, **keys) -> dict:
+    """Receive, score and publish a batch; return its manifest."""
+    asked = asked.model_copy(update=keys)
+    if table is not None:
+        table.to_csv(config.ROOT / asked.score_data, index=False)
+    received, *_ = batch.receive(asked)
+    if received.complete:
+        return batch.read_manifest(received.folder)
+    scoring.score(received, asked)
+    (config.ROOT / "report.html").write_text("report")
+    return batch.publish(received, config.ROOT / "report.html")
+
+
+def published(name: str = "b") -> pd.DataFrame:
+    return batch.read(config.ROOT / "predictions" / "demo" / f"batch={name}")
+
+
+def rejects(name: str = "b") -> pd.DataFrame:
+    return pd.read_parquet(config.ROOT / "predictions" / "demo" / f"batch={name}" / "_rejects.parquet")
 
 
 @pytest.fixture
-def batch(monkeypatch, tmp_path) -> scoring.Batch:
-    monkeypatch.setattr(config, "ROOT", tmp_path)
-    return scoring.Batch("demo", "monday", "3", "run", "digest", 2, None, [])
+def asked(tmp_path, monkeypatch) -> config.Settings:
+    return train(tmp_path, monkeypatch)
 
 
-PREDICTIONS = pd.DataFrame({"row": [0, 1], "prediction": [1, 0], "scored_at": pd.Timestamp("2026-01-01", tz="UTC")})
-
-
-def contract(labels=(), columns=("a",), ids=(), optional=()) -> Contract:
-    task = {0: "regression", 2: "binary"}.get(len(labels), "multiclass")
-    return Contract("demo", "y", [*ids], dict.fromkeys(columns, Format("number")), task, "AUC", [*labels], optional=[*optional])  # fmt: skip
-
-
-def test_a_batch_is_published_whole_or_not_at_all(batch):
-    with pytest.raises(BatonError, match="batch monday: 2 rows came in and 1 were scored; nothing is published"):
-        scoring.publish(PREDICTIONS.head(1), batch, contract())
-    assert not batch.folder.parent.exists()
-
-    assert scoring.is_published(batch) is False
-    scoring.publish(PREDICTIONS, batch, contract(labels=[0, 1]))
-    assert scoring.is_published(batch) is False  # its report is still to come
-    (batch.folder / "_report.html").write_text("report")
-    assert scoring.is_published(batch) is True
-    for changed in ({"input_digest": "other"}, {"model_version": "4"}, {"predictions_table": "sqlite:///a.db#t"}):
-        assert scoring.is_published(dataclasses.replace(batch, **changed)) is False
-
-    scoring.publish(PREDICTIONS.assign(prediction=7), batch, contract())
-    assert pd.read_parquet(batch.folder)["prediction"].tolist() == [7, 7]
-    assert [path.name for path in batch.folder.parent.iterdir()] == ["batch=monday"]
-    assert sorted(path.name for path in batch.folder.iterdir()) == ["_manifest.json", "part-0.parquet"]
-
-
-@pytest.mark.parametrize("broken", ["_manifest.json", "part-0.parquet", "_report.html"])
-def test_a_batch_of_which_a_part_is_gone_or_cut_off_is_scored_again(batch, broken):
-    scoring.publish(PREDICTIONS, batch, contract())
-    (batch.folder / "_report.html").write_text("report")
-    assert scoring.is_published(batch) is True
-    (batch.folder / broken).unlink()
-    assert scoring.is_published(batch) is False
-    (batch.folder / "_manifest.json").write_text("")
-    assert scoring.is_published(batch) is False
-
-
-def test_the_manifest_says_which_rows_were_scored_by_which_model(batch):
-    written = json.loads(scoring.publish(PREDICTIONS, batch, contract(labels=["no", "yes"])).read_text())
-    assert written == {
-        "name": "demo", "batch": "monday", "model_version": "3", "run_id": "run", "input_digest": "digest", "rows": 2,
-        "predictions_table": None, "remarks": [], "rows_in": 2, "rows_scored": 2, "rows_rejected": 0,
-        "positive_class": "yes", "scored_at": "2026-01-01T00:00:00+00:00", "parts": ["part-0.parquet"],
+def test_every_row_is_scored_in_its_order_with_its_ids_version_and_time(asked):
+    manifest = score(asked, ROWS.sample(frac=1, random_state=0))
+    found = published()
+    assert [*found] == ["id", "prediction", "probability", "model_version", "scored_at"]
+    assert found["id"].tolist() == ROWS.sample(frac=1, random_state=0)["id"].tolist()
+    by_id = found.set_index("id").loc[range(100, 140)]
+    assert by_id["probability"].is_monotonic_increasing
+    assert (by_id["prediction"] == (by_id["probability"] > 0.5)).all()
+    assert (by_id["prediction"].iloc[0], by_id["prediction"].iloc[-1]) == (0, 1)
+    assert set(found["model_version"]) == {"1"}
+    assert set(found["scored_at"]) == {pd.Timestamp(manifest["scored_at"])}
+    counts = {
+        key: manifest[key] for key in ("status", "rows_in", "rows_scored", "rows_rejected", "rejected", "warnings")
+    }
+    assert counts == {
+        "status": "scored", "rows_in": 40, "rows_scored": 40, "rows_rejected": 0, "rejected": {}, "warnings": [],
     }  # fmt: skip
-    (batch.folder / "batch.json").write_text(json.dumps(written))
-    assert scoring.read_batch(str(batch.folder / "batch.json")) == batch
+    assert (manifest["positive_class"], manifest["model_version"], manifest["input"]["source"]) == (1, "1", "new.csv")
+    assert len(rejects()) == 0
+    assert [*rejects()][:5] == [*ROWS]
 
 
 @pytest.mark.parametrize(
-    ("labels", "answers", "predicted", "columns"),
+    ("change", "reason", "warning"),
     [
-        (["no", "yes"], [[0.9, 0.1], [0.2, 0.8]], ["no", "yes"], {"probability": [0.1, 0.8]}),
-        (["stay", "leave"], [[0.9, 0.1], [0.2, 0.8]], ["stay", "leave"], {"probability": [0.1, 0.8]}),
-        (["stay", "leave"], [[0.5, 0.5], [0.5, 0.5]], ["leave", "leave"], {"probability": [0.5, 0.5]}),  # as scikit-learn
-        ([1, 0], [[0.9, 0.1], [0.2, 0.8]], [1, 0], {"probability": [0.1, 0.8]}),
-        (
-            ["c", "a", "b"], [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], ["c", "b"],
-            {"probability_c": [0.7, 0.1], "probability_a": [0.2, 0.3], "probability_b": [0.1, 0.6]},
-        ),
-        ([2, 5, 9], [[0.2, 0.5, 0.3], [0.1, 0.2, 0.7]], [5, 9], {"probability_2": [0.2, 0.1], "probability_5": [0.5, 0.2], "probability_9": [0.3, 0.7]}),
-        ([], [1.5, -2.0], [1.5, -2.0], {}),
+        (("x", "about 3"), "unparsable", None),
+        (("when", "in May"), "unparsable", None),
+        (("x", ""), "missing", None),
+        (("x", "NA"), "missing", None),
+        (("city", "-"), "missing", None),
+        (("x", "-7"), "out_of_bounds", None),
+        (("x", "inf"), None, "column 'x': 1 infinite values count as missing"),
     ],
-    ids=["alphabetical", "not alphabetical", "tie", "falling", "three", "numbers", "regression"],
-)  # fmt: skip
-def test_each_row_gets_its_class_and_the_probabilities_of_its_classes(monkeypatch, tmp_path, labels, answers, predicted, columns):  # fmt: skip
-    monkeypatch.setattr(registry, "predict", lambda model, X: np.array(answers))
-    scored = scoring.score(pd.DataFrame({"a": [1, 2]}), saving.Model(tmp_path, contract(labels), "7"))
-    assert [*scored] == ["row", "prediction", *columns, "model_version", "scored_at"]
-    assert scored["prediction"].tolist() == predicted
-    assert {column: scored[column].tolist() for column in columns} == columns
-    assert scored["model_version"].tolist() == ["7", "7"]
+)
+def test_a_row_that_can_not_be_scored_is_set_aside_with_its_reason(asked, change, reason, warning):
+    table = ROWS.astype({"x": "str"})
+    table.loc[7, change[0]] = change[1]
+    manifest = score(asked, table, bounds={"x": [-2, None]})
+    assert manifest["rows_in"] == 40
+    assert manifest["warnings"] == ([warning] if warning else [])
+    assert manifest["rejected"] == ({reason: 1} if reason else {})
+    if reason:
+        assert published()["id"].tolist() == [number for number in range(100, 140) if number != 107]
+        row = rejects().iloc[0]
+        assert (row["_row"], row["_reason"], row["_column"], row["_value"]) == (7, reason, *change)
+        assert row["note"] == "n7"  # as it came, with what is no feature
+    else:
+        assert len(published()) == 40
 
 
-@pytest.fixture
-def arriving(tmp_path, monkeypatch):
-    """A champion that adds two columns, one of them optional, and needs no process of its own to do so."""
-    monkeypatch.setattr(config, "ROOT", tmp_path)
-    monkeypatch.setattr(registry, "predict", lambda model, X: X["a"].to_numpy() + X["b"].fillna(100).to_numpy())
-    return saving.Model(tmp_path, contract(columns="ab", ids=["id"], optional="b"), version="7", run_id="r")
+def test_what_rejects_a_row_is_set_and_the_rest_is_a_warning(asked):
+    table = ROWS.astype({"x": "str"})
+    table.loc[3, "x"], table.loc[4, "x"], table.loc[5, "id"] = "?!", "", 104
+    manifest = score(asked, table, reject=[], bounds={"x": [0, None]})
+    assert (manifest["rows_scored"], manifest["rows_rejected"]) == (40, 0)
+    assert manifest["warnings"] == [
+        "column 'x': 1 values are not of their column's kind; they count as missing",
+        "column 'x': 1 values are missing, where none was in training",
+        "column 'x': 18 values are outside of the bounds that env.yaml sets",
+        "1 rows have the ids of an earlier row",
+    ]
+    assert published()["id"].tolist()[3:7] == [103, 104, 104, 106]
 
 
-@pytest.mark.parametrize(
-    ("columns", "scored", "remarks"),
-    [
-        ({"b": ["1", "2", "3"]}, [2, 4, 6], []),
-        ({}, [101, 102, 103], ["column 'b' is not there; it counts as missing"]),
-        ({"b": ["1", "inf", "NA"]}, [2, 102, 103], ["column 'b': 1 infinite values count as missing"]),
-        ({"b": ["1", "", "-inf"], "more": ["x", "y", "z"]}, [2, 102, 103], ["column 'b': 1 infinite values count as missing"]),
-    ],
-    ids=["whole", "optional column absent", "infinite", "more columns"],
-)  # fmt: skip
-def test_what_is_odd_in_a_batch_is_remarked_in_its_manifest_and_it_is_scored(arriving, columns, scored, remarks):
-    table = pd.DataFrame({"id": ["7", "8", "9"], "a": ["1", "2", "3"], **columns}, dtype="str")
-    received, X = scoring.receive(table, arriving, "b", "rows.csv")
-    predictions = scoring.score(X, arriving)
-    assert predictions["prediction"].tolist() == scored
-    said = json.loads(scoring.publish(predictions, received, arriving.contract).read_text())
-    assert (said["remarks"], said["rows_in"], said["rows_scored"]) == (remarks, 3, 3)
+def test_the_second_of_two_rows_with_one_id_is_rejected(asked):
+    table = ROWS.assign(id=[100, 101, *ROWS["id"][2:39], 101])
+    manifest = score(asked, table)
+    assert manifest["rejected"] == {"duplicate_id": 1}
+    assert rejects()[["_row", "_reason"]].to_numpy().tolist() == [[39, "duplicate_id"]]
+    assert rejects()["_column"].isna().all()
+
+
+def test_a_reason_that_is_worse_comes_first(asked):
+    table = ROWS.astype({"x": "str"})
+    table.loc[9, ["x", "city"]], table.loc[9, "id"] = ["x?", ""], 100
+    score(asked, table)
+    assert rejects()[["_reason", "_column", "_value"]].to_numpy().tolist() == [["unparsable", "x", "x?"]]
+
+
+def test_too_many_rejects_publish_nothing_but_leave_them_in_the_draft(asked):
+    table = ROWS.astype({"x": "str"})
+    table.loc[[1, 2, 3], "x"] = ["a", "b", ""]
+    message = r"3 of 40 rows can't be scored \(2 unparsable, 1 missing\), more than max_reject_rate allows \(5%\)"
+    with pytest.raises(TooManyRejects, match=message):
+        score(asked, table)
+    assert not (config.ROOT / "predictions/demo/batch=b").exists()
+    found = pd.read_parquet(config.ROOT / "predictions/demo/.batch=b/result/_rejects.parquet")
+    assert found["_row"].tolist() == [1, 2, 3]
+    assert score(asked, table, max_reject_rate=0.075)["rows_rejected"] == 3  # the limit itself is allowed
+
+
+def test_a_whole_column_that_is_missing_or_of_another_kind_is_no_million_of_rejects(asked):
+    with pytest.raises(SchemaMismatch, match="lacks 1 of the columns it needs: 'x'"):
+        score(asked, ROWS.drop(columns="x"))
+    with pytest.raises(SchemaMismatch, match="'x': 40 of 40 values are not a number, the first of them 'low' in row 1"):
+        score(asked, ROWS.assign(x="low"))
+
+
+def test_a_column_that_is_of_another_kind_only_after_the_first_rows_is_one_too(asked, monkeypatch):
+    monkeypatch.setattr(batch, "HEAD", 2)
+    table = ROWS.astype({"x": "str"}).assign(x=["", "", *["low"] * 38])
+    with pytest.raises(SchemaMismatch, match="Column 'x' holds no numbers at all"):
+        score(asked, table)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_the_size_of_the_chunks_changes_nothing(asked, monkeypatch, size):
+    table = ROWS.astype({"x": "str"})
+    table.loc[[2, 38], "x"], table.loc[20, "id"] = "?!", 100
+    whole = score(asked, table, max_reject_rate=0.2)
+    expected, rejected = published(), rejects()
+    monkeypatch.setattr(batch, "rows_of_a_chunk", lambda columns: size)
+    again = score(asked, table, max_reject_rate=0.2, batch="again")
+    pd.testing.assert_frame_equal(
+        published("again").drop(columns="scored_at"), expected.drop(columns="scored_at"), check_exact=True
+    )
+    pd.testing.assert_frame_equal(rejects("again"), rejected, check_exact=True)
+    assert {key: again[key] for key in ("rows_in", "rejected", "warnings")} == {
+        key: whole[key] for key in ("rows_in", "rejected", "warnings")
+    }
+
+
+def test_columns_are_carried_along_as_they_came(asked):
+    score(asked, ROWS.assign(more=[f"0{number}" for number in range(40)]), keep_columns=["more", "x"])
+    found = published()
+    assert [*found] == ["id", "prediction", "probability", "more", "x", "model_version", "scored_at"]
+    assert found["more"].tolist()[:2] == ["00", "01"]
+
+
+def test_as_csv_too(asked):
+    score(asked, ROWS, predictions_format="csv")
+    (part,) = (config.ROOT / "predictions/demo/batch=b").glob("part-*.csv")
+    assert pd.read_csv(part)["id"].tolist() == published()["id"].tolist() == [*range(100, 140)]
 
 
 @pytest.mark.parametrize(
@@ -130,80 +202,104 @@ def test_what_is_odd_in_a_batch_is_remarked_in_its_manifest_and_it_is_scored(arr
     [
         (["7", "8", "-90"], [7, 8, -90]),
         (["07", "8", "9"], ["07", "8", "9"]),  # a code
-        (["7", "8", ""], ["7", "8", ""]),
         (["7", "8", "9.0"], ["7", "8", "9.0"]),
         (["7", "8", "12345678901234567890"], ["7", "8", "12345678901234567890"]),
-        ([7, 8, 9], [7, 8, 9]),
     ],
 )
-def test_ids_that_are_integers_are_so_in_the_output(arriving, ids, expected):
-    _, X = scoring.receive(pd.DataFrame({"id": ids, "a": [1, 2, 3]}), arriving, "b", "rows.csv")
-    scored = scoring.score(X, arriving)
-    assert ([*scored][0], scored["id"].tolist()) == ("id", expected)
+def test_ids_that_are_integers_are_so_in_the_output(asked, monkeypatch, ids, expected):
+    monkeypatch.setattr(batch, "rows_of_a_chunk", lambda columns: 2)
+    score(asked, ROWS.head(3).assign(id=ids))
+    assert published()["id"].tolist() == expected
 
 
-def test_the_same_features_under_other_ids_are_another_batch(arriving):
-    """Else it would count as published, and keep the predictions of other rows."""
-    table = pd.DataFrame({"id": ["7", "8", "9"], "a": ["1", "2", "3"]})
-    first, same, other = (
-        scoring.receive(rows, arriving, "b", "rows.csv")[0]
-        for rows in (table, table.copy(), table.assign(id=["7", "8", "10"]))
-    )
-    assert same == first != other
+def test_a_batch_without_its_ids_is_numbered(asked):
+    table = ROWS.drop(columns="id").astype({"x": "str"})
+    table.loc[1, "x"] = "?"
+    score(asked, table)
+    assert published()["row"].tolist() == [0, *range(2, 40)]
 
 
-def test_a_batch_without_its_ids_is_numbered(arriving):
-    _, X = scoring.receive(pd.DataFrame({"a": [1, 2, 3]}, index=[5, 6, 7]), arriving, "b", "rows.csv")
-    scored = scoring.score(X, arriving)
-    assert [*scored] == ["row", "prediction", "model_version", "scored_at"]
-    assert scored["row"].tolist() == [0, 1, 2]
+@pytest.mark.parametrize(
+    ("labels", "answers", "predicted"),
+    [
+        (["no", "yes"], [[0.9, 0.1], [0.2, 0.8]], ["no", "yes"]),
+        (["stay", "leave"], [[0.9, 0.1], [0.2, 0.8]], ["stay", "leave"]),
+        (["stay", "leave"], [[0.5, 0.5], [0.5, 0.5]], ["leave", "leave"]),  # as scikit-learn
+        ([1, 0], [[0.9, 0.1], [0.2, 0.8]], [1, 0]),
+        (["c", "a", "b"], [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], ["c", "b"]),
+    ],
+    ids=["alphabetical", "not alphabetical", "tie", "falling", "three"],
+)
+def test_each_row_gets_the_class_that_predict_would_name(labels, answers, predicted):
+    asked = type("Contract", (), {"task": "binary", "labels": labels})
+    assert scoring._labelled(np.array(answers), asked).tolist() == predicted
 
 
-def test_a_batch_in_a_database_is_replaced_when_published_again(arriving, tmp_path):
-    place = f"sqlite:///{tmp_path / 'scores.db'}#scores"
-    table = pd.DataFrame({"id": [7, 8, 9], "a": [1, 2, 3], "b": [0, 0, 0]})
-    for batch, rows in (("mon", table), ("tue", table.head(2)), ("mon", table.assign(a=table["a"] * 10))):
-        received, X = scoring.receive(rows, arriving, batch, "rows.csv", place)
-        scoring.publish(scoring.score(X, arriving), received, arriving.contract)
-    there = tables.read_table(place).sort_values(["batch", "id"])
-    assert there[["model_name", "batch", "id", "prediction"]].to_numpy().tolist() == [
-        ["demo", "mon", 7, 10.0], ["demo", "mon", 8, 20.0], ["demo", "mon", 9, 30.0], ["demo", "tue", 7, 1.0], ["demo", "tue", 8, 2.0],
-    ]  # fmt: skip
+def test_a_model_of_many_classes_gives_a_probability_for_each(tmp_path, monkeypatch):
+    target = np.where(ROWS["x"] < -0.3, "low", np.where(ROWS["x"] > 0.3, "top", "mid"))
+    asked = train(tmp_path, monkeypatch, target=target)
+    score(asked, ROWS)
+    found = published()
+    columns = ["probability_low", "probability_mid", "probability_top"]
+    assert [*found] == ["id", "prediction", *columns, "model_version", "scored_at"]
+    np.testing.assert_allclose(found[columns].sum(axis=1), 1)
+    assert (found["prediction"] == found[columns].idxmax(axis=1).str.removeprefix("probability_")).all()
 
 
-def test_a_database_gets_a_batch_of_many_rows(arriving, tmp_path):
-    """More values than a statement of any database takes."""
-    place, count = f"sqlite:///{tmp_path / 'scores.db'}#scores", 80_000
-    table = pd.DataFrame({"id": range(count), "a": 1.0, "b": np.arange(count) % 7})
-    received, X = scoring.receive(table, arriving, "b", "rows.csv", place)
-    scoring.publish(scoring.score(X, arriving), received, arriving.contract)
-    with sqlite3.connect(tmp_path / "scores.db") as database:
-        found = database.execute("SELECT count(*), count(DISTINCT id), sum(prediction) FROM scores").fetchone()
-    database.close()
-    assert found == (count, count, count + (np.arange(count) % 7).sum())
+def test_the_positive_class_has_the_probability(tmp_path, monkeypatch):
+    asked = train(tmp_path, monkeypatch, target=np.where(ROWS["x"] > 0, "leave", "stay"), positive="leave")
+    assert score(asked, ROWS)["positive_class"] == "leave"
+    found = published()
+    assert (found["prediction"].iloc[0], found["prediction"].iloc[-1]) == ("stay", "leave")
+    assert found["probability"].is_monotonic_increasing
 
 
-def test_nothing_is_published_if_the_database_refuses(arriving, tmp_path):
-    place = f"sqlite:///{tmp_path / 'scores.db'}#scores"
-    with sqlite3.connect(tmp_path / "scores.db") as database:
-        database.execute("CREATE TABLE scores (id INTEGER)")
-    database.close()
-    received, X = scoring.receive(pd.DataFrame({"id": [1], "a": [1]}), arriving, "b", "rows.csv", place)
-    with pytest.raises(BatonError, match="the table exists, and lacks the columns"):
-        scoring.publish(scoring.score(X, arriving), received, arriving.contract)
-    assert not received.folder.exists()
+def test_a_regression_predicts_a_number(tmp_path, monkeypatch):
+    asked = train(tmp_path, monkeypatch, target=10 * ROWS["x"] + 3)
+    score(asked, ROWS)
+    assert [*published()] == ["id", "prediction", "model_version", "scored_at"]
+    np.testing.assert_allclose(published()["prediction"], 10 * ROWS["x"] + 3)
 
 
-def test_a_database_that_is_not_there_is_told_before_anything_is_scored(arriving):
-    with pytest.raises(BatonError, match="nowhere"):
-        scoring.receive(pd.DataFrame({"a": [1]}), arriving, "b", "rows.csv", "sqlite:////nowhere/own.db#scores")
+def test_a_missing_optional_column_is_a_warning(tmp_path, monkeypatch):
+    table = ROWS.astype({"city": "object"})
+    table.loc[::5, "city"] = None
+    asked = train(tmp_path, monkeypatch, table=table)
+    assert score(asked, ROWS.drop(columns="city"))["warnings"] == ["column 'city' is not there; it counts as missing"]
 
 
-def test_what_a_database_says_holds_no_password(arriving, postgres):
-    """It names the database that it doesn't have, which here has the name that the environment hides."""
-    place = f"{postgres.removesuffix('/postgres')}/${{ODD}}#scores"
-    with pytest.raises(BatonError, match=r'the database says: database "\$\{ODD\}" does not exist'):
-        scoring.receive(pd.DataFrame({"a": [1]}), arriving, "b", "rows.csv", place)
+def test_an_input_that_changes_while_it_is_read_is_refused(asked, monkeypatch):
+    ROWS.to_csv(config.ROOT / "new.csv", index=False)
+    received, *_ = batch.receive(asked)
+    with (config.ROOT / "new.csv").open("a") as file:
+        file.write("\n")
+    with pytest.raises(BatonError, match="new.csv: the file was changed while it was read; nothing is published"):
+        scoring.score(received, asked)
+
+
+def test_a_chunk_that_is_finished_is_not_scored_again(asked, monkeypatch):
+    ROWS.to_csv(config.ROOT / "new.csv", index=False)
+    monkeypatch.setattr(batch, "rows_of_a_chunk", lambda columns: 10)
+    received, *_ = batch.receive(asked)
+    scoring.score(received, asked)
+    parts = sorted(received.result.glob("part-*"))
+    assert len(parts) == 4
+    times = [part.stat().st_mtime_ns for part in parts]
+    (received.draft / "chunk-00002.json").unlink()
+    same, *_ = batch.receive(asked)
+    assert same.scored_at == received.scored_at
+    scoring.score(same, asked)
+    again = [part.stat().st_mtime_ns for part in parts]
+    assert [one == other for one, other in zip(times, again, strict=True)] == [True, True, False, True]
+
+
+def test_a_draft_of_other_rows_is_not_gone_on_with(asked, monkeypatch):
+    ROWS.to_csv(config.ROOT / "new.csv", index=False)
+    received, *_ = batch.receive(asked)
+    scoring.score(received, asked)
+    score(asked, ROWS[::-1])
+    assert published()["id"].tolist() == [*range(139, 99, -1)]
+    assert len([*(config.ROOT / "predictions/demo/batch=b").glob("part-*")]) == 1
 
 
 def test_the_extremes_are_the_highest_and_lowest_or_of_many_classes_the_least_certain():
@@ -218,24 +314,3 @@ def test_the_extremes_are_the_highest_and_lowest_or_of_many_classes_the_least_ce
     # Where all are alike, or few, no row is shown twice.
     assert scoring.extremes(pd.DataFrame({"prediction": [1.5] * 6}), 2).index.tolist() == [0, 1, 5, 4]
     assert scoring.extremes(pd.DataFrame({"prediction": [1.0, 3.0, 2.0]}), 2).index.tolist() == [1, 2, 0]
-
-
-def test_a_batch_is_scored_by_the_version_that_received_it_whatever_is_promoted_meanwhile(tmp_path, monkeypatch):
-    settings, facts = registering.open_store(tmp_path, monkeypatch, name="demo", score_data="new.csv", batch="b")
-    versions = {}
-    for number, sign in (("1", 1), ("2", -1)):  # the second says the opposite
-        table = pd.DataFrame({"a": np.linspace(-1, 1, 40), "y": (np.linspace(-sign, sign, 40) > 0).astype(int)})
-        pipeline, asked = registering.fit(table)
-        arguments = saving.model_arguments(pipeline, asked, table[["a"]], table["y"], None)
-        saving.save(tmp_path / number, arguments)
-        versions[number] = registering.register(tmp_path / number, arguments, settings, facts)
-    pd.DataFrame({"a": [-1.0, 1.0]}).to_csv(tmp_path / "new.csv", index=False)
-    received = {"X": str(tmp_path / "X.parquet"), "batch": str(tmp_path / "batch.json")}
-
-    registering.promote(versions["1"], settings)
-    run_task("receive", settings=settings.model_dump(), product=received)
-    registering.promote(versions["2"], settings)
-    run_task("score", settings=settings.model_dump(), upstream={"receive": received})
-    published = pd.read_parquet(tmp_path / "predictions" / "demo" / "batch=b")
-    assert published[["prediction", "model_version"]].to_numpy().tolist() == [[0, "1"], [1, "1"]]
-    assert json.loads((tmp_path / "predictions/demo/batch=b/_manifest.json").read_text())["model_version"] == "1"

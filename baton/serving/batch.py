@@ -1,0 +1,335 @@
+"""What a batch is, where its result lies, and how it appears: whole, in one step, or not at all.
+
+predictions/<name>/batch=<id>/     the result that readers see
+predictions/<name>/.batch=<id>/    a draft of the next one: `result/` and what it is made from
+predictions/<name>/_failed/        a record of each batch that failed, until it is scored
+"""
+
+import contextlib
+import ctypes
+import dataclasses
+import datetime
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from baton import BatonError, InputStale, SchemaMismatch, SettingsError, config
+from baton.data import contract as contracts
+from baton.data import stream, tables
+from baton.handover import registry
+
+HEAD = 10_000  # rows by which a batch is looked at before it is scored
+CELLS = 2_000_000  # values of a chunk: what a process holds of a batch at once
+MOST_ROWS = 100_000  # rows of a chunk
+FORGOTTEN = 24 * 3600  # seconds after which a draft that nobody goes on with is swept
+
+# The keys of env.yaml that a result depends on, besides its rows and its model.
+SHAPING = ("keep_columns", "explain", "bounds", "reject", "predictions_format", "predictions_table")
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One run of scoring: these rows, this model version, these options.
+
+    `files` are the input's: path, bytes and time of the last change. `complete` says that this very batch has been
+    published before, `replaces` what it takes the place of, "" for nothing. `scored_at` is UTC, ISO 8601, the same for
+    all of its rows.
+    """
+
+    name: str
+    batch: str
+    model_version: str
+    run_id: str | None
+    pinned: bool
+    source: str
+    files: list[dict]
+    input_digest: str
+    options: dict
+    scored_at: str
+    complete: bool = False
+    replaces: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where the result is published."""
+        return folder_of(self.name, self.batch)
+
+    @property
+    def draft(self) -> Path:
+        """Where it is made."""
+        return self.folder.with_name(f".{self.folder.name}")
+
+    @property
+    def result(self) -> Path:
+        """The folder within the draft that will be published."""
+        return self.draft / "result"
+
+    @property
+    def key(self) -> str:
+        """What names this result: its rows, model version and options."""
+        named = json.dumps([self.input_digest, self.model_version, self.options], sort_keys=True, default=str)
+        return hashlib.sha256(named.encode()).hexdigest()[:12]
+
+    def open(self) -> stream.Source:
+        """Its rows."""
+        return stream.Source(self.source, [config.ROOT / file["path"] for file in self.files])
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+
+def folder_of(name: str, batch: str) -> Path:
+    return config.ROOT / "predictions" / name / f"batch={batch}"
+
+
+def read_batch(path: str | Path) -> Batch:
+    """Read the batch that `receive` wrote."""
+    return Batch(**json.loads(Path(path).read_text()))
+
+
+def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFrame]:
+    """Say which batch is asked for, by which model it is scored, and what its first rows are.
+
+    The alias `champion` is resolved here, once. Raises a `BatonError` of its own kind for each reason not to go on:
+    no champion, input that is missing, empty, too old or not what the model takes, or another batch of the same name
+    that it would replace.
+    """
+    folder = folder_of(settings.name, settings.batch)
+    _sweep(folder)
+    before = read_manifest(folder)
+    source = settings.score_data.replace("{batch}", settings.batch)
+    _require_same_source(before, settings, source)
+    # What was scored by a version that was asked for by number stays so, until someone says otherwise.
+    kept = before["model_version"] if before and before["pinned"] and not settings.replace else None
+    pinned = settings.model_version or kept
+    model = (
+        registry.version_of(settings.name, pinned, settings.mlflow_tracking_uri)
+        if pinned
+        else registry.require_champion(settings.name, settings.mlflow_tracking_uri)
+    )
+    tables.check_destination(settings.predictions_table)
+    draft = folder.with_name(f".{folder.name}")
+    files = stream.spool(source, draft / "input", MOST_ROWS) if tables.is_database(source) else tables.files(source)
+    received = Batch(
+        settings.name, settings.batch, model.version, model.run_id, bool(pinned), source,
+        [_describe(file) for file in files], stream.digest(files), {key: getattr(settings, key) for key in SHAPING},
+        datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat(),
+    )  # fmt: skip
+    if not tables.is_database(source):
+        _require_fresh(received, settings.max_age)
+    opened = received.open()
+    head = opened.head(HEAD)
+    settled = model.contract.settle(head)
+    _require_kinds(settled, head, source)
+    _require_columns(received, opened.columns, settled)
+    if before and before["key"] == received.key:
+        shutil.rmtree(draft, ignore_errors=True)
+        return dataclasses.replace(received, complete=True), model, head
+    if kept and not settings.model_version:
+        raise SettingsError(
+            f"batch {settings.batch} of {settings.name} was scored by version {kept}, which was asked for by number,"
+            f" and its input or options have changed. Score it by the same version: --env--model_version {kept}, or by"
+            " the champion: --env--replace true"
+        )
+    return _begin(dataclasses.replace(received, replaces=_described(before)), settled), model, head
+
+
+def read_manifest(folder: Path) -> dict | None:
+    """Read the manifest of a published batch; None unless all that it names is there, whole."""
+    try:
+        written = json.loads((folder / "_manifest.json").read_text())
+        whole = all((folder / part["file"]).stat().st_size == part["bytes"] for part in written["files"])
+        return written if whole else None
+    except (OSError, ValueError, KeyError, TypeError):  # it was cut off, or is of version 0.1
+        return None
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """Read all rows of a published batch, or of one that takes its place while it is read: never some of each."""
+    for _ in range(10):
+        manifest = json.loads((Path(folder) / "_manifest.json").read_text())
+        with contextlib.suppress(FileNotFoundError):
+            return pd.concat(_parts(Path(folder), manifest), ignore_index=True)
+        time.sleep(0.1)
+    raise BatonError(f"{folder}: files that its manifest names are gone. Score the batch again")
+
+
+def _parts(folder: Path, manifest: dict) -> Iterator[pd.DataFrame]:
+    for file in (part["file"] for part in manifest["files"] if part["file"].startswith("part-")):
+        yield read_part(folder / file)
+
+
+def read_part(file: Path) -> pd.DataFrame:
+    return pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
+
+
+def seal(batch: Batch, manifest: dict) -> dict:
+    """Write the manifest of a finished draft, with the size of each file that it names; return it."""
+    names = sorted(file.name for file in batch.result.iterdir() if file.name != "_manifest.json")
+    sizes = [{"file": name, "bytes": (batch.result / name).stat().st_size} for name in names]
+    manifest = manifest | {"files": sizes}
+    write_json(batch.result / "_manifest.json", manifest)
+    return manifest
+
+
+def publish(batch: Batch, report: Path) -> dict:
+    """Put a scored batch, with its report, in its place, in one step; return its manifest.
+
+    Its `predictions_table` comes first, in one transaction: a run that is killed in between does both again, and
+    nothing is doubled. Raises `BatonError` if the database refuses; then nothing is published.
+    """
+    shutil.copyfile(report, batch.result / "_report.html")
+    manifest = seal(batch, json.loads((batch.result / "_manifest.json").read_text()))
+    if table := batch.options["predictions_table"]:
+        key = {"model_name": batch.name, "batch": batch.batch}
+        tables.append((part.assign(**key) for part in _parts(batch.result, manifest)), table, replacing=key)
+    for file in [*batch.result.iterdir(), batch.result]:
+        _flush(file)
+    _swap(batch.result, batch.folder)
+    _flush(batch.folder.parent)
+    shutil.rmtree(batch.draft, ignore_errors=True)
+    shutil.rmtree(failed_folder(batch.name, batch.batch), ignore_errors=True)
+    return manifest
+
+
+def failed_folder(name: str, batch: str) -> Path:
+    """Where the record of a batch that failed lies; readers of `predictions/` pass over what begins with _."""
+    return config.ROOT / "predictions" / name / "_failed" / f"batch={batch}"
+
+
+def write_json(file: Path, content: dict) -> None:
+    """Write a file of JSON, whole or not at all."""
+    draft = file.with_name(f"{file.name}.draft")
+    draft.write_text(json.dumps(content, indent=2, default=str))
+    draft.replace(file)
+
+
+def rows_of_a_chunk(columns: int) -> int:
+    return max(1000, min(MOST_ROWS, CELLS // max(columns, 1)))
+
+
+def _require_same_source(before: dict | None, settings: config.Settings, source: str) -> None:
+    """Raise `SettingsError` if a batch of this name was made from another input: mostly, two files of one day."""
+    if before and before["input"]["source"] != source and not settings.replace:
+        raise SettingsError(
+            f"batch {settings.batch} of {settings.name} was made from {before['input']['source']}"
+            f" ({before['rows_in']} rows), and is asked for from {source} now. To replace it: --env--replace true. To"
+            " keep both, name this one: --env--batch NAME"
+        )
+
+
+def _require_fresh(batch: Batch, max_age: float | None) -> None:
+    """Raise `InputStale` if the newest file of the input is older than `max_age` hours."""
+    newest = max(file["modified"] for file in batch.files)
+    age = (time.time() - newest) / 3600
+    if max_age is not None and age > max_age:
+        raise InputStale(
+            f"{batch.source}: its newest file is {age:.1f} hours old, and max_age allows {max_age:g}. Did what delivers"
+            " it run? To score it all the same: --env--max_age none"
+        )
+
+
+def _require_kinds(contract: contracts.Contract, head: pd.DataFrame, source: str) -> None:
+    """Raise `SchemaMismatch` if a whole column is missing, or of another kind than the model was trained on."""
+    X, unreadable, infinite = contract.inspect(head, source)
+    for column, rows in unreadable.items():
+        if rows.sum() > 1 and not X[column].notna().any() and column not in infinite:
+            raise SchemaMismatch(contracts.complaint(head[column], rows, contract.columns[column], source))
+
+
+def _require_columns(batch: Batch, columns: list[str], contract: contracts.Contract) -> None:
+    """Raise `SettingsError` if an option names a column that is not there, or would be written twice."""
+    for column in batch.options["keep_columns"]:
+        if column not in columns:
+            nearest = config.did_you_mean(column, columns)
+            raise SettingsError(f"keep_columns names {column!r}, which {batch.source} lacks{nearest}")
+        if column in contracts.WRITTEN or column.startswith(("probability_", "reason_")):
+            raise SettingsError(f"keep_columns names {column!r}, which scoring writes; rename it in the table")
+    for column in batch.options["bounds"]:
+        if contract.kinds.get(column) not in {"number", "date"}:
+            known = [name for name, kind in contract.kinds.items() if kind in {"number", "date"}]
+            raise SettingsError(
+                f"bounds names {column!r}, which is no column of numbers or dates that the model takes"
+                f"{config.did_you_mean(column, known)}. Those are: {', '.join(known)}"
+            )
+
+
+def _begin(batch: Batch, settled: contracts.Contract) -> Batch:
+    """Open a draft, or go on with one of the same rows, model and options that was broken off."""
+    plan = batch.draft / "plan.json"
+    with contextlib.suppress(OSError, ValueError):
+        earlier = json.loads(plan.read_text())
+        if earlier["key"] == batch.key:
+            return dataclasses.replace(batch, scored_at=earlier["scored_at"])
+    for path in batch.draft.glob("*") if batch.draft.is_dir() else []:
+        if path.name != "input":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    batch.result.mkdir(parents=True)
+    write_json(plan, {"key": batch.key, "scored_at": batch.scored_at, "contract": settled.to_dict()})
+    return batch
+
+
+def _sweep(folder: Path) -> None:
+    """Remove drafts that were left by runs that died, unless they may still be gone on with."""
+    for draft in folder.parent.glob(".batch=*"):
+        if draft.name != f".{folder.name}" and time.time() - draft.stat().st_mtime > FORGOTTEN:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _describe(file: Path) -> dict:
+    found, path = file.stat(), tables.named(file)
+    return {"path": str(path), "bytes": found.st_size, "modified": found.st_mtime}
+
+
+def _described(before: dict | None) -> str:
+    """What a published batch is, in words, to be told to whoever replaces it."""
+    if before is None:
+        return ""
+    return f"{before['rows_scored']} rows scored by version {before['model_version']} at {before['scored_at']}"
+
+
+def _flush(path: Path) -> None:
+    """Have a file, or the names in a folder, written to the disk, whatever happens to the machine."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _swap(new: Path, place: Path) -> None:
+    """Put a folder in a place; what was there takes the folder's own. A reader finds one or the other at any moment.
+
+    Where the system can't exchange two folders (network file systems, mostly), the place is empty for an instant:
+    `read` waits for it.
+    """
+    if not place.exists():
+        new.rename(place)
+        return
+    try:
+        _exchange(new, place)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV}:
+            raise
+        aside = new.with_name("replaced")
+        place.rename(aside)
+        new.rename(place)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Exchange two folders in one step, by Linux's renameat2."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        raise OSError(errno.ENOSYS, "no renameat2") from None
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    if renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(other))

@@ -1,0 +1,198 @@
+"""The nightly job: `baton score` and `baton backfill`, what they end with, and what is left of a batch that failed."""
+
+import contextlib
+import datetime
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from baton import BatonError, Busy, NoChampion, NothingToDo, SettingsError, config
+from baton.handover import history, registry, tracking
+from baton.lock import hold
+from baton.serving import batch as batches
+from baton.serving.batch import Batch
+
+PIPELINE = "pipeline.serve.yaml"
+PATIENCE = 60  # seconds that a command or an address of on_failure is waited for
+
+
+def score(changed: dict) -> dict:
+    """Score one batch by the serving pipeline; return what came of it, as `baton score --json` prints it.
+
+    `changed` are keys of env.yaml with other values. Raises `BatonError`, each kind with an exit code of its own. A
+    batch that failed has a record by then, and `on_failure` was called.
+    """
+    asked = _asked(changed)
+    try:
+        settings = config.check_settings(asked)
+        with hold(lock(settings.name)):
+            if batches.read_manifest(batches.folder_of(settings.name, settings.batch)):
+                received, *_ = batches.receive(settings)  # without Ploomber, which takes longer to load than this
+                if received.complete:
+                    raise NothingToDo(nothing_to_do(received))
+            with registry.started_early():
+                _build(changed | {"batch": settings.batch})
+    except NothingToDo:
+        raise
+    except BatonError as error:
+        record_failure(asked, error)
+        raise
+    return report(batches.read_manifest(batches.folder_of(settings.name, settings.batch)))
+
+
+def backfill(days: list[str], changed: dict, champion_then: bool = False) -> list[dict]:
+    """Score a batch for each day, one input each; go on after one that fails. Return what came of each.
+
+    With `champion_then`, each is scored by the version that was champion when its day ended.
+    """
+    asked = _asked(changed)
+    if "{batch}" not in str(asked["score_data"]):
+        raise SettingsError(
+            f"backfill needs an input for each batch, and score_data is {asked['score_data']}: name a pattern, such as"
+            " --env--score_data 'days/{batch}.csv'"
+        )
+    outcomes = []
+    for day in days:
+        try:
+            version = {"model_version": _champion_on(day, config.check_settings(asked))} if champion_then else {}
+            outcomes.append(score(changed | {"batch": day} | version))
+        except BatonError as error:
+            outcomes.append(failed(error) | {"batch": day})
+    return outcomes
+
+
+def lock(name: str) -> str:
+    """The lock that one batch of a name holds, which `pipeline.serve.yaml` names as well."""
+    return f"predictions/{name}/.lock"
+
+
+def nothing_to_do(batch: Batch) -> str:
+    manifest = batches.read_manifest(batch.folder)
+    return (
+        f"Nothing has changed: batch {batch.batch} of {batch.name} was scored by version {batch.model_version} from"
+        f" these {manifest['rows_in']} rows."
+    )
+
+
+def publish(batch: Batch, page: Path, tracking_uri: str) -> str:
+    """Publish a batch and enter it in MLflow; return what to tell of it.
+
+    What MLflow then refuses is told, and undoes nothing: the rows are what matters.
+    """
+    manifest = batches.publish(batch, page)
+    told = [
+        f"Batch {batch.batch} of {batch.name}: {manifest['rows_scored']} rows scored by version {batch.model_version},"
+        f" {manifest['rows_rejected']} rejected, in {batch.folder.relative_to(config.ROOT)}"
+    ]
+    told += [f"It replaces {batch.replaces}."] if batch.replaces else []
+    told += [f"  Look at this: {warning}" for warning in manifest["warnings"]]
+    try:
+        tracking.log_batch(manifest, batch.folder, tracking_uri)
+    except Exception as error:  # whatever a store or a network says
+        told.append(f"  Look at this: the batch is published, and is not entered in MLflow: {error}")
+    return "\n".join(told)
+
+
+def report(manifest: dict) -> dict:
+    """What came of a batch, in a line."""
+    facts = ("name", "batch", "model_version", "rows_in", "rows_scored", "rows_rejected", "rejected", "seconds")
+    folder = batches.folder_of(manifest["name"], manifest["batch"])
+    return {"outcome": "scored", "exit_code": 0} | {key: manifest[key] for key in facts} | {"folder": str(folder)}
+
+
+def failed(error: Exception) -> dict:
+    """What came of a batch that failed, in a line."""
+    reason = getattr(error, "reason", str(error)).strip()
+    return {"outcome": error.outcome, "exit_code": error.exit_code, "reason": reason}
+
+
+def record_failure(settings: dict, error: Exception) -> None:
+    """Leave a record of a batch that failed, beside its last good result, and call what `on_failure` names.
+
+    `settings` are as they were written, which may be wrong. That another run is at work is no failure of the batch.
+    """
+    if getattr(error, "recorded", False) or getattr(error, "outcome", None) == Busy.outcome:
+        return
+    error.recorded = True
+    name, batch = (None if settings.get(key) is None else str(settings[key]) for key in ("name", "batch"))
+    record = failed(error) | {
+        "status": "failed", "name": name, "batch": batch, "input": {"source": settings.get("score_data")},
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "git_commit": tracking.git_commit(),
+    }  # fmt: skip
+    with contextlib.suppress(OSError):  # a full disk, maybe; the failure itself is told in any case
+        if all(re.fullmatch(_pattern(key), value or "") for key, value in (("name", name), ("batch", batch))):
+            folder = batches.failed_folder(name, batch)
+            folder.mkdir(parents=True, exist_ok=True)
+            rejects = batches.folder_of(name, batch).with_name(f".batch={batch}") / "result" / "_rejects.parquet"
+            if record["outcome"] in {"too many rejects", "schema mismatch"} and rejects.is_file():
+                shutil.copyfile(rejects, folder / "_rejects.parquet")
+            batches.write_json(folder / "_manifest.json", record)
+    _call(settings.get("on_failure"), record)
+
+
+def _call(on_failure: str | None, record: dict) -> None:
+    """Hand a record to a command, on its standard input, or to a web address; what goes wrong there is only told."""
+    if on_failure in (None, "", "none", "None"):
+        return
+    body = json.dumps(record, default=str).encode()
+    try:
+        if re.match(r"https?://", on_failure):
+            request = urllib.request.Request(
+                config.fill_in(on_failure), body, {"Content-Type": "application/json", "User-Agent": "baton"}
+            )
+            urllib.request.urlopen(request, timeout=PATIENCE).close()
+        else:
+            subprocess.run(on_failure, shell=True, input=body, cwd=config.ROOT, timeout=PATIENCE, check=True)
+    except Exception as error:
+        print(f"on_failure ({on_failure}) failed as well: {config.hide(str(error), on_failure)}", file=sys.stderr)
+
+
+def _asked(changed: dict) -> dict:
+    """The settings of a batch as they are written, with those that the command line changes."""
+    written = config.read_env(config.ROOT / "baton" / "defaults.yaml") | config.read_env() | changed
+    keys = [*config.Settings.model_fields]
+    # The batch is a template, as Ploomber fills it in.
+    now = datetime.datetime.now().isoformat()
+    batch = re.sub(
+        r"\{\{\s*now(?:\[:(\d+)\])?\s*\}\}", lambda found: now[: int(found[1] or len(now))], str(written["batch"])
+    )
+    return {key: value for key, value in written.items() if key in keys} | {"batch": batch}
+
+
+def _build(changed: dict) -> None:
+    """Build the serving pipeline, as `ploomber build -e pipeline.serve.yaml` does."""
+    from ploomber.cli import build
+
+    options = [
+        word for key, value in changed.items() for word in (f"--env--{key}", "none" if value is None else str(value))
+    ]
+    sys.argv = ["ploomber", "--entry-point", str(config.ROOT / PIPELINE), *options]
+    os.chdir(config.ROOT)
+    try:
+        build.main(catch_exception=False)
+    except BatonError:
+        raise
+    except Exception as error:
+        # The executor's own error has its record already.
+        known = BatonError(str(error))
+        known.__dict__ |= {"reason": str(error)} | vars(error)
+        raise known from error
+
+
+def _champion_on(day: str, settings: config.Settings) -> str:
+    """The version that was champion when a day (UTC) ended."""
+    moves = [event for event in history.read(settings.name, settings.mlflow_tracking_uri) if event.moves]
+    before = [event.version for event in moves if event.time[:10] <= day]
+    version = before[-1] if before else moves[0].previous if moves else None
+    if version is None:
+        raise NoChampion(f"{settings.name} had no champion on {day}: `baton history` tells since when there is one")
+    return version
+
+
+def _pattern(key: str) -> str:
+    return next(limit.pattern for limit in config.Settings.model_fields[key].metadata if hasattr(limit, "pattern"))

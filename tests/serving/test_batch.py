@@ -1,0 +1,228 @@
+"""A batch is what was asked for, is published whole in one step, and replaces another only when that is meant."""
+
+import json
+import os
+import sqlite3
+import threading
+import time
+
+import pandas as pd
+import pytest
+import registering
+from serving.test_scoring import ROWS, published, score, train
+
+from baton import BatonError, InputEmpty, InputMissing, InputStale, NoChampion, SettingsError, config
+from baton.data import tables
+from baton.handover import registry
+from baton.serving import batch, scoring
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch) -> config.Settings:
+    asked = train(tmp_path, monkeypatch)
+    ROWS.to_csv(tmp_path / "new.csv", index=False)
+    return asked
+
+
+def folder(name: str = "b"):
+    return config.ROOT / "predictions" / "demo" / f"batch={name}"
+
+
+def promote_another(asked: config.Settings) -> None:
+    """Register the model a second time, and promote it."""
+    first = registry.version_of("demo", "1", asked.mlflow_tracking_uri)
+    registering.promote(registering.register_version(first.path, first.run_id, asked, serves="again"), asked)
+
+
+def test_the_same_batch_is_complete_and_another_is_not(asked):
+    assert batch.receive(asked)[0].complete is False
+    score(asked)
+    assert batch.receive(asked)[0].complete is True
+    assert sorted(path.name for path in folder().parent.iterdir()) == ["batch=b"]  # no draft is left
+    for changed in ({"keep_columns": ["note"]}, {"bounds": {"x": [-5, 5]}}, {"reject": []}, {"batch": "c"}):
+        received = batch.receive(asked.model_copy(update=changed))[0]
+        assert received.complete is False, changed
+    assert batch.receive(asked.model_copy(update={"max_reject_rate": 0.5}))[0].complete is True
+
+
+@pytest.mark.parametrize("broken", ["_manifest.json", "part-*", "_report.html", "_rejects.parquet"])
+def test_a_batch_of_which_a_part_is_gone_or_cut_off_is_scored_again(asked, broken):
+    score(asked)
+    (file,) = folder().glob(broken)
+    content = file.read_bytes()
+    for damage in (content[: len(content) // 2], None):
+        file.unlink() if damage is None else file.write_bytes(damage)
+        assert batch.receive(asked)[0].complete is False
+    score(asked)
+    assert batch.receive(asked)[0].complete is True
+
+
+def test_changed_rows_or_another_champion_replace_the_batch_and_say_so(asked):
+    at = score(asked)["scored_at"]
+    ROWS.head(30).to_csv(config.ROOT / "new.csv", index=False)
+    received = batch.receive(asked)[0]
+    assert (received.complete, received.replaces) == (False, f"40 rows scored by version 1 at {at}")
+    assert score(asked)["replaces"] == received.replaces
+    assert len(published()) == 30
+    promote_another(asked)
+    assert score(asked)["model_version"] == "2"
+    assert set(published()["model_version"]) == {"2"}
+    assert sorted(path.name for path in folder().parent.iterdir()) == ["batch=b"]
+
+
+def test_another_file_under_the_same_name_is_refused_unless_it_is_to_replace(asked):
+    score(asked)
+    ROWS.head(10).to_csv(config.ROOT / "second.csv", index=False)
+    other = asked.model_copy(update={"score_data": "second.csv"})
+    with pytest.raises(
+        SettingsError, match=r"batch b of demo was made from new.csv \(40 rows\), and is asked for from second.csv"
+    ):
+        batch.receive(other)
+    assert len(published()) == 40
+    assert score(other, replace=True)["rows_scored"] == 10
+
+
+def test_a_batch_scored_by_a_version_asked_for_by_number_stays_so(asked):
+    promote_another(asked)
+    assert score(asked, model_version="1")["pinned"] is True
+    assert batch.receive(asked)[0].complete is True  # though the champion is version 2
+    ROWS.head(30).to_csv(config.ROOT / "new.csv", index=False)
+    with pytest.raises(
+        SettingsError, match="was scored by version 1, which was asked for by number, and its input or options"
+    ):
+        batch.receive(asked)
+    assert score(asked, model_version="1")["model_version"] == "1"
+    assert score(asked, replace=True)["model_version"] == "2"
+    with pytest.raises(NoChampion, match="demo has no version 7"):
+        batch.receive(asked.model_copy(update={"model_version": "7"}))
+
+
+def test_the_version_that_received_a_batch_scores_it_whatever_is_promoted_meanwhile(asked):
+    received = batch.receive(asked)[0]
+    promote_another(asked)
+    assert scoring.score(received, asked)["model_version"] == "1"
+
+
+def test_the_name_of_the_batch_finds_its_input(asked):
+    (config.ROOT / "new.csv").rename(config.ROOT / "of-b.csv")
+    named = asked.model_copy(update={"score_data": "of-{batch}.csv"})
+    assert score(named)["input"]["source"] == "of-b.csv"
+    with pytest.raises(InputMissing, match="of-c.csv: there is no such file"):
+        batch.receive(named.model_copy(update={"batch": "c"}))
+
+
+def test_input_that_is_empty_old_or_unreadable_is_told(asked):
+    os.utime(config.ROOT / "new.csv", (time.time() - 7300, time.time() - 7300))
+    with pytest.raises(InputStale, match="new.csv: its newest file is 2.0 hours old, and max_age allows 2"):
+        batch.receive(asked.model_copy(update={"max_age": 2.0}))
+    assert batch.receive(asked.model_copy(update={"max_age": 2.1}))[0].complete is False
+    (config.ROOT / "new.csv").write_text("id,x,when,city,note\n")
+    with pytest.raises(InputEmpty, match="a header with 5 columns, and no row"):
+        batch.receive(asked)
+    ROWS.to_parquet(config.ROOT / "new.parquet")
+    whole = (config.ROOT / "new.parquet").read_bytes()
+    (config.ROOT / "new.parquet").write_bytes(whole[:-100])
+    with pytest.raises(BatonError, match="new.parquet: this can't be read as parquet"):
+        batch.receive(asked.model_copy(update={"score_data": "new.parquet"}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"keep_columns": ["nota"]}, "keep_columns names 'nota', which new.csv lacks .did you mean 'note'"),
+        (
+            {"bounds": {"city": [0, 1]}},
+            "bounds names 'city', which is no column of numbers or dates .* Those are: x, when",
+        ),
+    ],
+)
+def test_an_option_that_names_no_column_is_told(asked, keys, message):
+    with pytest.raises(SettingsError, match=message):
+        batch.receive(asked.model_copy(update=keys))
+
+
+def test_a_batch_from_a_database_is_read_as_it_comes_and_goes_to_a_table_once(asked, monkeypatch):
+    monkeypatch.setattr(batch, "MOST_ROWS", 16)
+    with sqlite3.connect(config.ROOT / "in.db") as database:
+        ROWS.to_sql("rows", database, index=False)
+    keys = {
+        "score_data": f"sqlite:///{config.ROOT}/in.db#rows",
+        "predictions_table": f"sqlite:///{config.ROOT}/out.db#scores",
+    }
+    for name, bounds in (("one", {}), ("two", {}), ("one", {"x": [-9, 9]})):
+        score(asked, **keys, batch=name, bounds=bounds)
+    assert batch.receive(asked.model_copy(update=keys | {"batch": "one", "bounds": {"x": [-9, 9]}}))[0].complete is True
+    expected = published("one")
+    assert expected["id"].tolist() == [*range(100, 140)]
+    assert not folder("one").with_name(".batch=one").exists()
+    found = tables.read_table(keys["predictions_table"]).sort_values(["batch", "id"])
+    assert found["batch"].value_counts().to_dict() == {"one": 40, "two": 40}
+    assert found["probability"].tolist()[:40] == expected["probability"].tolist()
+
+
+def test_nothing_is_published_if_the_database_refuses(asked):
+    with sqlite3.connect(config.ROOT / "out.db") as database:
+        database.execute("CREATE TABLE scores (id INTEGER)")
+    with pytest.raises(BatonError, match="the table exists, and lacks the columns"):
+        score(asked, predictions_table=f"sqlite:///{config.ROOT}/out.db#scores")
+    assert not folder().exists()
+
+
+def test_a_database_that_is_not_there_is_told_before_anything_is_scored(asked, postgres):
+    with pytest.raises(BatonError, match="nowhere"):
+        batch.receive(asked.model_copy(update={"predictions_table": "sqlite:////nowhere/own.db#scores"}))
+    place = f"{postgres.removesuffix('/postgres')}/${{ODD}}#scores"
+    with pytest.raises(BatonError, match=r'the database says: database "\$\{ODD\}" does not exist'):
+        batch.receive(asked.model_copy(update={"predictions_table": place}))
+
+
+def test_a_reader_finds_the_former_result_or_the_new_one_and_nothing_else(tmp_path, monkeypatch):
+    """While two results take each other's place, by every way there is to replace a folder."""
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    results = {}
+    for name, count in (("a", 3), ("b", 5)):
+        results[name] = tmp_path / name
+        results[name].mkdir()
+        for part in range(count):
+            pd.DataFrame({"of": [name] * 10}).to_parquet(results[name] / f"part-{part}-{name}.parquet")
+        files = [{"file": file.name, "bytes": file.stat().st_size} for file in sorted(results[name].iterdir())]
+        (results[name] / "_manifest.json").write_text(json.dumps({"files": files}))
+    place, found, ended = tmp_path / "batch=x", [], threading.Event()
+    results["a"].rename(place)
+
+    def look():
+        while not ended.is_set():
+            found.append(batch.read(place)["of"].tolist())
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    while len(found) < 40 and reader.is_alive():
+        batch._swap(results["b"], place)  # what was there lies in b now
+        time.sleep(0.05)
+    ended.set()
+    reader.join()
+    assert len(found) >= 40
+    assert {(of[0], len(of)) for of in found} == {("a", 30), ("b", 50)}
+    assert all(len({*of}) == 1 for of in found)
+
+
+def test_where_folders_can_not_be_exchanged_one_is_moved_after_the_other(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(batch, "_exchange", refuse)
+    for name in ("new", "place"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("")
+    batch._swap(tmp_path / "new", tmp_path / "place")
+    assert (tmp_path / "place" / "new").is_file()
+    assert (tmp_path / "replaced" / "place").is_file()
+
+
+def test_drafts_that_nobody_goes_on_with_are_swept(asked):
+    for name, age in (("old", 25), ("young", 23)):
+        draft = folder(name).with_name(f".batch={name}")
+        (draft / "result").mkdir(parents=True)
+        os.utime(draft, (time.time() - age * 3600,) * 2)
+    batch.receive(asked)
+    assert sorted(path.name for path in folder().parent.iterdir()) == [".batch=b", ".batch=young"]

@@ -1,0 +1,135 @@
+"""What is left of a batch that failed, and who is told."""
+
+import http.server
+import json
+import threading
+
+import pandas as pd
+import pytest
+
+from baton import Busy, InputMissing, SettingsError, TooManyRejects, config
+from baton.handover import history
+from baton.serving import batch, job
+
+ASKED = {"name": "demo", "batch": "b", "score_data": "new.csv"}
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+
+
+def record() -> dict:
+    return json.loads((config.ROOT / "predictions/demo/_failed/batch=b/_manifest.json").read_text())
+
+
+def test_a_failed_batch_leaves_a_record_beside_its_last_good_result(tmp_path):
+    good = batch.folder_of("demo", "b")
+    good.mkdir(parents=True)
+    pd.DataFrame({"a": [1]}).to_parquet(good / "part-0.parquet")
+    job.record_failure(ASKED, InputMissing("new.csv: there is no such file"))
+    found = record()
+    assert {key: found[key] for key in ("status", "outcome", "exit_code", "reason", "name", "batch", "input")} == {
+        "status": "failed", "outcome": "input missing", "exit_code": 5, "reason": "new.csv: there is no such file",
+        "name": "demo", "batch": "b", "input": {"source": "new.csv"},
+    }  # fmt: skip
+    assert pd.read_parquet(tmp_path / "predictions" / "demo")["a"].tolist() == [1]  # readers pass over it
+
+
+def test_the_rejected_rows_are_left_with_the_reason(tmp_path):
+    rejects = tmp_path / "predictions/demo/.batch=b/result"
+    rejects.mkdir(parents=True)
+    pd.DataFrame({"_row": [3]}).to_parquet(rejects / "_rejects.parquet")
+    job.record_failure(ASKED, TooManyRejects("too many"))
+    assert pd.read_parquet(tmp_path / "predictions/demo/_failed/batch=b/_rejects.parquet")["_row"].tolist() == [3]
+
+
+def test_that_another_run_is_at_work_is_no_failure(tmp_path):
+    job.record_failure(ASKED | {"on_failure": f"touch {tmp_path}/called"}, Busy("another"))
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", None])
+def test_a_name_that_is_none_leaves_no_record_anywhere(tmp_path, name):
+    job.record_failure(ASKED | {"name": name, "on_failure": f"cat > {tmp_path}/told.json"}, SettingsError("name: bad"))
+    assert [path.name for path in tmp_path.iterdir()] == ["told.json"]
+    assert json.loads((tmp_path / "told.json").read_text())["outcome"] == "settings"
+
+
+def test_a_command_is_given_the_record_once(tmp_path):
+    error = InputMissing("gone")
+    for _ in range(2):
+        job.record_failure(ASKED | {"on_failure": "cat >> told.json"}, error)
+    assert json.loads((tmp_path / "told.json").read_text()) == record()
+
+
+@pytest.fixture
+def receiver():
+    """A web server on loopback: its address, and what it was sent."""
+    received = []
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append((self.path, self.headers["Content-Type"], json.loads(body)))
+            self.send_response(500 if "broken" in self.path else 204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", received
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_web_address_is_sent_the_record_with_its_secret_filled_in(receiver, monkeypatch):
+    address, received = receiver
+    monkeypatch.setenv("HOOK", "s3cret")
+    job.record_failure(ASKED | {"on_failure": f"{address}/${{HOOK}}"}, InputMissing("gone"))
+    assert received == [("/s3cret", "application/json", record())]
+
+
+def test_what_goes_wrong_there_is_told_and_hides_nothing(receiver, monkeypatch, capsys):
+    address, _ = receiver
+    monkeypatch.setenv("HOOK", "broken")
+    for called in (f"{address}/${{HOOK}}", "exit 7", "http://127.0.0.1:9/"):
+        job.record_failure(ASKED | {"on_failure": called}, InputMissing("gone"))
+        printed = capsys.readouterr().err
+        assert printed.startswith(f"on_failure ({called}) failed as well: ")
+        assert "broken" not in printed
+        assert record()["outcome"] == "input missing"
+
+
+def test_the_champion_of_a_day_is_the_one_when_it_ended(monkeypatch):
+    def event(version, day, kind=history.PROMOTED, previous=None):
+        return history.Event(kind, version, previous, "because", time=f"{day}T12:00:00+00:00")
+
+    events = [
+        event("2", "2026-01-03", previous="1"),
+        event("3", "2026-01-05"),
+        event("2", "2026-01-05", history.ROLLED_BACK),
+    ]
+    events.append(event("4", "2026-01-06", history.REFUSED))
+    monkeypatch.setattr(history, "read", lambda name, uri: events)
+    asked = config.Settings(name="demo", train_data="t", target="y")
+    days = {day: job._champion_on(f"2026-01-0{day}", asked) for day in range(2, 8)}
+    assert days == {2: "1", 3: "2", 4: "2", 5: "2", 6: "2", 7: "2"}
+
+
+def test_a_range_needs_an_input_for_each_day(tmp_path):
+    (tmp_path / "env.yaml").write_text("name: demo\ntrain_data: t.csv\nscore_data: new.csv\ntarget: y\nbatch: x\n")
+    with pytest.raises(SettingsError, match="name a pattern, such as --env--score_data 'days/{batch}.csv'"):
+        job.backfill(["2026-01-01"], {})
+
+
+def test_the_batch_is_named_as_ploomber_names_it(tmp_path):
+    keys = "name: demo\ntrain_data: t.csv\nscore_data: new.csv\ntarget: y\n"
+    for written, length in (("{{now[:10]}}", 10), ("{{ now[:13] }}", 13), ("{{now}}", 26)):
+        (tmp_path / "env.yaml").write_text(f'{keys}batch: "{written}"\n')
+        found = job._asked({})["batch"]
+        assert len(found) == length
+        assert found[:4].isdigit()
+    assert job._asked({"batch": "mine"})["batch"] == "mine"
