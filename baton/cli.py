@@ -50,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     promote.set_defaults(run=promote_version)
     promote.add_argument("--to", metavar="URI", help="hand it to this registry instead, where the gate decides anew")
     for command in (back, promote):
-        command.add_argument("--reason", required=True, help="why, in a sentence: it stays in the history")
+        text = "why, in a sentence: it stays in the history"
+        command.add_argument("--reason", required=True, type=_sentence, help=text)
     chosen, rest = parser.parse_known_args(arguments)
     if rest and chosen.run in {as_options, results}:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -139,7 +140,7 @@ def results(asked=None, root: Path = config.ROOT) -> str:
 
 def show_history(asked) -> str:
     """List the events of a model, newest first, a line of facts and the reason below it."""
-    from baton.handover import history
+    from baton.handover import history, registry
 
     settings = config.check_settings(asked.changed)
     events = history.read(settings.name, settings.mlflow_tracking_uri)
@@ -150,7 +151,9 @@ def show_history(asked) -> str:
         before = f", champion was version {event.previous}" if event.previous else ""
         lines += [f"{event.time[:16].replace('T', ' ')} UTC  {what} {how}{before}; commit {event.git_commit}"]
         lines += [textwrap.indent(textwrap.fill(event.reason, 110), "    "), ""]
-    return "\n".join([f"{settings.name}: champion is version {_champion(settings)}", "", *lines]).rstrip()
+    number = registry.champion_version(settings.name, settings.mlflow_tracking_uri)
+    champion = f"champion is version {number}" if number else "there is no champion yet"
+    return "\n".join([f"{settings.name}: {champion}", "", *lines]).rstrip()
 
 
 def show_card(asked) -> str:
@@ -180,9 +183,16 @@ def promote_version(asked) -> str:
 
     settings = config.check_settings(asked.changed)
     if asked.to:
+        config.check_settings(asked.changed | {"mlflow_tracking_uri": asked.to})
         return promotion.hand_to(settings.name, asked.version, asked.to, asked.reason, settings).reason
     version = promotion.promote_by_hand(settings.name, asked.version, asked.reason, settings)
     return f"{version} is champion; the next batch is scored by it"
+
+
+def _sentence(given: str) -> str:
+    if not given.strip():
+        raise argparse.ArgumentTypeError("say why, in a sentence")
+    return given.strip()
 
 
 def _champion(settings: config.Settings) -> str:

@@ -97,6 +97,13 @@ def version_of(name: str, number: str, tracking_uri: str) -> Model:
     return model
 
 
+def keep_digest(version: Model | None, tracking_uri: str) -> None:
+    """Name the files of a version by their content, if version 0.1 registered it: from now on, a change is refused."""
+    if version and DIGEST not in version.tags:
+        client = tracking.connect(tracking_uri)
+        client.set_model_version_tag(version.contract.name, version.version, DIGEST, saving.digest_files(version.path))
+
+
 def require_champion(name: str, tracking_uri: str) -> Model:
     """Resolve the champion, or raise `BatonError` saying how to get one."""
     found = find_champion(name, tracking_uri)

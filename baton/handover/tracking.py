@@ -116,20 +116,28 @@ def log_candidate(
 
 
 def copy_run(run_id: str, settings: config.Settings, there: config.Settings) -> str:
-    """Copy a run with its parameters, metrics, tags and artifacts into another store; return its id there."""
+    """Copy a run with its parameters, metrics, tags and artifacts into another store, once; return its id there.
+
+    A copy that could not be written whole ends as FAILED, and another is made the next time.
+    """
+    import mlflow
+
     client = connect(settings.mlflow_tracking_uri)
     run = client.get_run(require_run(client, run_id))
     with tempfile.TemporaryDirectory() as folder:
         files = client.download_artifacts(run_id, "", folder)
         other = connect(there.mlflow_tracking_uri)
-        own = {key: value for key, value in run.data.tags.items() if key in {"mlflow.runName"} or "mlflow." not in key}
         experiment = _require_experiment(other, there)
-        copied = other.create_run(experiment, start_time=run.info.start_time, tags=own).info.run_id
-        for key, value in run.data.params.items():
-            other.log_param(copied, key, value)
-        for key, value in run.data.metrics.items():
-            other.log_metric(copied, key, value)
-        other.log_artifacts(copied, files)
+        copies = other.search_runs([experiment], f"tags.copy_of = '{run_id}'")
+        if whole := [copy.info.run_id for copy in copies if copy.info.status == run.info.status]:
+            return whole[0]
+        own = {key: value for key, value in run.data.tags.items() if key in {"mlflow.runName"} or "mlflow." not in key}
+        tags = own | {"copy_of": run_id}
+        copied = other.create_run(experiment, start_time=run.info.start_time, tags=tags).info.run_id
+        with mlflow.start_run(run_id=copied):
+            mlflow.log_params(run.data.params)
+            mlflow.log_metrics(run.data.metrics)
+            mlflow.log_artifacts(files)
         other.set_terminated(copied, run.info.status, run.info.end_time)
     return copied
 
