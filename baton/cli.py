@@ -63,6 +63,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # nobody reads on, as in `baton results | head -1`; nor is Python to try when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        from baton.handover import tracking
+
+        if (said := tracking.complaint(error)) is None:
+            raise
+        print(said, file=sys.stderr)
+        return 1
     return 0
 
 

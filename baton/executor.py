@@ -29,6 +29,7 @@ from ploomber.executors.abc import Executor
 
 from baton import BatonError, config
 from baton.data import contract
+from baton.handover import tracking
 
 READY = {TaskStatus.WaitingExecution, TaskStatus.WaitingDownload}
 DONE = {TaskStatus.Executed, TaskStatus.Skipped}
@@ -223,8 +224,8 @@ def _build(task):
 
 
 def _message(error: Exception) -> str:
-    """A mistake of the user's, or what the machine refuses, in its own words; anything else with its traceback."""
-    cause = error
+    """A mistake of the user's, or what the machine or MLflow refuses, in its own words; all else with its traceback."""
+    cause, mlflows = error, None
     while cause is not None:
         if isinstance(cause, BatonError):
             return str(cause)
@@ -234,8 +235,9 @@ def _message(error: Exception) -> str:
             return f"the machine says: {cause}. Make room, or give whoever runs this the permission"
         if isinstance(cause, sqlite3.DatabaseError):
             return f"the MLflow store says: {cause}. See to the file that mlflow_tracking_uri in env.yaml names"
+        mlflows = mlflows or tracking.complaint(cause)  # what is below it may say more
         cause = cause.__cause__
-    return _format.exception(error)
+    return mlflows or _format.exception(error)
 
 
 def _explain(failures: dict[str, str], reports: list, dag) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import registering
 import yaml
-from conftest import NOXFILE, PROJECT
+from conftest import NOXFILE, PROJECT, free_port
 
 from baton import BatonError, cli, config
 from baton.handover import history, saving
@@ -273,6 +273,15 @@ def test_what_an_operator_asks_in_vain_is_told_in_one_message(capsys, arguments,
     code, printed, told = run(capsys, *arguments)
     assert (code, printed) == (1, "")
     assert told.startswith(said), told
+
+
+@pytest.mark.usefixtures("refused")
+@pytest.mark.parametrize("command", [["history"], ["show"], ["rollback", "--reason", "x"]])
+def test_a_server_that_does_not_answer_is_told_in_one_line(capsys, monkeypatch, command):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    code, printed, told = run(capsys, *command, "--env--mlflow_tracking_uri", f"http://127.0.0.1:{free_port()}")
+    assert (code, printed, len(told.splitlines())) == (1, "", 1)
+    assert told.startswith("MLflow says: API request to http://127.0.0.1:"), told
 
 
 @pytest.mark.parametrize("command", [["rollback"], ["promote", "3"]])

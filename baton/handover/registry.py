@@ -183,8 +183,15 @@ def require_servable(
     numbers, its run FINISHED, its signature its contract's, and what it costs at most what `at_most` allows:
     `megabytes` of files, `seconds_per_1000_rows`.
     """
+    from mlflow.exceptions import MlflowException
+
     if model.run_id:
-        status = tracking.connect(tracking_uri).get_run(model.run_id).info.status
+        try:
+            status = tracking.connect(tracking_uri).get_run(model.run_id).info.status
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            status = "deleted"  # for good, by `mlflow gc`
         if status != "FINISHED":
             raise BatonError(f"{model} can't be served: its run {model.run_id} is {status}, and should be FINISHED")
     inputs = json.loads(yaml.safe_load((model.path / "MLmodel").read_text())["signature"]["inputs"])

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.parse
@@ -58,6 +59,14 @@ def connect(uri: str):
     except Exception as error:
         reason = config.hide(str(error).splitlines()[0], uri)  # below it, the SQL
         raise BatonError(f"mlflow_tracking_uri {uri!r}: the store can't be opened: {reason}") from None
+
+
+def complaint(error: Exception) -> str | None:
+    """What MLflow says, in a line, if an error is MLflow's own, such as that a server does not answer; else None."""
+    raised = sys.modules.get("mlflow.exceptions")  # it takes seconds to import, and has raised nothing before that
+    if raised is None or not isinstance(error, raised.MlflowException):
+        return None
+    return f"MLflow says: {str(error).partition('\n')[0]}. See to the store: mlflow_tracking_uri in env.yaml, or --to"
 
 
 def _sign_in(uri: str) -> str:
