@@ -11,6 +11,7 @@ baton promote 3 --reason "the new branch needs it"
 """
 
 import argparse
+import itertools
 import json
 import os
 import shlex
@@ -52,7 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (back, promote):
         text = "why, in a sentence: it stays in the history"
         command.add_argument("--reason", required=True, type=_sentence, help=text)
-    chosen, rest = parser.parse_known_args(arguments)
+    ploombers, own = _part(sys.argv[1:] if arguments is None else arguments)
+    chosen, rest = parser.parse_known_args(own)
+    rest = ploombers + rest
     if rest and chosen.run in {as_options, results}:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
@@ -216,6 +219,18 @@ def _read(file: Path) -> dict:
         return json.loads(file.read_text())
     except ValueError:
         raise BatonError(f"{file}: the file was cut off. Delete it and build again") from None
+
+
+def _part(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Part Ploomber's options, with their values, from all else: argparse would take `demo` of `show --env--name demo`
+    for the version."""
+    options, others, words = [], [], iter(arguments)
+    for word in words:
+        if not word.startswith("--env--"):
+            others.append(word)
+        else:
+            options += [word] if "=" in word else [word, *itertools.islice(words, 1)]
+    return options, others
 
 
 def _changed(options: list[str]) -> dict:

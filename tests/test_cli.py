@@ -257,6 +257,13 @@ def test_the_history_tells_of_a_refusal_before_there_is_a_champion(capsys):
 
 
 @pytest.mark.usefixtures("refused")
+def test_the_value_of_an_option_is_not_taken_for_a_version(capsys):
+    assert run(capsys, "show", "--env--name", "other")[2].startswith("there is no champion for 'other': ")
+    told = run(capsys, "promote", "--env--name", "other", "7", "--reason", "x")[2]
+    assert told.startswith("other has no version 7: ")
+
+
+@pytest.mark.usefixtures("refused")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

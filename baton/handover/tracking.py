@@ -43,6 +43,7 @@ def connect(uri: str):
     mlflow.set_registry_uri(resolved)
     # Its progress bars and advice would be written into every notebook; its errors are raised, not logged.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     # A signature's numbers are doubles here; and a file's name says enough of where rows came from.
     warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")
