@@ -56,6 +56,13 @@ def score(session: nox.Session) -> None:
 
 
 @nox.session
+def baton(session: nox.Session) -> None:
+    """Run the command `baton`; what it is to do goes behind --, as in: nox -s baton -- history"""
+    make(session, WORK)
+    run(session, WORK, "baton", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole test suite; pytest's options go behind --."""
     make(session, SERVE)

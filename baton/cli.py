@@ -15,6 +15,7 @@ baton promote 3 --reason "the new branch needs it"
 import argparse
 import contextlib
 import datetime
+import itertools
 import json
 import os
 import shlex
@@ -67,8 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
     promote.set_defaults(run=promote_version)
     promote.add_argument("--to", metavar="URI", help="hand it to this registry instead, where the gate decides anew")
     for command in (back, promote):
-        command.add_argument("--reason", required=True, help="why, in a sentence: it stays in the history")
-    chosen, rest = parser.parse_known_args(arguments)
+        text = "why, in a sentence: it stays in the history"
+        command.add_argument("--reason", required=True, type=_sentence, help=text)
+    ploombers, own = _part(sys.argv[1:] if arguments is None else arguments)
+    chosen, rest = parser.parse_known_args(own)
+    rest = ploombers + rest
     if rest and chosen.run in {as_options, results}:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
@@ -81,6 +85,13 @@ def main(arguments: list[str] | None = None) -> int:
         return mistake.exit_code
     except BrokenPipeError:  # nobody reads on, as in `baton results | head -1`; nor is Python to try when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        from baton.handover import tracking
+
+        if (said := tracking.complaint(error)) is None:
+            raise
+        print(said, file=sys.stderr)
+        return 1
     return 0
 
 
@@ -205,7 +216,7 @@ def results(asked=None, root: Path = config.ROOT) -> str:
 
 def show_history(asked) -> str:
     """List the events of a model, newest first, a line of facts and the reason below it."""
-    from baton.handover import history
+    from baton.handover import history, registry
 
     settings = config.check_settings(asked.changed)
     events = history.read(settings.name, settings.mlflow_tracking_uri)
@@ -216,7 +227,9 @@ def show_history(asked) -> str:
         before = f", champion was version {event.previous}" if event.previous else ""
         lines += [f"{event.time[:16].replace('T', ' ')} UTC  {what} {how}{before}; commit {event.git_commit}"]
         lines += [textwrap.indent(textwrap.fill(event.reason, 110), "    "), ""]
-    return "\n".join([f"{settings.name}: champion is version {_champion(settings)}", "", *lines]).rstrip()
+    number = registry.champion_version(settings.name, settings.mlflow_tracking_uri)
+    champion = f"champion is version {number}" if number else "there is no champion yet"
+    return "\n".join([f"{settings.name}: {champion}", "", *lines]).rstrip()
 
 
 def show_card(asked) -> str:
@@ -246,9 +259,16 @@ def promote_version(asked) -> str:
 
     settings = config.check_settings(asked.changed)
     if asked.to:
+        config.check_settings(asked.changed | {"mlflow_tracking_uri": asked.to})
         return promotion.hand_to(settings.name, asked.version, asked.to, asked.reason, settings).reason
     version = promotion.promote_by_hand(settings.name, asked.version, asked.reason, settings)
     return f"{version} is champion; the next batch is scored by it"
+
+
+def _sentence(given: str) -> str:
+    if not given.strip():
+        raise argparse.ArgumentTypeError("say why, in a sentence")
+    return given.strip()
 
 
 def _champion(settings: config.Settings) -> str:
@@ -265,6 +285,18 @@ def _read(file: Path) -> dict:
         return json.loads(file.read_text())
     except ValueError:
         raise BatonError(f"{file}: the file was cut off. Delete it and build again") from None
+
+
+def _part(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Part Ploomber's options, with their values, from all else: argparse would take `demo` of `show --env--name demo`
+    for the version."""
+    options, others, words = [], [], iter(arguments)
+    for word in words:
+        if not word.startswith("--env--"):
+            others.append(word)
+        else:
+            options += [word] if "=" in word else [word, *itertools.islice(words, 1)]
+    return options, others
 
 
 def _changed(options: list[str]) -> dict:

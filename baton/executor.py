@@ -30,6 +30,7 @@ from ploomber.executors.abc import Executor
 
 from baton import BatonError, config
 from baton.data import contract
+from baton.handover import tracking
 from baton.lock import hold
 
 READY = {TaskStatus.WaitingExecution, TaskStatus.WaitingDownload}
@@ -249,8 +250,8 @@ def _kind(error: Exception | None) -> type[BatonError]:
 
 
 def _message(error: Exception) -> str:
-    """A mistake of the user's, or what the machine refuses, in its own words; anything else with its traceback."""
-    cause = error
+    """A mistake of the user's, or what the machine or MLflow refuses, in its own words; all else with its traceback."""
+    cause, mlflows = error, None
     while cause is not None:
         if isinstance(cause, BatonError):
             return str(cause)
@@ -260,8 +261,9 @@ def _message(error: Exception) -> str:
             return f"the machine says: {cause}. Make room, or give whoever runs this the permission"
         if isinstance(cause, sqlite3.DatabaseError):
             return f"the MLflow store says: {cause}. See to the file that mlflow_tracking_uri in env.yaml names"
+        mlflows = mlflows or tracking.complaint(cause)  # what is below it may say more
         cause = cause.__cause__
-    return _format.exception(error)
+    return mlflows or _format.exception(error)
 
 
 def _explain(failures: dict[str, str], reports: list, dag) -> str:

@@ -327,7 +327,7 @@ def _effect(column, table, values, predicted, limits):
         axes.set_ylim(limits)
         axes.set_ylabel(_clipped(predicted, 30), fontsize=8)
         if not _is_date(values):
-            axes.locator_params("x", nbins=5)
+            _limit_ticks(axes)
     else:
         names = ["missing" if value is None else value for value in table.index]
         shares = [values.isna().mean() if value is None else (values == value).mean() for value in table.index]
@@ -339,13 +339,19 @@ def _effect(column, table, values, predicted, limits):
         axes.set_xlabel(_clipped(predicted, 36), fontsize=8)
         axes.grid(axis="y", color=LIGHT_GREY)
         axes.set_axisbelow(True)
-        axes.locator_params("x", nbins=5)
+        _limit_ticks(axes)
     if len(table.columns) > 1:
         handles = [matplotlib.lines.Line2D([], [], color=colour) for colour, _ in zip(COLOURS, table, strict=False)]
         figure.legend(
             handles, _labels(table), loc="outside lower center", ncols=2, fontsize=7, frameon=False, handlelength=1
         )
     return figure
+
+
+def _limit_ticks(axes):
+    """Few numbers below a small figure, and fewer long ones, which would run into each other."""
+    longest = max(map(abs, axes.get_xlim()))
+    axes.locator_params("x", nbins=5 if longest < 10_000 else 2)
 
 
 def _lost(metric):

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 import registering
 import yaml
-from conftest import PROJECT
+from conftest import NOXFILE, PROJECT, free_port
 
 from baton import BatonError, cli, config
-from baton.handover import saving
+from baton.handover import history, saving
 
 BATON = Path(sys.executable).with_name("baton")
 SAMPLE = "data/diabetes_train.csv: 576 rows; 465 training, 111 holdout (19.3%)."
@@ -235,6 +235,78 @@ def test_a_broken_manifest_is_named(tmp_path):
 def test_without_predictions_results_say_how_to_get_some(tmp_path):
     expected = "There are no predictions yet: run `ploomber build`, then `ploomber build -e pipeline.serve.yaml`."
     assert cli.results(root=tmp_path) == expected
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch) -> config.Settings:
+    """A project whose only training found nothing that is better than the baseline."""
+    asked, _ = registering.open_store(tmp_path, monkeypatch, name="demo", train_data="t.csv")
+    keys = {key: value for key, value in asked.model_dump().items() if value not in (None, "", [], {}, "unknown")}
+    (tmp_path / "env.yaml").write_text(yaml.safe_dump(keys))
+    event = history.Event(history.REFUSED, None, None, "it is not certainly better than the baseline", "superior")
+    history.record("demo", event, asked.mlflow_tracking_uri)
+    return asked
+
+
+@pytest.mark.usefixtures("refused")
+def test_the_history_tells_of_a_refusal_before_there_is_a_champion(capsys):
+    code, said, _ = run(capsys, "history")
+    assert (code, said.splitlines()[0]) == (0, "demo: there is no champion yet")
+    assert "UTC  a challenger refused; commit" in said
+    assert "    it is not certainly better than the baseline" in said
+
+
+@pytest.mark.usefixtures("refused")
+def test_the_value_of_an_option_is_not_taken_for_a_version(capsys):
+    assert run(capsys, "show", "--env--name", "other")[2].startswith("there is no champion for 'other': ")
+    told = run(capsys, "promote", "--env--name", "other", "7", "--reason", "x")[2]
+    assert told.startswith("other has no version 7: ")
+
+
+@pytest.mark.usefixtures("refused")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show"], "there is no champion for 'demo': train one with `ploomber build`\n"),
+        (["show", "7"], "demo has no version 7: `baton history` lists those there are\n"),
+        (["promote", "7", "--reason", "x"], "demo has no version 7: `baton history` lists those there are\n"),
+        (["promote", "two", "--reason", "x"], "demo has no version two: `baton history` lists those there are\n"),
+        (["rollback", "--reason", "x"], "'demo' has had no other champion to go back to. "),
+        (["promote", "7", "--reason", "x", "--to", "sqlite:///mlflow.db"], "demo version 7 is in sqlite:///mlflow.db already. "),
+        (["promote", "7", "--reason", "x", "--to", "http://me:secret@team.example"], "env.yaml, or an --env-- option, needs a correction:\n  mlflow_tracking_uri: it holds a password"),
+    ],
+)  # fmt: skip
+def test_what_an_operator_asks_in_vain_is_told_in_one_message(capsys, arguments, said):
+    code, printed, told = run(capsys, *arguments)
+    assert (code, printed) == (1, "")
+    assert told.startswith(said), told
+
+
+@pytest.mark.usefixtures("refused")
+@pytest.mark.parametrize("command", [["history"], ["show"], ["rollback", "--reason", "x"]])
+def test_a_server_that_does_not_answer_is_told_in_one_line(capsys, monkeypatch, command):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    code, printed, told = run(capsys, *command, "--env--mlflow_tracking_uri", f"http://127.0.0.1:{free_port()}")
+    assert (code, printed, len(told.splitlines())) == (1, "", 1)
+    assert told.startswith("MLflow says: API request to http://127.0.0.1:"), told
+
+
+@pytest.mark.parametrize("command", [["rollback"], ["promote", "3"]])
+@pytest.mark.parametrize("reason", [[], ["--reason"], ["--reason", " "]])
+def test_no_step_by_hand_is_without_a_reason(capsys, command, reason):
+    with pytest.raises(SystemExit):
+        cli.main([*command, *reason])
+    assert "--reason" in capsys.readouterr().err
+
+
+def test_nox_runs_each_command_as_it_is(refused, tmp_path):
+    (tmp_path / "nox_baton.py").write_text(NOXFILE)
+    nox = [BATON.with_name("nox"), "-f", "nox_baton.py", "-s", "baton", "--"]
+    asked = [f"--env--mlflow_tracking_uri={refused.mlflow_tracking_uri}", "--env--name=demo"]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("NOX_")}
+    how = {"cwd": tmp_path, "env": inherited, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    told = subprocess.run([*nox, "history", *asked], **how)
+    assert (told.returncode, "demo: there is no champion yet" in told.stdout.splitlines()) == (0, True), told
 
 
 @pytest.mark.parametrize("command", ["check", "results"])

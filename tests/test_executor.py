@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from conftest import PROJECT, learn, settings
 from filelock import FileLock, Timeout
+from mlflow.exceptions import MlflowException
 from ploomber import DAG
 from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
 from ploomber.products import File
@@ -82,6 +83,13 @@ def keep_in_a_broken_store(product):
     try:
         sqlite3.connect(":memory:").execute("SELECT * FROM runs")
     except sqlite3.OperationalError as error:
+        raise RuntimeError("what a library makes of it") from error
+
+
+def ask_a_server_that_is_away(product):
+    try:
+        raise MlflowException("API request to http://team.example failed\nwith a long story")
+    except MlflowException as error:
         raise RuntimeError("what a library makes of it") from error
 
 
@@ -194,6 +202,7 @@ def test_a_mistake_of_the_users_is_told_without_a_traceback_and_others_are_kept(
         (write_on_a_full_disk, "first: the machine says: .*No space left on device. Make room"),
         (write_without_the_right, "first: the machine says: .*Permission denied. Make room, or give"),
         (keep_in_a_broken_store, "first: the MLflow store says: no such table: runs. See to the file"),
+        (ask_a_server_that_is_away, "first: MLflow says: API request to http://team.example failed. See to the store"),
     ],
 )
 def test_what_the_machine_refuses_is_told_without_a_traceback_and_stops_no_later_build(tmp_path, first, said):

@@ -1,5 +1,6 @@
 """What is drawn, read back from the figures: bars, lines and labels, for every question and every kind of column."""
 
+import itertools
 import warnings
 
 import matplotlib.pyplot as plt
@@ -661,6 +662,20 @@ def test_effects_are_drawn_on_one_scale_each_in_a_figure_of_its_own():
     assert [label.get_text() for label in drawn["flag"].get_yticklabels()] == ["False (25%)", "True (75%)"]
     assert drawn["text"].lines[0].get_xdata().tolist() == [0.2, 0.3]
     assert [label.get_text() for label in drawn["date"].get_xticklabels()] == ["2026-01-01", "2026-03-01"]
+
+
+def test_long_numbers_below_an_effect_do_not_run_into_each_other():
+    heating = pd.DataFrame({"price": [150_000.0, 170_000.0]}, index=pd.Index(["gas", "heat pump"], dtype=object))
+    metres = pd.DataFrame({"price": [40_000.0, 440_000.0]}, index=pd.Index([20_000.0, 99_000.0], dtype=object))
+    sample = pd.DataFrame({"heating": ["gas", "heat pump"], "metres": [20_000.0, 99_000.0]})
+    for figure in figures.column_effects({"heating": heating, "metres": metres}, sample, "price").values():
+        axes = figure.axes[0]
+        figure.draw_without_rendering()
+        low, high = sorted(axes.get_xlim())
+        shown = [tick.label1 for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+        boxes = [label.get_window_extent() for label in shown]
+        assert len(boxes) >= 2
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_calibration_is_drawn_with_its_intervals():

@@ -53,6 +53,7 @@ RUN = {
     'baton promote 3 --reason "it is on time again"': (
         "tests/test_serving.py", STORY, '"promote", "3", "--reason", "it is on time again"',
     ),
+    "nox -s baton -- history": ("tests/test_cli.py", "test_nox_runs_each_command_as_it_is", '[*nox, "history"'),
     "ploomber task fit-lr --force": ("tests/test_readme.py", "test_then_what", '"task", "fit-lr", "--force"'),
     "ploomber build --env--metric F1": ("tests/test_readme.py", "test_then_what", '"--env--metric", "F1"'),
     "mlflow gc --backend-store-uri sqlite:///mlflow.db --tracking-uri sqlite:///mlflow.db": (
@@ -200,5 +201,5 @@ def test_nox_lists_itself_like_a_manual():
     listed = subprocess.run(
         [str(PROGRAMS / "nox"), "-l", "-f", str(config.ROOT / "noxfile.py")], capture_output=True, text=True
     ).stdout
-    for session in ("pipeline", "train", "score", "tests", "lint", "ui", "jupyter", "bench"):
+    for session in ("pipeline", "train", "score", "tests", "lint", "ui", "jupyter", "bench", "baton"):
         assert re.search(rf"^[*-] {session} -> [A-Z].+", listed, re.MULTILINE), session

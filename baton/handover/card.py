@@ -18,6 +18,7 @@ from scipy import stats
 
 from baton import figures
 from baton.data.contract import IGNORED, Contract
+from baton.handover import gate
 from baton.handover.effects import MOST, Explanation
 from baton.training import evaluation
 
@@ -199,7 +200,7 @@ def _uses(contract):
 
 
 def _training_data(contract, profile, facts, decision, explanation):
-    what = "what serves" if decision.get("serves") == "all" else "the model"
+    what = "the model that serves" if decision.get("serves") == "all" else "the model"
     left_out = {
         "without a target": facts.get("without_target"),
         "copies of another row": facts.get("copies_left_out"),
@@ -345,17 +346,19 @@ def _by_slice(contract, decision):
     slices = decision.get("slices") or []
     if not slices:
         return (
-            "## Results by slice\n\nNo column is named in `slices` of env.yaml, so nobody has looked whether the model"
-            " is worse for some."
+            "## Results by slice\n\nThere are none: `slices` in env.yaml named no column, or none of its values has"
+            f" {gate.FEWEST} scored rows. So nobody has looked whether the model is worse for some."
         )
+    other = "champion" if "champion" in slices[0] else "baseline"
     rows = [
         [
             _text(part["column"]), _text(part["value"]), f"{part['rows']:,}", _number(part.get("challenger")),
-            _number(part.get("champion")), _lead(part.get("lead"), part), "**worse**" if part.get("worse") else "",
+            _number(part.get(other)), _lead(part.get("lead"), part), "**worse**" if part.get("worse") else "",
         ]
         for part in slices[:SHOWN]
     ]  # fmt: skip
-    head = ["Column", "Value", "Rows", f"{contract.metric}, this model", "Champion then", "Lead (95% interval)", ""]
+    named = {"champion": "Champion then", "baseline": "Baseline"}[other]
+    head = ["Column", "Value", "Rows", f"{contract.metric}, this model", named, "Lead (95% interval)", ""]
     more = f"\n\nThe other {len(slices) - SHOWN} are in decision.json." if len(slices) > SHOWN else ""
     return f"## Results by slice\n\n{_table(head, rows)}{more}"
 
@@ -384,7 +387,7 @@ def _calibration(contract, bins):
     return [
         f"## Calibration\n\nThe {_text(what[0])}, against the {_text(what[1])}, in bins of holdout rows. They differ by"
         f" {_number(off)} on average; in {outside} of {len(bins)} bins the prediction lies outside the 95% interval"
-        f"{_independent(contract)}.",
+        f"{_independent(contract, 'takes', 'is')}.",
         {f"Calibration: {what[0]} against {what[1]}": figures.calibration(bins, *what)},
         table,
     ]
@@ -451,9 +454,11 @@ def _choice(contract, decision):
         if (lead := leads.get(name))
     ]
     table = _table(["Against the", "Lead (95% interval)", "One-sided bound", "Lead it could have seen", "Method"], rows)
-    limits = policy.get("at_least") or {}
     asked = ", ".join(f"{key} {_text(value)}" for key, value in policy.items() if not isinstance(value, dict))
-    asked += "".join(f", {metric} at least {_number(least)}" for metric, least in limits.items())
+    for metric, limit in (policy.get("at_least") or {}).items():
+        asked += f", {metric} at {'least' if evaluation.METRICS[metric].higher_is_better else 'most'} {_number(limit)}"
+    for cost, most in (policy.get("at_most") or {}).items():
+        asked += f", {_text(cost)} at most {_number(most)}"
     looks, newer = decision.get("looks") or 0, decision.get("newer")
     times = f"the champion has been compared on this holdout {looks} times, this one included"
     later = f"{contract.metric} {_interval(newer)} on {newer['rows']:,} rows that it was not judged on" if newer else ""
@@ -476,7 +481,8 @@ def _caveats(contract, decision, truth):
         rare = [label for label, count in zip(contract.labels, counts, strict=True) if count < FEW]
         found += [f"Fewer than {FEW} holdout rows of {_list(rare)}: figures of that class say little."] if rare else []
     if worse := [f"{part['column']} = {part['value']}" for part in decision.get("slices") or [] if part.get("worse")]:
-        found += [f"It is worse than the champion was for {_list(worse)}."]
+        than = "champion was" if decision.get("champion") else "baseline is"
+        found += [f"It is worse than the {than} for {_list(worse)}."]
     if contract.optional:
         found += [f"Rows may lack {_list(contract.optional)}: missing in training too, and predicted without."]
     if contract.split == "hash" and "date" in contract.kinds.values():
@@ -561,8 +567,9 @@ def _wilson(hits: int, of: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def _independent(contract) -> str:
-    return ", which take rows of one group as independent and so are too narrow" if contract.split == "group" else ""
+def _independent(contract, take: str = "take", are: str = "are") -> str:
+    narrow = f", which {take} rows of one group as independent and so {are} too narrow"
+    return narrow if contract.split == "group" else ""
 
 
 def _because(reason) -> str:

@@ -158,12 +158,12 @@ def compare(
         settings.promote, contract.metric, leads, reached, settings.at_least, settings.margin, by_chance,
         settings.confidence,
     )  # fmt: skip
-    slices = []
-    if champion and settings.slices:
+    slices, other = [], "champion" if champion else "baseline"
+    if settings.slices:
         read = _slice_columns(rows, contract, settings)
         slices = gate.compare_slices(
-            y, predictions["challenger"], predictions["champion"], read, contract.task, contract.metric, groups,
-            settings.confidence,
+            y, predictions["challenger"], predictions[other], read, contract.task, contract.metric, groups,
+            settings.confidence, other,
         )  # fmt: skip
     return Verdict(
         PROMOTED if promoted else REFUSED,

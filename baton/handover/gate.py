@@ -119,30 +119,30 @@ def decide(
 
 
 def compare_slices(
-    truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray, columns: pd.DataFrame, task: str, metric: str,
-    groups: np.ndarray | None = None, confidence: float = 0.95,
+    truth: np.ndarray, challenger: np.ndarray, other: np.ndarray, columns: pd.DataFrame, task: str, metric: str,
+    groups: np.ndarray | None = None, confidence: float = 0.95, name: str = "champion",
 ) -> list[dict]:  # fmt: skip
-    """Compare two predictions on the rows of each frequent value of some columns.
+    """Compare the challenger's predictions with others, of this `name`, on the rows of each frequent value of columns.
 
     Numbers are cut at their quartiles, dates by year. A slice has at least 30 rows and a defined score. "worse" marks
     those where the challenger is worse beyond chance, at a level divided by the number of slices (Bonferroni), so that
     at most 5% of comparisons mark one for nothing.
     """
-    truth, challenger, champion = (np.asarray(given) for given in (truth, challenger, champion))
+    truth, challenger, other = (np.asarray(given) for given in (truth, challenger, other))
     groups = None if groups is None else np.asarray(groups)
     slices, table = [], []
-    for name in columns:
-        values = _cut(columns[name])
+    for column in columns:
+        values = _cut(columns[column])
         for value in values.value_counts().head(MOST_VALUES).index:
             rows = (values == value).to_numpy(dtype=bool, na_value=False)
-            scores = [evaluation.score(truth[rows], one[rows], task, metric)[metric] for one in (challenger, champion)]
+            scores = [evaluation.score(truth[rows], one[rows], task, metric)[metric] for one in (challenger, other)]
             if rows.sum() >= FEWEST and np.isfinite(scores).all():
-                slices.append((rows, {"column": name, "value": value, "rows": int(rows.sum())}, scores))
+                slices.append((rows, {"column": column, "value": value, "rows": int(rows.sum())}, scores))
     for rows, slice_, scores in slices:
-        pair = truth[rows], challenger[rows], champion[rows], task, metric, None if groups is None else groups[rows]
+        pair = truth[rows], challenger[rows], other[rows], task, metric, None if groups is None else groups[rows]
         lead = measure_lead(*pair)
         loss = measure_lead(pair[0], pair[2], pair[1], *pair[3:], confidence, looks=len(slices))
-        found = dict(zip(("challenger", "champion"), scores, strict=True)) | {"lead": lead.value}
+        found = dict(zip(("challenger", name), scores, strict=True)) | {"lead": lead.value}
         table.append(slice_ | found | {"low": lead.low, "high": lead.high, "worse": loss.bound > 0})
     return table
 

@@ -35,6 +35,7 @@ def hand_over(
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)  # which a build expects, also where nothing is registered
             champion = comparison.find_champion(settings)
+            registry.keep_digest(champion, settings.mlflow_tracking_uri)
             verdict = comparison.compare(challenger, champion, training, holdout, settings)
             if verdict.decision == comparison.UNCHANGED or challenger.run_id is None:
                 return verdict
@@ -83,6 +84,7 @@ def promote_by_hand(name: str, number: str, reason: str, settings: config.Settin
     if version.version == current:
         raise BatonError(f"{version} is the champion already; nothing was changed")
     registry.require_servable(version, settings.at_most, uri)
+    registry.keep_digest(version, uri)
     history.move(name, Event(PROMOTED, version.version, current, reason, by_hand=True), uri)
     return version
 
@@ -90,19 +92,29 @@ def promote_by_hand(name: str, number: str, reason: str, settings: config.Settin
 def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: config.Settings) -> Verdict:
     """Hand a version, with its run and all that belongs to it, to another registry, where the gate decides anew.
 
-    It is compared with the champion there on holdout rows of `train_data` that neither has learned from.
+    It is compared with the champion there on holdout rows of `train_data` that neither has learned from. Doing it
+    again completes what was broken off, and else changes nothing.
     """
-    version = registry.version_of(name, number, settings.mlflow_tracking_uri)
+    here = settings.mlflow_tracking_uri
+    if tracking.resolve_uri(registry_uri) == tracking.resolve_uri(here):
+        raise BatonError(
+            f"{name} version {number} is in {registry_uri} already. `baton promote {number}` without --to makes it"
+            " champion there"
+        )
+    version = registry.version_of(name, number, here)
     table = tables.read_table(settings.train_data)
-    comparison.require_comparable(version.contract, None, table)
-    division = split.separate(table, version.contract, settings)
     there = settings.model_copy(update={"mlflow_tracking_uri": registry_uri})
+    comparison.require_comparable(version.contract, registry.champion_contract(there), table)
+    division = split.separate(table, version.contract, settings)
     run_id = tracking.copy_run(version.run_id, settings, there)
     challenger = version._replace(version=None, run_id=run_id)
     with registry.kept_running(challenger):
         while True:
             champion = comparison.find_champion(there)
+            registry.keep_digest(champion, registry_uri)
             verdict = comparison.compare(challenger, champion, division.training, division.holdout, there)
+            if verdict.decision == comparison.UNCHANGED:
+                return verdict
             try:
                 verdict = dataclasses.replace(verdict, serves=version.tags.get("serves", "training"))
                 return carry_out(verdict, challenger, version.tags, reason, there)
@@ -122,6 +134,7 @@ def roll_back(name: str, reason: str, settings: config.Settings) -> Model:
         )
     version = registry.version_of(name, former[-1], uri)
     registry.require_servable(version, settings.at_most, uri)
+    registry.keep_digest(version, uri)
     history.move(name, Event(ROLLED_BACK, version.version, current, reason, by_hand=True), uri)
     return version
 

@@ -98,6 +98,13 @@ def version_of(name: str, number: str, tracking_uri: str) -> Model:
     return model
 
 
+def keep_digest(version: Model | None, tracking_uri: str) -> None:
+    """Name the files of a version by their content, if version 0.1 registered it: from now on, a change is refused."""
+    if version and DIGEST not in version.tags:
+        client = tracking.connect(tracking_uri)
+        client.set_model_version_tag(version.contract.name, version.version, DIGEST, saving.digest_files(version.path))
+
+
 def require_champion(name: str, tracking_uri: str) -> Model:
     """Resolve the champion, or raise `BatonError` saying how to get one."""
     found = find_champion(name, tracking_uri)
@@ -177,8 +184,15 @@ def require_servable(
     numbers, its run FINISHED, its signature its contract's, and what it costs at most what `at_most` allows:
     `megabytes` of files, `seconds_per_1000_rows`.
     """
+    from mlflow.exceptions import MlflowException
+
     if model.run_id:
-        status = tracking.connect(tracking_uri).get_run(model.run_id).info.status
+        try:
+            status = tracking.connect(tracking_uri).get_run(model.run_id).info.status
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            status = "deleted"  # for good, by `mlflow gc`
         if status != "FINISHED":
             raise BatonError(f"{model} can't be served: its run {model.run_id} is {status}, and should be FINISHED")
     inputs = json.loads(yaml.safe_load((model.path / "MLmodel").read_text())["signature"]["inputs"])

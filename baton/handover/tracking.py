@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.parse
@@ -42,6 +43,7 @@ def connect(uri: str):
     mlflow.set_registry_uri(resolved)
     # Its progress bars and advice would be written into every notebook; its errors are raised, not logged.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     # A signature's numbers are doubles here; and a file's name says enough of where rows came from.
     warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")
@@ -58,6 +60,14 @@ def connect(uri: str):
     except Exception as error:
         reason = config.hide(str(error).splitlines()[0], uri)  # below it, the SQL
         raise BatonError(f"mlflow_tracking_uri {uri!r}: the store can't be opened: {reason}") from None
+
+
+def complaint(error: Exception) -> str | None:
+    """What MLflow says, in a line, if an error is MLflow's own, such as that a server does not answer; else None."""
+    raised = sys.modules.get("mlflow.exceptions")  # it takes seconds to import, and has raised nothing before that
+    if raised is None or not isinstance(error, raised.MlflowException):
+        return None
+    return f"MLflow says: {str(error).partition('\n')[0]}. See to the store: mlflow_tracking_uri in env.yaml, or --to"
 
 
 def _sign_in(uri: str) -> str:
@@ -116,20 +126,28 @@ def log_candidate(
 
 
 def copy_run(run_id: str, settings: config.Settings, there: config.Settings) -> str:
-    """Copy a run with its parameters, metrics, tags and artifacts into another store; return its id there."""
+    """Copy a run with its parameters, metrics, tags and artifacts into another store, once; return its id there.
+
+    A copy that could not be written whole ends as FAILED, and another is made the next time.
+    """
+    import mlflow
+
     client = connect(settings.mlflow_tracking_uri)
     run = client.get_run(require_run(client, run_id))
     with tempfile.TemporaryDirectory() as folder:
         files = client.download_artifacts(run_id, "", folder)
         other = connect(there.mlflow_tracking_uri)
-        own = {key: value for key, value in run.data.tags.items() if key in {"mlflow.runName"} or "mlflow." not in key}
         experiment = _require_experiment(other, there.name, there.mlflow_tracking_uri)
-        copied = other.create_run(experiment, start_time=run.info.start_time, tags=own).info.run_id
-        for key, value in run.data.params.items():
-            other.log_param(copied, key, value)
-        for key, value in run.data.metrics.items():
-            other.log_metric(copied, key, value)
-        other.log_artifacts(copied, files)
+        copies = other.search_runs([experiment], f"tags.copy_of = '{run_id}'")
+        if whole := [copy.info.run_id for copy in copies if copy.info.status == run.info.status]:
+            return whole[0]
+        own = {key: value for key, value in run.data.tags.items() if key in {"mlflow.runName"} or "mlflow." not in key}
+        tags = own | {"copy_of": run_id}
+        copied = other.create_run(experiment, start_time=run.info.start_time, tags=tags).info.run_id
+        with mlflow.start_run(run_id=copied):
+            mlflow.log_params(run.data.params)
+            mlflow.log_metrics(run.data.metrics)
+            mlflow.log_artifacts(files)
         other.set_terminated(copied, run.info.status, run.info.end_time)
     return copied
 

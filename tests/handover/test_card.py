@@ -164,6 +164,14 @@ def test_the_figures_of_a_card_are_those_of_the_model_as_judged(tmp_path):
     assert "7 without a target" in section(text, "Training data")
 
 
+def test_slices_of_a_first_champion_are_shown_beside_the_baselines(tmp_path):
+    part = {"column": "plan", "value": "gold", "rows": 60, "challenger": 0.42, "baseline": 0.5, "lead": -0.08}
+    text, *_ = make(tmp_path, table(), slices=[part | {"low": -0.1, "high": -0.06, "worse": True}])
+    head, row = cells(section(text, "Results by slice"))
+    assert (head[4], row[3:6]) == ("Baseline", ["0.42", "0.5", "-0.08 (-0.1 to -0.06)"])
+    assert "It is worse than the baseline is for plan = gold." in section(text, "Caveats and recommendations")
+
+
 def test_a_card_says_so_where_what_serves_is_what_was_judged(tmp_path):
     text, *_ = make(tmp_path, table(), serves="training", serves_reason="the refit differs too much")
     assert "**What serves** is the same model (the refit differs too much)." in text
@@ -218,7 +226,9 @@ def test_a_page_needs_nothing_else(usual):
 
 def test_a_number_and_many_classes_have_cards_too(tmp_path):
     rows = table()
-    text, _, truth, predictions = make(tmp_path, rows.assign(y=1000 * rows["x"] + rows["z"]))
+    policy = {"promote": "superior", "at_least": {"R2": 0.1, "MAE": 90}, "at_most": {"megabytes": 5}}
+    text, _, truth, predictions = make(tmp_path, rows.assign(y=1000 * rows["x"] + rows["z"]), policy=policy)
+    assert "promote superior, R2 at least 0.1, MAE at most 90, megabytes at most 5\n" in text
     assert "It predicts y, a number. R2 1 (0.95 to 1.05) on 200 holdout rows." in text
     errors = cells(section(text, "Results by size of the prediction"))
     assert [row[1] for row in errors[1:]] == ["40"] * 5

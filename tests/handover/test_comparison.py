@@ -219,6 +219,18 @@ def test_a_challenger_that_is_worse_for_some_is_named():
         compare(model(table, "good", "2"), model(table, "bad", "1"), *halves(table), slices=["plam"])
 
 
+def test_a_first_champion_is_held_against_the_baseline_for_each_slice():
+    table = rows(600).assign(plan=np.where(np.arange(600) % 5 == 0, "b", "a"))
+    table["good"] = np.where(table["plan"] == "b", -table["good"], table["good"])
+    challenger = model(table, "good", "1", ignore_columns=["g", "plan"])
+    found = compare(challenger, None, *halves(table), slices=["plan"])
+    assert [(one["value"], one["baseline"], one["worse"]) for one in found.slices] == [
+        ("a", 0.5, False),
+        ("b", 0.5, True),
+    ]
+    assert ". It is worse where plan = b (-" in found.reason
+
+
 def test_what_the_champion_scores_on_rows_it_was_not_judged_on_is_told():
     table = rows(400)
     champion = model(table, "bad", "1")

@@ -18,7 +18,7 @@ from make_old_registry import FOLDER, KEPT
 
 from baton import BatonError, config
 from baton.data import split, tables
-from baton.handover import comparison, history, promotion, registry
+from baton.handover import comparison, history, promotion, registry, saving, tracking
 
 ROWS = config.ROOT / "data" / "diabetes_test.csv"
 
@@ -69,8 +69,43 @@ def test_it_is_rolled_back_to(old, tmp_path):
     promotion.promote_by_hand("diabetes", second.version, "for a test", asked)
     assert registry.champion_version("diabetes", old) == second.version == "2"
     assert promotion.roll_back("diabetes", "it was better", asked).version == "1"
-    assert registry.find_champion("diabetes", old) == first
+    assert registry.find_champion("diabetes", old).path == first.path
     assert [event.kind for event in history.read("diabetes", old)] == ["promoted", "rolled back"]
+
+
+def be_promoted(asked, champion):
+    tracking.connect(asked.mlflow_tracking_uri).delete_registered_model_alias("diabetes", "champion")
+    promotion.promote_by_hand("diabetes", "1", "it is good", asked)
+
+
+def be_rolled_back_to(asked, champion):
+    second = registering.register_version(champion.path, champion.run_id, asked)
+    registering.promote(second, asked)
+    promotion.roll_back("diabetes", "it was better", asked)
+
+
+def be_judged(asked, champion):
+    table = tables.read_table(config.ROOT / "data" / "diabetes_train.csv")
+    division = split.separate(table, champion.contract, asked)
+    challenger = registering.save(champion.path.parent / "challenger", division.training, target="Outcome")
+    candidate = {"candidate": "lr", "model": "lr", "model_params": {}, "tune": 0}
+    facts = {"run_id": None, "data_digest": "x"}
+    folder = champion.path.parent / "version"
+    promotion.hand_over(challenger, candidate, "", division.training, division.holdout, facts, asked, folder)
+
+
+@pytest.mark.parametrize("happens", [be_promoted, be_rolled_back_to, be_judged])
+def test_once_it_was_judged_or_made_champion_a_change_of_its_files_is_refused(old, happens):
+    """Version 0.1 kept no digest of a version's files."""
+    asked = settings(name="diabetes", target="Outcome", mlflow_tracking_uri=old)
+    champion = registry.find_champion("diabetes", old)
+    assert registry.DIGEST not in champion.tags
+    happens(asked, champion)
+    assert registry.find_champion("diabetes", old).tags[registry.DIGEST] == saving.digest_files(champion.path)
+    with (champion.path / "code" / "features.py").open("a") as code:
+        code.write("# edited")
+    with pytest.raises(BatonError, match="diabetes version 1 is refused: a file of it was changed"):
+        registry.find_champion("diabetes", old)
 
 
 @pytest.fixture(scope="module")

@@ -177,7 +177,7 @@ def test_a_model_that_is_too_dear_to_serve_is_refused_and_not_registered(trainin
         registry.version_of("demo", "1", training.settings.mlflow_tracking_uri)
 
 
-def test_a_version_is_handed_to_another_registry_where_the_gate_decides_anew(training, tmp_path):
+def test_a_version_is_handed_to_another_registry_where_the_gate_decides_anew(training, tmp_path, monkeypatch):
     table().to_csv(tmp_path / "t.csv", index=False)
     training.hand_over("strong")
     settings = training.settings.model_copy(update={"train_data": str(tmp_path / "t.csv"), "promote": "better"})
@@ -195,6 +195,12 @@ def test_a_version_is_handed_to_another_registry_where_the_gate_decides_anew(tra
     assert tracking.connect(team).get_run(there.run_id).data.tags["candidate"] == "strong"
     assert [event.version for event in history.read("demo", team)] == ["1"]
     assert str(there.path).startswith(str(tmp_path / "team"))
+    assert promotion.hand_to("demo", "1", team, "once more", settings).decision == "unchanged"
+    assert len(tracking.connect(team).search_model_versions("name='demo'")) == 1
+    other = dataclasses.replace(before.contract, target="another")
+    monkeypatch.setattr(registry, "champion_contract", lambda _: other)
+    with pytest.raises(BatonError, match="the champion of 'demo' can't be compared"):
+        promotion.hand_to("demo", "1", team, "for all of us", settings)
 
 
 @pytest.mark.parametrize(

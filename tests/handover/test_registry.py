@@ -320,6 +320,8 @@ def test_what_cannot_be_served_is_named(store, model, diabetes, tmp_path):
     tracking.connect(uri).set_terminated(failed.run_id, "FAILED")
     with pytest.raises(BatonError, match="its run .* is FAILED, and should be FINISHED"):
         registry.require_servable(failed, {}, uri, diabetes.X)
+    with pytest.raises(BatonError, match="its run 0f is deleted, and should be FINISHED"):
+        registry.require_servable(failed._replace(run_id="0f"), {}, uri, diabetes.X)
     other = learn(diabetes.X.assign(more=range(len(diabetes.X)), y=diabetes.y))
     with pytest.raises(BatonError, match="its signature names other columns than its contract"):
         registry.require_servable(saved._replace(contract=other), {}, asked.mlflow_tracking_uri, diabetes.X)
