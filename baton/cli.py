@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(chosen.run(chosen), flush=True)
     except BatonError as mistake:
         print(mistake, file=sys.stderr)
-        return mistake.exit_code
+        return mistake.exit_code if chosen.run in {score, backfill} else 1
     except BrokenPipeError:  # nobody reads on, as in `baton results | head -1`; nor is Python to try when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:

@@ -6,6 +6,7 @@ is held to it. So training and serving read a table in the same way, by the same
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ IGNORED = {
 }
 
 # The names of the columns that scoring writes, which an id column can't have.
-WRITTEN = ("row", "prediction", "probability", "model_version", "scored_at", "model_name", "batch")
+WRITTEN = re.compile("row|prediction|probability(_.*)?|reasons?_.*|model_version|scored_at|model_name|batch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +192,7 @@ def learn_contract(table: pd.DataFrame, settings: config.Settings, champion: Con
         require_columns(table, [column for column in columns if column], f"the table of {name!r}", key=key)
         if target in columns and key != "target":
             raise BatonError(f"{key} names {target!r}, which is the target; correct one of them in env.yaml")
-    if taken := [column for column in id_columns if column in WRITTEN or column.startswith("probability_")]:
+    if taken := [column for column in id_columns if WRITTEN.fullmatch(column)]:
         raise BatonError(f"id column {taken[0]!r} has the name of a column that scoring writes; rename it in the table")
     formats = values.learn_formats(table)
     champion = champion if champion and champion.target == target else None

@@ -250,7 +250,7 @@ def _require_columns(batch: Batch, columns: list[str], contract: contracts.Contr
         if column not in columns:
             nearest = config.did_you_mean(column, columns)
             raise SettingsError(f"keep_columns names {column!r}, which {batch.source} lacks{nearest}")
-        if column in contracts.WRITTEN or column.startswith(("probability_", "reason_")):
+        if contracts.WRITTEN.fullmatch(column):
             raise SettingsError(f"keep_columns names {column!r}, which scoring writes; rename it in the table")
     for column in batch.options["bounds"]:
         if contract.kinds.get(column) not in {"number", "date"}:

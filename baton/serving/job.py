@@ -39,9 +39,11 @@ def score(changed: dict) -> dict:
                 _build(changed | {"batch": settings.batch})
     except NothingToDo:
         raise
-    except BatonError as error:
+    except Exception as error:
         record_failure(asked, error)
-        raise
+        if isinstance(error, BatonError) or (said := tracking.complaint(error)) is None:
+            raise
+        raise BatonError(said) from error
     return report(batches.read_manifest(batches.folder_of(settings.name, settings.batch)))
 
 
@@ -107,8 +109,9 @@ def report(manifest: dict) -> dict:
 
 def failed(error: Exception) -> dict:
     """What came of a batch that failed, in a line."""
-    reason = getattr(error, "reason", str(error)).strip()
-    return {"outcome": error.outcome, "exit_code": error.exit_code, "reason": reason}
+    reason = str(getattr(error, "reason", None) or tracking.complaint(error) or error).strip()
+    kind = error if hasattr(error, "outcome") else BatonError
+    return {"outcome": kind.outcome, "exit_code": kind.exit_code, "reason": reason}
 
 
 def record_failure(settings: dict, error: Exception) -> None:

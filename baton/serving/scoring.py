@@ -22,7 +22,7 @@ from baton.data import stream
 from baton.data.contract import Contract
 from baton.handover import registry, saving, tracking
 from baton.serving import batch as batches
-from baton.serving import quarantine
+from baton.serving import quarantine, reasons
 from baton.serving.batch import Batch
 
 LIBRARIES = ("scikit-learn", "pandas", "numpy", "mlflow", "pyarrow")
@@ -92,7 +92,7 @@ def score_chunk(pipeline, folder: Path, order: str, chunk: str, number: int, sta
     `order` is the file that says how, for all chunks; `chunk` an Arrow file, whose first row has the number `start` in
     the batch; `repeated` are its rows whose ids came before. Doing it twice writes the same.
     """
-    asked, contract, profile = _read_order(order, folder)
+    asked, contract, profile, usual = _read_order(order, folder)
     options, draft = asked["options"], Path(asked["draft"])
     with pa.memory_map(chunk) as file:
         table = pa.ipc.open_file(file).read_all()
@@ -107,7 +107,7 @@ def score_chunk(pipeline, folder: Path, order: str, chunk: str, number: int, sta
     if len(rejects):
         _write(rejects, draft / f"rejects-{number:05}.parquet")
     part = _predicted(
-        pipeline, table.filter(pa.array(~rejected)), X[~rejected], numbers[~rejected], contract, profile, asked
+        pipeline, table.filter(pa.array(~rejected)), X[~rejected], numbers[~rejected], contract, usual, asked
     )
     _write(part, draft / "result" / f"part-{number:05}-{asked['key']}.{options['predictions_format']}")
     read = X.notna().sum()
@@ -153,7 +153,7 @@ def extremes(predictions: pd.DataFrame, rows: int = 5) -> pd.DataFrame:
 
 
 def _predicted(
-    pipeline, table: pa.Table, X: pd.DataFrame, numbers, contract: Contract, profile: dict, asked: dict
+    pipeline, table: pa.Table, X: pd.DataFrame, numbers, contract: Contract, usual: pd.Series | None, asked: dict
 ) -> pa.Table:
     """One row out for each in: ids or number, prediction, probabilities, kept columns, version, time, reasons.
 
@@ -172,7 +172,17 @@ def _predicted(
     columns |= {column: table[column] for column in asked["options"]["keep_columns"]}
     at = pa.scalar(datetime.datetime.fromisoformat(asked["scored_at"]), pa.timestamp("us", "UTC"))
     columns |= {"model_version": pa.repeat(asked["model_version"], len(X)), "scored_at": pa.repeat(at, len(X))}
+    if asked["options"]["explain"]:
+        columns |= _explained(pipeline, X, contract, usual, asked["options"]["explain"])
     return pa.table(columns)
+
+
+def _explained(pipeline, X: pd.DataFrame, contract: Contract, usual: pd.Series, count: int) -> dict[str, pa.Array]:
+    """The columns that moved each prediction most: see `reasons.explain`."""
+    rows = X if len(X) else usual.to_frame().T  # so that no row has its columns, too
+    given = reasons.explain(pipeline, rows, contract, usual, count).head(len(X))
+    kinds = {column: pa.float64() if column.endswith("_effect") else pa.string() for column in given}
+    return {column: pa.Array.from_pandas(given[column], kind) for column, kind in kinds.items()}
 
 
 def predict(pipeline, X: pd.DataFrame, contract: Contract) -> np.ndarray:
@@ -200,10 +210,12 @@ def _type_of(contract: Contract) -> pa.DataType:
 
 
 @functools.cache
-def _read_order(order: str, folder: Path) -> tuple[dict, Contract, dict]:
-    asked, profile = json.loads(Path(order).read_text()), folder / "profile.json"
-    plan = json.loads(Path(asked["draft"], "plan.json").read_text())
-    return asked, Contract.from_dict(plan["contract"]), json.loads(profile.read_text()) if profile.is_file() else {}
+def _read_order(order: str, folder: Path) -> tuple[dict, Contract, dict, pd.Series | None]:
+    """What is asked of each chunk, the contract it is read by, and of the model its profile and typical values."""
+    asked, file = json.loads(Path(order).read_text()), folder / "profile.json"
+    contract = Contract.from_dict(json.loads(Path(asked["draft"], "plan.json").read_text())["contract"])
+    profile = json.loads(file.read_text()) if file.is_file() else {}
+    return asked, contract, profile, reasons.typical(folder, contract) if asked["options"]["explain"] else None
 
 
 def _note(draft: Path, number: int) -> Path:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import registering
 
@@ -189,6 +190,27 @@ def test_columns_are_carried_along_as_they_came(asked):
     found = published()
     assert [*found] == ["id", "prediction", "probability", "more", "x", "model_version", "scored_at"]
     assert found["more"].tolist()[:2] == ["00", "01"]
+
+
+def test_each_prediction_is_explained_by_the_columns_that_moved_it_most(asked):
+    table = ROWS.astype({"x": "str"})
+    table.loc[0, "x"] = "?"
+    score(asked, table, explain=1)
+    found = published()
+    assert [*found][-3:] == ["reason_1", "reason_1_effect", "reasons_by"]
+    assert set(found["reasons_by"]) == {"coefficients"}
+    assert (found["reason_1"].iloc[[0, -1]] == "x").all() or (found["reason_1"].iloc[[0, -1]] == "when").all()
+    assert found["reason_1_effect"].iloc[0] < 0 < found["reason_1_effect"].iloc[-1]
+
+
+def test_a_chunk_of_which_every_row_is_rejected_has_the_columns_of_the_others(asked, monkeypatch):
+    monkeypatch.setattr(batch, "rows_of_a_chunk", lambda columns: 20)
+    table = ROWS.astype({"x": "str"})
+    table.loc[20:, "x"] = "?"
+    score(asked, table, explain=2, keep_columns=["note"], max_reject_rate=1)
+    first, second = sorted((config.ROOT / "predictions/demo/batch=b").glob("part-*"))
+    assert pq.read_schema(first) == pq.read_schema(second)
+    assert (len(pd.read_parquet(first)), len(pd.read_parquet(second))) == (20, 0)
 
 
 def test_as_csv_too(asked):
