@@ -3,7 +3,8 @@
     python warm.py SOCKET                         # load the libraries, and serve until standard input ends
     python -S warm.py SOCKET PROGRAM [ARGUMENT …] # have a program run there, as if it were started here
 
-The project's own modules are not loaded: each program takes those that PYTHONPATH names.
+The project's own modules are not loaded: each program takes those that PYTHONPATH names. The processes in which it
+runs models are forks as well.
 """
 
 import contextlib
@@ -15,11 +16,30 @@ import select
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
-LIBRARIES = ["pycaret.classification", "pycaret.regression", "mlflow.sklearn", "ploomber.cli", "ipykernel.kernelapp"]
+LIBRARIES = [
+    "pycaret.classification", "pycaret.regression", "mlflow.sklearn", "ploomber.cli", "ipykernel.kernelapp",
+    # What these and Baton load only when they need it.
+    "fsspec.implementations.local", "lightgbm", "matplotlib_inline.backend_inline",
+    "mlflow.store.tracking.sqlalchemy_store", "ploomber_engine.ipython", "pyarrow.dataset", "skops.io",
+    "sklearn.inspection",
+]  # fmt: skip
+RUNNER = ["-m", "baton.handover.runner"]
+
+
+class Popen(subprocess.Popen):
+    """Start a process, and have it forked here if models are to be run in it."""
+
+    address: str
+
+    def __init__(self, command, *others, **how):
+        if isinstance(command, list) and command[1:] == RUNNER:
+            command = [sys.executable, "-S", __file__, self.address, "python", *RUNNER]
+        super().__init__(command, *others, **how)
 
 
 def ask(address: str, *program: str) -> int:
@@ -35,6 +55,7 @@ def ask(address: str, *program: str) -> int:
 def serve(address: str) -> None:
     """Fork for each order."""
     load()
+    Popen.address, subprocess.Popen = address, Popen
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever waits on an order is not waited for
     with socket.create_server(address, family=socket.AF_UNIX) as listening:
         while sys.stdin not in (ready := select.select([listening, sys.stdin], [], [])[0]):
