@@ -186,9 +186,9 @@ def promote_version(asked) -> str:
 
 
 def _champion(settings: config.Settings) -> str:
-    from baton.handover import registry
+    from baton.handover import history
 
-    number = registry.champion_version(settings.name, settings.mlflow_tracking_uri)
+    number = history.champion_version(settings.name, settings.mlflow_tracking_uri)
     if number is None:
         raise BatonError(f"there is no champion for {settings.name!r}: train one with `ploomber build`")
     return number

@@ -58,6 +58,11 @@ class ChampionChanged(BatonError):
 
 def read(name: str, tracking_uri: str) -> list[Event]:
     """All events of a model, oldest first; without those that were broken off before the alias was moved."""
+def champion_version(name: str, tracking_uri: str) -> str | None:
+    """Resolve the alias `champion` to the number of a version; None if none was ever promoted."""
+    return _champion(tracking.connect(tracking_uri), name)
+
+
     client = tracking.connect(tracking_uri)
     found, then = [], _champion(client, name)  # who was champion after the event that is looked at
     for event in (event for _, event in sorted(_events(client, name).items(), reverse=True)):
@@ -134,8 +139,14 @@ def _in_progress(event: Event) -> bool:
 
 
 def _champion(client, name: str) -> str | None:
-    number = _registered(client, name).aliases.get(CHAMPION)
-    return None if number is None else str(number)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client.get_model_version_by_alias(name, CHAMPION).version)
+    except MlflowException as error:
+        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            return None
+        raise
 
 
 def _events(client, name: str) -> dict[str, Event]:

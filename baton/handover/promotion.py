@@ -79,7 +79,7 @@ def carry_out(
 def promote_by_hand(name: str, number: str, reason: str, settings: config.Settings) -> Model:
     """Make a registered version champion, if it can be served; keep the reason. Raises `BatonError` if it can't."""
     uri = settings.mlflow_tracking_uri
-    version, current = registry.version_of(name, number, uri), registry.champion_version(name, uri)
+    version, current = registry.version_of(name, number, uri), history.champion_version(name, uri)
     if version.version == current:
         raise BatonError(f"{version} is the champion already; nothing was changed")
     registry.require_servable(version, settings.at_most, uri)
@@ -113,7 +113,7 @@ def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: co
 def roll_back(name: str, reason: str, settings: config.Settings) -> Model:
     """Make the previous champion champion again, if it can be served; keep the reason."""
     uri = settings.mlflow_tracking_uri
-    current = registry.champion_version(name, uri)
+    current = history.champion_version(name, uri)
     former = [number for number in history.former_champions(history.read(name, uri)) if number != current]
     if not former:
         raise BatonError(

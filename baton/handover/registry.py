@@ -42,21 +42,9 @@ def log(run_id: str | None, arguments: dict, tracking_uri: str) -> str | None:
         return mlflow.sklearn.log_model(name="model", **arguments).model_uri
 
 
-def champion_version(name: str, tracking_uri: str) -> str | None:
-    """Resolve the alias `champion` to the number of a version; None if none was ever promoted."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return str(tracking.connect(tracking_uri).get_model_version_by_alias(name, history.CHAMPION).version)
-    except MlflowException as error:
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            return None
-        raise
-
-
 def find_champion(name: str, tracking_uri: str) -> Model | None:
     """Fetch the champion; None if none was ever promoted."""
-    number = champion_version(name, tracking_uri)
+    number = history.champion_version(name, tracking_uri)
     return version_of(name, number, tracking_uri) if number else None
 
 
