@@ -77,10 +77,11 @@ def former_champions(events: list[Event]) -> list[str]:
     """The versions that were champion, the present one last, without those that were rolled back."""
     stack: list[str] = []
     for event in (event for event in events if event.moves):
-        if not stack and event.previous:  # promoted before events were kept
+        if event.previous not in {None, *stack[-1:]}:  # promoted before events were kept, or in MLflow's own pages
             stack.append(event.previous)
         if event.kind == ROLLED_BACK and event.version in stack:
-            stack = stack[: stack.index(event.version) + 1]
+            while stack[-1] != event.version:  # a version may have been champion more than once
+                stack.pop()
         else:
             stack.append(event.version)
     return stack
