@@ -176,7 +176,12 @@ def _write(client, name: str, key: str, event: Event) -> None:
     with contextlib.suppress(OSError, KeyError):  # a user without a name, as in some containers
         who = getpass.getuser()
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    stamped = dataclasses.replace(event, user=who, time=now, git_commit=tracking.git_commit())
-    room = LONGEST - len(json.dumps(dataclasses.asdict(dataclasses.replace(stamped, reason=""))))
-    stamped = dataclasses.replace(stamped, reason=event.reason[: max(room, 0)])
-    client.set_registered_model_tag(name, key, json.dumps(dataclasses.asdict(stamped)))
+    written = dataclasses.asdict(event) | {"user": who, "time": now, "git_commit": tracking.git_commit()}
+    excess = len(_dump(written)) - LONGEST
+    if excess > 0:
+        written["reason"] = event.reason[:-excess]  # a character takes one place in JSON, or more
+    client.set_registered_model_tag(name, key, _dump(written))
+
+
+def _dump(event: dict) -> str:
+    return json.dumps(event, ensure_ascii=False)  # else most of the world's letters would take six places each

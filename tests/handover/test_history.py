@@ -54,11 +54,12 @@ def test_events_are_read_in_their_order_with_who_when_and_at_which_commit(store)
     assert champion(store) == "3"
 
 
-def test_a_reason_that_is_too_long_for_the_store_is_cut(store):
-    history.record("demo", Event(REFUSED, "2", None, "x" * 10_000), store)
+@pytest.mark.parametrize("letter", ["x", "é", "京"])
+def test_a_reason_that_is_too_long_for_the_store_is_cut(store, letter):
+    history.record("demo", Event(REFUSED, "2", None, letter * 10_000), store)
     [kept] = history.read("demo", store)
     assert 3000 < len(kept.reason) < 5000
-    assert set(kept.reason) == {"x"}
+    assert set(kept.reason) == {letter}
 
 
 @pytest.mark.parametrize(
