@@ -138,10 +138,12 @@ def compare(
         }
         for name, one in predictions.items()
     }
-    # Of many that are compared with one reference, each by `not_worse`, one could slip through.
-    looks = (
-        {"reference" if "reference" in compared else "champion": _count_looks(reference, events)} if reference else {}
-    )
+    # Of many that are compared with one reference, each by `not_worse`, one could slip through. So the first may take
+    # 1/2 of the error, the next 1/6, then 1/12 and so on: however many there will be, all of it in all.
+    looks = {}
+    if reference:
+        count = _count_looks(reference, events)
+        looks["reference" if "reference" in compared else "champion"] = count * (count + 1)
     leads = {
         name: gate.measure_lead(
             y, predictions["challenger"], other, contract.task, contract.metric, groups, settings.confidence,
@@ -197,7 +199,11 @@ def _policy(settings: config.Settings) -> dict:
 
 
 def _find_reference(champion: Model | None, events: list[Event], settings: config.Settings) -> Model | None:
-    """The last champion that was surely better than the one before, or promoted by hand: those since were not worse."""
+    """The last champion that was surely better than the reference of then, or promoted by hand.
+
+    Those since were not worse than it. To be better than the champion that it replaced is not enough: champions that
+    are a little worse, and a little better than those, in turns, would lead down.
+    """
     if champion is None or settings.promote != "not_worse":
         return None
     promoted = {event.version: event for event in events if event.kind == PROMOTED}

@@ -31,7 +31,9 @@ class Event:
     """What happened to `version` (None: it was not fit to be registered), who was champion before, and why.
 
     `time` is UTC, ISO 8601. `by_hand` tells a person's decision from the gate's, whose policy is `promote`. `scores`
-    are a few figures of the decision: metric, challenger, champion, lead, low, high, rows, rows_digest, looks.
+    are a few figures of the decision: the metric, the score of each model compared, rows, rows_digest, looks; the lead
+    over the champion, or without one the baseline (value, low, high, detectable, method); and the lower bound of the
+    lead over the reference of `not_worse`, where there is one, else of that same lead.
     """
 
     kind: str

@@ -191,6 +191,9 @@ def _describe_version(
 def _summary(verdict: Verdict) -> dict:
     """The figures of a decision that its event keeps."""
     values = {name: found[verdict.metric]["value"] for name, found in verdict.scores.items()}
-    lead = verdict.leads.get("champion") or verdict.leads.get("baseline")
     kept = {"metric": verdict.metric, "rows": verdict.rows, "rows_digest": verdict.rows_digest, "looks": verdict.looks}
-    return kept | values | (lead._asdict() if lead else {})
+    if not verdict.leads:
+        return kept | values
+    lead = verdict.leads.get("champion") or verdict.leads["baseline"]
+    bound = (verdict.leads.get("reference") or lead).bound  # by which a later training finds its reference
+    return kept | values | lead._asdict() | {"bound": bound}

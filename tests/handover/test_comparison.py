@@ -232,6 +232,79 @@ def test_what_the_champion_scores_on_rows_it_was_not_judged_on_is_told():
 
 
 def test_thirty_rows_are_enough():
+def test_the_score_on_newer_rows_is_bounded_by_whole_groups():
+    table = rows(400)
+    keys = {"split": "group", "split_by": "g", "id_columns": ["id"], "ignore_columns": []}
+    champion = model(table, "bad", "1", **keys)
+    champion = champion._replace(judged_on=np.unique(split.identify(table, champion.contract)[200:300]))
+    found = compare(model(table, "good", "2", **keys), champion, *halves(table)).newer
+    later = table.tail(100)
+    expected = gate.measure_score(
+        later["y"].to_numpy(), registry.predict(champion, later), "binary", "AUC", later["g"].to_numpy()
+    )
+    assert [found[name] for name in ("value", "low", "high")] == pytest.approx([*expected])
+
+
+def event(kind: str, version: str | None, previous: str | None, bound: float | None = None, **keys) -> Event:
+    """An event of a model; with a bound, there was a comparison."""
+    scores = {} if bound is None else {"challenger": 0.8, "bound": bound}
+    return Event(kind, version, previous, "because", scores=scores, **keys)
+
+
+FIRST, SEVENTH = event(PROMOTED, "1", None, 0.1), event(PROMOTED, "7", "1", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("events", "looks"),
+    [
+        ([], 1),
+        ([FIRST, SEVENTH], 1),
+        ([FIRST, event(REFUSED, "2", "1", -0.1), SEVENTH, event(REFUSED, "8", "7", -0.1), event(REFUSED, "9", "7", 0)], 3),
+        ([SEVENTH, event(REFUSED, None, "7"), event(UNDECIDED, "8", "7")], 1),  # nothing was compared
+        ([SEVENTH, event(PROMOTED, "8", "7", 0.1), event(ROLLED_BACK, "7", "8", by_hand=True)], 1),
+        ([SEVENTH, event(REFUSED, "7", "7", -0.1)], 2),  # the same model again
+    ],
+)  # fmt: skip
+def test_the_looks_at_a_champion_are_the_comparisons_since_it_was_promoted(monkeypatch, events, looks):
+    monkeypatch.setattr(history, "read", lambda *_: events)
+    table = rows()
+    challenger, champion = model(table, "good", "10"), model(table, "bad", "7")
+    verdict = comparison.compare(challenger, champion, *halves(table), settings())
+    assert verdict.looks == looks
+    assert (f"; look {looks} at this champion)" in verdict.reason) == (looks > 1)
+    alone = compare(challenger, champion, *halves(table))
+    assert verdict.leads == alone.leads  # by `superior`, each is a decision of its own
+
+
+@pytest.mark.parametrize(
+    ("events", "expected", "count"),
+    [
+        ([FIRST, event(PROMOTED, "2", "1", -0.01), event(PROMOTED, "7", "2", -0.01)], "1", 3),
+        ([FIRST, event(PROMOTED, "2", "1", 0.01), event(PROMOTED, "7", "2", -0.01)], "2", 2),
+        ([FIRST, event(PROMOTED, "2", "1", by_hand=True), event(PROMOTED, "7", "2", -0.01)], "2", 2),
+        ([event(PROMOTED, "7", "1", -0.01)], "1", 2),  # version 1 is older than the history
+        ([FIRST, event(PROMOTED, "7", "1", 0.01), event(REFUSED, "8", "7", -0.2)], "7", 2),
+        ([FIRST, event(PROMOTED, "7", "1", -0.01), event(REFUSED, "7", "7", 0.3)], "1", 3),
+        ([FIRST, event(PROMOTED, "7", "1", -0.01), event(PROMOTED, "8", "7", 0.1), event(ROLLED_BACK, "7", "8")], "1", 3),
+    ],
+)  # fmt: skip
+def test_not_worse_is_measured_against_the_last_champion_that_was_surely_better(monkeypatch, events, expected, count):
+    """At a level that leaves the same error for all looks together, however many there will be."""
+    table = rows()
+    monkeypatch.setattr(history, "read", lambda *_: events)
+    monkeypatch.setattr(registry, "version_of", lambda name, number, uri: model(table, "noise", number))
+    challenger, champion = model(table, "good", "10"), model(table, "bad", "7")
+    asked = settings(promote="not_worse", margin=0.1, confidence=0.9)
+    verdict = comparison.compare(challenger, champion, *halves(table), asked)
+    name, column = ("champion", "bad") if expected == "7" else ("reference", "noise")
+    assert [*verdict.leads] == ["champion", *(["reference"] if name == "reference" else []), "baseline"]
+    y, first, task = predicted(table, challenger)
+    second = predicted(table, model(table, column))[1]
+    lead = gate.measure_lead(y, first, second, task, "AUC", confidence=0.9, looks=count * (count + 1))
+    assert verdict.leads[name] == lead
+    assert verdict.leads["baseline"].bound < verdict.leads["baseline"].value
+
+
     table = rows()
     champion = model(table, "bad", "1", learned=range(100, 170))
     assert compare(model(table, "good", "2"), champion, *halves(table)).rows == 30

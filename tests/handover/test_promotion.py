@@ -165,7 +165,7 @@ def test_many_models_that_are_each_a_little_worse_do_not_add_up(tmp_path, monkey
     assert (slid.decision, training.champion.version) == ("promoted", "2")
     third = training.hand_over("strong")
     assert third.scores.keys() == {"challenger", "champion", "reference", "baseline"}
-    assert comparison._find_reference(training.champion, training.events, training.settings).version == first.version
+    assert third.leads["reference"].value == 0
     assert training.hand_over("weak").decision == "refused"
 
 
@@ -173,6 +173,17 @@ def test_a_model_that_is_too_dear_to_serve_is_refused_and_not_registered(trainin
     verdict = training.hand_over("strong", at_most={"megabytes": 1e-6})
     assert (verdict.decision, training.champion) == ("refused", None)
     assert "megabytes is" in verdict.reason
+def test_to_be_better_than_a_champion_that_lost_does_not_move_what_the_next_is_measured_against(tmp_path, monkeypatch):
+    """Else champions that are worse, and better than those, in turns, would lead down."""
+    training = Training(tmp_path, monkeypatch, promote="not_worse", margin=0.1)
+    training.hand_over("strong")
+    training.hand_over("weak", promote="always")
+    back = training.hand_over("strong")
+    assert (back.decision, back.leads["champion"].bound > 0, back.leads["reference"].value) == ("promoted", True, 0)
+    assert [event.scores["bound"] > 0 for event in training.events] == [True, False, False]
+    assert "reference" in training.hand_over("weak").leads
+
+
     with pytest.raises(BatonError, match="no version 1"):
         registry.version_of("demo", "1", training.settings.mlflow_tracking_uri)
 
