@@ -46,6 +46,7 @@ def hand_over(
                 "training_run": facts["run_id"],
                 "data_digest": facts["data_digest"],
                 "serves": verdict.serves,
+                "compared_with": champion.version if champion else "none",
             }
             try:
                 return carry_out(verdict, challenger._replace(path=folder), tags, choice, settings)

@@ -29,6 +29,7 @@ PYTHON = [sys.executable]  # what runs `baton.handover.runner`
 _kept: dict[str, subprocess.Popen] = {}  # processes that are not ended yet, by the feature code they have loaded
 
 DIGEST = "files_sha256"  # the tag of a version that names all of its files by their content
+SAME = ("serves", "compared_with")  # the tags of a version that tell it from others of its run
 
 
 def log(run_id: str | None, arguments: dict, tracking_uri: str) -> str | None:
@@ -100,8 +101,9 @@ def require_champion(name: str, tracking_uri: str) -> Model:
 def register(model: Model, tags: dict[str, str], description: str, tracking_uri: str) -> Model:
     """Register a saved model, with all that lies in its folder, as the next version.
 
-    It becomes a version when it is whole. The version of its run that has the same tag `serves` is kept, if there is
-    one. A model without a run, of a training that is not tracked, stays as it is.
+    It becomes a version when it is whole. A version of its run that serves the same model, and whose card tells of a
+    comparison with the same champion, is kept, if there is one. A model without a run, of a training that is not
+    tracked, stays as it is.
     """
     if model.run_id is None:
         return model
@@ -112,7 +114,7 @@ def register(model: Model, tags: dict[str, str], description: str, tracking_uri:
     earlier = [
         found
         for found in client.search_model_versions(f"name='{name}'")
-        if found.run_id == model.run_id and found.tags.get("serves") == tags["serves"]
+        if found.run_id == model.run_id and all(found.tags.get(tag) == tags.get(tag) for tag in SAME)
     ]
     if earlier:
         return version_of(name, earlier[0].version, tracking_uri)

@@ -225,7 +225,7 @@ def test_the_policy_decides(training, changed, decision, said):
 def test_a_champion_that_changed_meanwhile_is_compared_anew(training, monkeypatch):
     """Another training promotes between the comparison and the promotion of this one."""
     training.hand_over("weak")
-    describe, raced = promotion._describe_version, []
+    register, raced = registry.register, []
 
     def promote_another(*arguments):
         describe(*arguments)
@@ -235,7 +235,7 @@ def test_a_champion_that_changed_meanwhile_is_compared_anew(training, monkeypatc
             version = registering.register_version(other.path, other.run_id, training.settings)
             registering.promote(version, training.settings)
 
-    monkeypatch.setattr(promotion, "_describe_version", promote_another)
+    monkeypatch.setattr(registry, "register", promote_another)
     verdict = training.hand_over("strong")
     assert (verdict.decision, verdict.champion.version) == ("promoted", "2")
     assert [(event.version, event.previous) for event in training.events] == [("1", None), ("2", "1"), ("3", "2")]
