@@ -95,11 +95,11 @@ def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: co
     """
     version = registry.version_of(name, number, settings.mlflow_tracking_uri)
     table = tables.read_table(settings.train_data)
-    comparison.require_comparable(version.contract, None, table)
     division = split.separate(table, version.contract, settings)
     there = settings.model_copy(update={"mlflow_tracking_uri": registry_uri})
     run_id = tracking.copy_run(version.run_id, settings, there)
     challenger = version._replace(version=None, run_id=run_id)
+    comparison.require_comparable(version.contract, registry.champion_contract(there), table)
     with registry.kept_running(challenger):
         while True:
             champion = comparison.find_champion(there)

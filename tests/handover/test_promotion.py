@@ -212,6 +212,36 @@ def test_a_version_is_handed_to_another_registry_where_the_gate_decides_anew(tra
     ("changed", "decision", "said"),
     [
         ({"at_least": {"AUC": 0.999}}, "refused", "AUC"),
+def test_a_version_whose_serving_model_cannot_be_served_is_not_handed_on(training, tmp_path):
+    """The gate compares the judged model; what serves is another one."""
+    table().to_csv(tmp_path / "t.csv", index=False)
+    training.hand_over("strong")
+    spoiled = shutil.copytree(training.champion.path, tmp_path / "spoiled")
+    np.save(spoiled / saving.ANSWERS, 1 - np.load(spoiled / saving.ANSWERS))
+    model = training.champion._replace(path=spoiled)
+    registry.register(model, {"serves": "all"}, "spoiled", training.settings.mlflow_tracking_uri)
+    settings = training.settings.model_copy(update={"train_data": str(tmp_path / "t.csv")})
+    shutil.copy2(registering.empty_store(), tmp_path / "team.db")
+    with pytest.raises(BatonError, match="demo version 2 can't be used: it answers 50 of 50 sample rows otherwise"):
+        promotion.hand_to("demo", "2", f"sqlite:///{tmp_path / 'team.db'}", "for all of us", settings)
+    assert tracking.connect(f"sqlite:///{tmp_path / 'team.db'}").search_registered_models() == []
+
+
+def test_a_version_is_not_handed_to_a_champion_that_answers_another_question(training, tmp_path):
+    table().to_csv(tmp_path / "t.csv", index=False)
+    training.hand_over("strong")
+    settings = training.settings.model_copy(update={"train_data": str(tmp_path / "t.csv")})
+    (tmp_path / "team").mkdir()
+    shutil.copy2(registering.empty_store(), tmp_path / "team" / "mlflow.db")
+    team = settings.model_copy(update={"mlflow_tracking_uri": f"sqlite:///{tmp_path / 'team' / 'mlflow.db'}"})
+    run_id = tracking.copy_run(training.champion.run_id, training.settings, team)
+    other = registering.save(tmp_path / "other", table(), name="demo", target="weak", id_columns=["id"])
+    registering.promote(registering.register_version(other.path, run_id, team), team)
+    with pytest.raises(BatonError, match="it answers regression 'weak'. Give this training a name of its own"):
+        promotion.hand_to("demo", "1", team.mlflow_tracking_uri, "for all of us", settings)
+    assert len(history.read("demo", team.mlflow_tracking_uri)) == 1
+
+
         ({"promote": "never"}, "refused", "never"),
         ({"promote": "always"}, "promoted", ""),
     ],
