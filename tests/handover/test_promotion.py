@@ -124,6 +124,11 @@ def test_what_serves_has_learned_from_all_rows_and_the_judged_model_stays_beside
     assert json.loads((served.path / "profile.json").read_text())["rows"] == 400
     assert "To be written by a person" in (served.path / "card.md").read_text()
     assert (served.path / "card.html").stat().st_size > 50_000
+    # A limit that it kept when it was promoted holds for it as it is registered, with its card, too.
+    size = (served.path / "model.skops").stat().st_size / 1e6
+    registry.require_servable(served, {"megabytes": size}, training.settings.mlflow_tracking_uri)
+    with pytest.raises(BatonError, match="can't be served: megabytes is"):
+        registry.require_servable(served, {"megabytes": 0.999 * size}, training.settings.mlflow_tracking_uri)
 
 
 def test_final_fit_training_serves_what_was_judged(training):
@@ -169,10 +174,6 @@ def test_many_models_that_are_each_a_little_worse_do_not_add_up(tmp_path, monkey
     assert training.hand_over("weak").decision == "refused"
 
 
-def test_a_model_that_is_too_dear_to_serve_is_refused_and_not_registered(training):
-    verdict = training.hand_over("strong", at_most={"megabytes": 1e-6})
-    assert (verdict.decision, training.champion) == ("refused", None)
-    assert "megabytes is" in verdict.reason
 def test_to_be_better_than_a_champion_that_lost_does_not_move_what_the_next_is_measured_against(tmp_path, monkeypatch):
     """Else champions that are worse, and better than those, in turns, would lead down."""
     training = Training(tmp_path, monkeypatch, promote="not_worse", margin=0.1)
@@ -183,6 +184,10 @@ def test_to_be_better_than_a_champion_that_lost_does_not_move_what_the_next_is_m
     assert [event.scores["bound"] > 0 for event in training.events] == [True, False, False]
     assert "reference" in training.hand_over("weak").leads
 
+def test_a_model_that_is_too_dear_to_serve_is_refused_and_not_registered(training):
+    verdict = training.hand_over("strong", at_most={"megabytes": 1e-6})
+    assert (verdict.decision, training.champion) == ("refused", None)
+    assert "megabytes is" in verdict.reason
 
     with pytest.raises(BatonError, match="no version 1"):
         registry.version_of("demo", "1", training.settings.mlflow_tracking_uri)
