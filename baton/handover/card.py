@@ -357,7 +357,11 @@ def _by_slice(contract, decision):
     ]  # fmt: skip
     head = ["Column", "Value", "Rows", f"{contract.metric}, this model", "Champion then", "Lead (95% interval)", ""]
     more = f"\n\nThe other {len(slices) - SHOWN} are in decision.json." if len(slices) > SHOWN else ""
-    return f"## Results by slice\n\n{_table(head, rows)}{more}"
+    note = (
+        "Each interval is of its slice alone: about one in twenty misses the truth by chance. **worse** marks what is"
+        " beyond chance with all slices taken together."
+    )
+    return f"## Results by slice\n\n{_table(head, rows)}{more}\n\n{note}"
 
 
 def _calibration(contract, bins):
@@ -453,7 +457,8 @@ def _choice(contract, decision):
     table = _table(["Against the", "Lead (95% interval)", "One-sided bound", "Lead it could have seen", "Method"], rows)
     limits = policy.get("at_least") or {}
     asked = ", ".join(f"{key} {_text(value)}" for key, value in policy.items() if not isinstance(value, dict))
-    asked += "".join(f", {metric} at least {_number(least)}" for metric, least in limits.items())
+    for metric, limit in limits.items():
+        asked += f", {metric} at {'least' if evaluation.METRICS[metric].higher_is_better else 'most'} {_number(limit)}"
     looks, newer = decision.get("looks") or 0, decision.get("newer")
     times = f"the champion has been compared on this holdout {looks} times, this one included"
     later = f"{contract.metric} {_interval(newer)} on {newer['rows']:,} rows that it was not judged on" if newer else ""

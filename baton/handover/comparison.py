@@ -172,7 +172,7 @@ def compare(
         _describe(contract.metric, scores, leads, slices, about, [] if promoted else why) + caution,
         "the challenger becomes champion" if promoted else stays,
         scores=scores, leads=leads, slices=slices,
-        newer=_score_newer(champion, contract, training, rows, predictions, y), **about,
+        newer=_score_newer(champion, contract, training, rows, predictions, y, groups), **about,
     )  # fmt: skip
 
 
@@ -217,7 +217,7 @@ def _find_reference(champion: Model | None, events: list[Event], settings: confi
 def _count_looks(version: Model, events: list[Event]) -> int:
     """How many challengers have been compared since a version was promoted, now included."""
     promoted = [place for place, event in enumerate(events) if event.moves and event.version == version.version]
-    return 1 + sum(not event.by_hand for event in events[promoted[-1] + 1 if promoted else 0 :])
+    return 1 + sum("challenger" in event.scores for event in events[promoted[-1] + 1 if promoted else 0 :])
 
 
 def _find_unseen(
@@ -277,15 +277,20 @@ def _slice_columns(rows: pd.DataFrame, contract: Contract, settings: config.Sett
     return pd.DataFrame({column: read.get(column, rows[column]) for column in settings.slices})
 
 
-def _score_newer(champion, contract: Contract, training, rows: pd.DataFrame, predictions: dict, y) -> dict | None:
+def _score_newer(
+    champion, contract: Contract, training, rows: pd.DataFrame, predictions: dict, y, groups
+) -> dict | None:
     """The champion's score on rows that were not there, or not in the holdout, when it was promoted: not flattered."""
     if champion is None or champion.judged_on is None:
         return None
     before = split.find_seen(training, rows, champion.contract, champion.judged_on)
     if before is None or (~before).sum() < FEWEST:
         return None
-    found = gate.measure_score(y[~before], predictions["champion"][~before], contract.task, contract.metric)
-    return {"rows": int((~before).sum())} | found._asdict()
+    new = ~before
+    found = gate.measure_score(
+        y[new], predictions["champion"][new], contract.task, contract.metric, None if groups is None else groups[new]
+    )
+    return {"rows": int(new.sum())} | found._asdict()
 
 
 def _describe(metric: str, scores: dict, leads: dict, slices: list, about: dict, why: list[str]) -> str:

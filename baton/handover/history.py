@@ -58,13 +58,13 @@ class ChampionChanged(BatonError):
     """Another process has promoted or rolled back since the champion was looked up."""
 
 
-def read(name: str, tracking_uri: str) -> list[Event]:
-    """All events of a model, oldest first; without those that were broken off before the alias was moved."""
 def champion_version(name: str, tracking_uri: str) -> str | None:
     """Resolve the alias `champion` to the number of a version; None if none was ever promoted."""
     return _champion(tracking.connect(tracking_uri), name)
 
 
+def read(name: str, tracking_uri: str) -> list[Event]:
+    """All events of a model, oldest first; without those that were broken off before the alias was moved."""
     client = tracking.connect(tracking_uri)
     found, then = [], _champion(client, name)  # who was champion after the event that is looked at
     for event in (event for _, event in sorted(_events(client, name).items(), reverse=True)):

@@ -91,15 +91,17 @@ def promote_by_hand(name: str, number: str, reason: str, settings: config.Settin
 def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: config.Settings) -> Verdict:
     """Hand a version, with its run and all that belongs to it, to another registry, where the gate decides anew.
 
-    It is compared with the champion there on holdout rows of `train_data` that neither has learned from.
+    It is compared with the champion there on holdout rows of `train_data` that neither has learned from. Raises
+    `BatonError` if what serves of it can't be served, or the champion there answers another question.
     """
     version = registry.version_of(name, number, settings.mlflow_tracking_uri)
+    registry.require_servable(version, settings.at_most, settings.mlflow_tracking_uri)
     table = tables.read_table(settings.train_data)
     division = split.separate(table, version.contract, settings)
     there = settings.model_copy(update={"mlflow_tracking_uri": registry_uri})
+    comparison.require_comparable(version.contract, registry.champion_contract(there), table)
     run_id = tracking.copy_run(version.run_id, settings, there)
     challenger = version._replace(version=None, run_id=run_id)
-    comparison.require_comparable(version.contract, registry.champion_contract(there), table)
     with registry.kept_running(challenger):
         while True:
             champion = comparison.find_champion(there)
@@ -131,7 +133,6 @@ def _prepare_version(
     verdict: Verdict, challenger: Model, training: pd.DataFrame, holdout: pd.DataFrame, settings, folder: Path
 ) -> Verdict:
     """Put what will serve into a folder: the judged model, or the same fitted anew on all rows with it beside."""
-    shutil.rmtree(folder, ignore_errors=True)
     if verdict.decision == PROMOTED and settings.final_fit == "all":
         rows = pd.concat([training, holdout]).sort_index()
         try:
@@ -145,22 +146,22 @@ def _prepare_version(
         if not doubt:
             shutil.copytree(challenger.path, folder / saving.JUDGED)
             return dataclasses.replace(verdict, serves="all")
-        verdict = dataclasses.replace(verdict, serves_reason=f"fitted anew on all rows, it {doubt}")
+        verdict = dataclasses.replace(verdict, serves_reason=f"fitted anew on all rows, {doubt}")
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(challenger.path, folder)
+    shutil.copytree(challenger.path, folder, dirs_exist_ok=True)
     return verdict
 
 
 def _differs_wildly(before: np.ndarray, after: np.ndarray, holdout: pd.DataFrame, contract: Contract) -> str:
     """Say how the answers of a refit differ from the judged model's, if by more than more rows explain."""
     if np.std(before) == 0 or np.std(after) == 0:
-        return "" if np.allclose(before, after) else "gives every row the same answer"
+        return "" if np.allclose(before, after) else "it gives every row the same answer"
     alike = float(np.corrcoef(before.ravel(), after.ravel())[0, 1])
     if alike < ALIKE:
-        return f"answers the holdout otherwise: the correlation is {alike:.2f}"
+        return f"it answers the holdout otherwise: the correlation is {alike:.2f}"
     y = contract.encode(holdout[contract.target]).to_numpy()
     lead = gate.measure_lead(y, after, before, contract.task, contract.metric)
-    return f"is worse by {-lead.value:.4f} on the holdout, which it has learned from" if lead.high < 0 else ""
+    return f"it is worse by {-lead.value:.4f} on the holdout, which it has learned from" if lead.high < 0 else ""
 
 
 def _describe_version(

@@ -13,7 +13,8 @@ from baton import BatonError
 from baton.data import split
 from baton.data.contract import Contract
 from baton.data.values import Format
-from baton.handover import comparison, registry
+from baton.handover import comparison, gate, history, registry
+from baton.handover.history import PROMOTED, REFUSED, ROLLED_BACK, UNDECIDED, Event
 from baton.training import evaluation
 
 
@@ -231,7 +232,6 @@ def test_what_the_champion_scores_on_rows_it_was_not_judged_on_is_told():
     assert found["low"] < expected < found["high"]
 
 
-def test_thirty_rows_are_enough():
 def test_the_score_on_newer_rows_is_bounded_by_whole_groups():
     table = rows(400)
     keys = {"split": "group", "split_by": "g", "id_columns": ["id"], "ignore_columns": []}
@@ -305,6 +305,7 @@ def test_not_worse_is_measured_against_the_last_champion_that_was_surely_better(
     assert verdict.leads["baseline"].bound < verdict.leads["baseline"].value
 
 
+def test_thirty_rows_are_enough():
     table = rows()
     champion = model(table, "bad", "1", learned=range(100, 170))
     assert compare(model(table, "good", "2"), champion, *halves(table)).rows == 30

@@ -72,9 +72,9 @@ def test_a_reason_that_is_too_long_for_the_store_is_cut(store, letter):
         ([("promoted", "1", None), ("promoted", "2", "1"), ("rolled back", "1", "2")], ["1"]),
         ([("promoted", "1", None), ("promoted", "2", "1"), ("rolled back", "1", "2"), ("promoted", "3", "1")], ["1", "3"]),
         ([("promoted", "1", None), ("promoted", "2", "1"), ("promoted", "3", "2"), ("rolled back", "2", "3"), ("rolled back", "1", "2")], ["1"]),
-    ],
         ([("promoted", "1", None), ("promoted", "2", "1"), ("promoted", "1", "2"), ("promoted", "3", "1"), ("rolled back", "1", "3")], ["1", "2", "1"]),
         ([("promoted", "1", None), ("promoted", "3", "2")], ["1", "2", "3"]),  # version 2 got the alias in MLflow's pages
+    ],
 )  # fmt: skip
 def test_the_way_back_leads_over_those_that_were_not_rolled_back(events, former):
     assert history.former_champions([Event(*event, "because") for event in events]) == former

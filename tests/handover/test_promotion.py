@@ -165,7 +165,6 @@ def test_many_models_that_are_each_a_little_worse_do_not_add_up(tmp_path, monkey
     """Under `not_worse`, each is measured against the last one that was promoted as better."""
     training = Training(tmp_path, monkeypatch, promote="not_worse", margin=0.1)
     assert training.hand_over("strong").decision == "promoted"
-    first = training.champion
     slid = training.hand_over("strong")
     assert (slid.decision, training.champion.version) == ("promoted", "2")
     third = training.hand_over("strong")
@@ -184,11 +183,11 @@ def test_to_be_better_than_a_champion_that_lost_does_not_move_what_the_next_is_m
     assert [event.scores["bound"] > 0 for event in training.events] == [True, False, False]
     assert "reference" in training.hand_over("weak").leads
 
+
 def test_a_model_that_is_too_dear_to_serve_is_refused_and_not_registered(training):
     verdict = training.hand_over("strong", at_most={"megabytes": 1e-6})
     assert (verdict.decision, training.champion) == ("refused", None)
     assert "megabytes is" in verdict.reason
-
     with pytest.raises(BatonError, match="no version 1"):
         registry.version_of("demo", "1", training.settings.mlflow_tracking_uri)
 
@@ -213,10 +212,6 @@ def test_a_version_is_handed_to_another_registry_where_the_gate_decides_anew(tra
     assert str(there.path).startswith(str(tmp_path / "team"))
 
 
-@pytest.mark.parametrize(
-    ("changed", "decision", "said"),
-    [
-        ({"at_least": {"AUC": 0.999}}, "refused", "AUC"),
 def test_a_version_whose_serving_model_cannot_be_served_is_not_handed_on(training, tmp_path):
     """The gate compares the judged model; what serves is another one."""
     table().to_csv(tmp_path / "t.csv", index=False)
@@ -247,6 +242,10 @@ def test_a_version_is_not_handed_to_a_champion_that_answers_another_question(tra
     assert len(history.read("demo", team.mlflow_tracking_uri)) == 1
 
 
+@pytest.mark.parametrize(
+    ("changed", "decision", "said"),
+    [
+        ({"at_least": {"AUC": 0.999}}, "refused", "AUC"),
         ({"promote": "never"}, "refused", "never"),
         ({"promote": "always"}, "promoted", ""),
     ],
@@ -263,17 +262,22 @@ def test_a_champion_that_changed_meanwhile_is_compared_anew(training, monkeypatc
     register, raced = registry.register, []
 
     def promote_another(*arguments):
-        describe(*arguments)
+        version = register(*arguments)
         if not raced:
             raced.append(True)
             other, _ = training.fit("noise")
-            version = registering.register_version(other.path, other.run_id, training.settings)
-            registering.promote(version, training.settings)
+            registering.promote(
+                registering.register_version(other.path, other.run_id, training.settings), training.settings
+            )
+        return version
 
     monkeypatch.setattr(registry, "register", promote_another)
     verdict = training.hand_over("strong")
-    assert (verdict.decision, verdict.champion.version) == ("promoted", "2")
-    assert [(event.version, event.previous) for event in training.events] == [("1", None), ("2", "1"), ("3", "2")]
+    assert (verdict.decision, verdict.champion.version) == ("promoted", "3")
+    assert [(event.version, event.previous) for event in training.events] == [("1", None), ("3", "1"), ("4", "3")]
+    # Its card, too, tells of the comparison that was decided by, not of the first one.
+    assert json.loads((training.champion.path / "decision.json").read_text())["champion"]["version"] == "3"
+    assert "champion, version 3" in (training.champion.path / "card.md").read_text()
 
 
 def steps_of(training, verdict, version, tags, kill_at: int) -> int:
