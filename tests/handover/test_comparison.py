@@ -10,7 +10,7 @@ import pytest
 from conftest import learn, settings
 
 from baton import BatonError
-from baton.data import split
+from baton.data import split, tables
 from baton.data.contract import Contract
 from baton.data.values import Format
 from baton.handover import comparison, gate, history, registry
@@ -292,10 +292,17 @@ def test_not_worse_is_measured_against_the_last_champion_that_was_surely_better(
     """At a level that leaves the same error for all looks together, however many there will be."""
     table = rows()
     monkeypatch.setattr(history, "read", lambda *_: events)
-    monkeypatch.setattr(registry, "version_of", lambda name, number, uri: model(table, "noise", number))
+    fetched = []
+
+    def fetch(name, number, uri):
+        fetched.append(number)
+        return model(table, "noise", number)
+
+    monkeypatch.setattr(registry, "version_of", fetch)
     challenger, champion = model(table, "good", "10"), model(table, "bad", "7")
     asked = settings(promote="not_worse", margin=0.1, confidence=0.9)
     verdict = comparison.compare(challenger, champion, *halves(table), asked)
+    assert fetched == [expected]
     name, column = ("champion", "bad") if expected == "7" else ("reference", "noise")
     assert [*verdict.leads] == ["champion", *(["reference"] if name == "reference" else []), "baseline"]
     y, first, task = predicted(table, challenger)
@@ -308,7 +315,57 @@ def test_not_worse_is_measured_against_the_last_champion_that_was_surely_better(
 def test_thirty_rows_are_enough():
     table = rows()
     champion = model(table, "bad", "1", learned=range(100, 170))
-    assert compare(model(table, "good", "2"), champion, *halves(table)).rows == 30
+    verdict = compare(model(table, "good", "2"), champion, *halves(table), promote="better")
+    assert (verdict.rows, verdict.decision) == (30, "promoted")
+    assert verdict.rows_digest == tables.digest(table[170:])
+
+
+def test_fewer_rows_are_enough_where_there_are_no_others():
+    table = rows(40).assign(good=lambda table: table["y"] + table["noise"] / 10)
+    verdict = compare(model(table, "good", "2"), model(table, "bad", "1"), *halves(table), promote="better")
+    assert (verdict.rows, verdict.seen, verdict.decision) == (20, 0, "promoted")
+
+
+def test_the_margin_is_what_a_challenger_may_be_worse_by():
+    """The same model again: its lead is 0, and certainly so."""
+    table = rows()
+    twin = model(table, "good", "2"), model(table, "good", "1")
+    assert compare(*twin, *halves(table), promote="not_worse", margin=0.01).decision == "promoted"
+    assert compare(*twin, *halves(table), promote="superior").decision == "refused"
+
+
+@pytest.mark.parametrize(("confidence", "decision"), [(0.9, "refused"), (0.7, "promoted")])
+def test_a_first_champion_must_be_better_than_chance_at_the_confidence_asked(monkeypatch, confidence, decision):
+    monkeypatch.setattr(evaluation, "chance", lambda *_: 0.2)
+    table = rows()
+    assert compare(model(table, "good"), None, *halves(table), confidence=confidence).decision == decision
+
+
+def test_scores_are_bounded_by_whole_groups():
+    table = rows()
+    keys = {"split": "group", "split_by": "g", "id_columns": ["id"], "ignore_columns": []}
+    one = model(table, "good", "2", **keys)
+    y, answers, task = predicted(table, one)
+    scores = compare(one, None, *halves(table)).scores["challenger"]
+    expected = gate.measure_score(y, answers, task, "AUC", halves(table)[1]["g"].to_numpy())
+    assert scores["AUC"] == pytest.approx(expected._asdict())
+
+
+def test_the_baseline_knows_the_training_rows_alone():
+    table = rows(numbers=True)
+    table.loc[:99, "y"] += 1
+    verdict = compare(model(table, "good"), None, *halves(table))
+    expected = evaluation.score(table["y"][100:], np.full(100, table["y"][:100].mean()), "regression", "R2")["R2"]
+    assert verdict.scores["baseline"]["R2"]["value"] == pytest.approx(expected)
+    assert expected < -0.5
+
+
+def test_the_winner_that_is_champion_already_is_left_so():
+    table = rows()
+    one = model(table, "good", "7")
+    verdict = compare(one, one, *halves(table))
+    assert (verdict.decision, verdict.rows, verdict.looks) == ("unchanged", 0, 0)
+    assert verdict.reason == "The winner is demo version 7 itself. So demo version 7 stays champion."
 
 
 def test_a_table_that_lacks_the_champions_ids_decides_nothing():

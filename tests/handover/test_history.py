@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import mlflow
 import pytest
 import registering
 from conftest import warm_command
@@ -135,6 +136,19 @@ def test_an_event_that_was_broken_off_counts_if_its_version_became_champion(stor
     assert [event.version for event in history.read("demo", store)] == ["1", "3", "4"]
     move(store, ROLLED_BACK, "3", "4")
     assert history.former_champions(history.read("demo", store)) == ["1", "3"]
+
+
+def test_an_event_does_not_count_before_its_version_is_champion(store, monkeypatch):
+    move(store, PROMOTED, "1", None)
+
+    def lose_the_connection(*_):
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lose_the_connection)
+        with pytest.raises(ConnectionError):
+            move(store, PROMOTED, "2", "1")
+    assert [event.version for event in history.read("demo", store)] == ["1"]
 
 
 def test_an_event_that_another_is_writing_is_waited_for(store, monkeypatch):
