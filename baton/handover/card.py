@@ -129,7 +129,7 @@ def calibrate(truth: np.ndarray, predictions: np.ndarray, contract: Contract) ->
     if not len(rows):
         return pd.DataFrame(columns=["rows", "predicted", "observed", "low", "high"])
     place = pd.qcut(rows["predicted"].rank(method="min"), int(np.clip(len(rows) // 15, 2, 10)), duplicates="drop")
-    bins = rows.groupby(place.cat.codes if place.notna().all() else 0).agg(
+    bins = rows.groupby(place.cat.codes).agg(
         rows=("predicted", "size"), predicted=("predicted", "mean"), observed=("observed", "mean"),
         std=("observed", "std"),
     )  # fmt: skip

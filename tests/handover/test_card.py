@@ -10,6 +10,7 @@ from conftest import learn
 from markdown_it import MarkdownIt
 from scipy import stats
 from sklearn import metrics as sk
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 
@@ -227,6 +228,22 @@ def test_a_number_and_many_classes_have_cards_too(tmp_path):
     assert len(cells(section(text, "Results by class"))) == 31
     assert "nothing was decided on them, so there are no intervals" in section(text, "Metrics")
     assert "Fewer than 30 holdout rows of class 0" in text
+
+
+def test_a_model_that_answers_every_row_alike_has_a_card(tmp_path):
+    text, *_ = make(tmp_path, table(), DummyClassifier())
+    share, held = ((part["y"] == "yes").mean() for part in (table()[:400], table()[400:]))
+    _, row = cells(section(text, "Calibration"))
+    assert row[0] == f"{round(share, 4):.4g}"
+    assert row[1].startswith(f"{round(held, 4):.4g} (")
+    assert row[2] == "200"
+    assert "No column matters by itself" in text
+
+
+def test_a_limit_is_the_least_of_a_score_and_the_most_of_an_error(tmp_path):
+    policy = {"promote": "superior", "at_least": {"AUC": 0.75, "Log Loss": 0.5}}
+    text, *_ = make(tmp_path, table(), policy=policy)
+    assert "promote superior, AUC at least 0.75, Log Loss at most 0.5" in section(text, "How it was chosen")
 
 
 def test_calibration_has_bins_of_equal_size_with_intervals():
