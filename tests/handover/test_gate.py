@@ -227,6 +227,7 @@ ABOVE, SURE, LEADS, BEHIND = lead(0.1, 0.05), lead(0.02, 0.005), lead(0.02, -0.0
         ("not_worse", LEADS, None, 0.01, False),
         ("not_worse", SURE, BEHIND, 0.02, False),  # hardly worse than the champion, which was hardly worse itself
         ("not_worse", BEHIND, SURE, 0.02, True),
+        ("superior", SURE, BEHIND, 0, True),  # the reference is `not_worse`'s
         ("always", BEHIND, None, 0, True),
         ("never", SURE, None, 0, False),
     ],
