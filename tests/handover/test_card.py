@@ -242,6 +242,8 @@ def test_a_number_and_many_classes_have_cards_too(tmp_path):
     assert "It predicts y, a number. R2 1 (0.95 to 1.05) on 200 holdout rows." in text
     errors = cells(section(text, "Results by size of the prediction"))
     assert [row[1] for row in errors[1:]] == ["40"] * 5
+    text, _, truth, predictions = make(tmp_path, rows.assign(y=rows["x"] + rows["z"] ** 2))
+    errors = cells(section(text, "Results by size of the prediction"))
     error = predictions - truth
     last = error[np.argsort(predictions)[-40:]]
     assert [*map(float, errors[-1][2:])] == pytest.approx([np.abs(last).mean(), last.mean()], rel=0.01)

@@ -204,6 +204,9 @@ def test_a_version_is_handed_to_another_registry_where_the_gate_decides_anew(tra
     there = registry.find_champion("demo", team)
     assert (verdict.decision, there.version, there.run_id != before.run_id) == ("promoted", "1", True)
     assert verdict.rows < verdict.holdout_rows  # it had learned from some of these, since they were divided otherwise
+    holdout = split.separate(table(), before.contract, settings).holdout
+    judged = registry.predict(before.judged, before.contract.read_features(holdout))
+    np.testing.assert_array_equal(verdict.answers, judged)  # what serves has learned from these rows
     np.testing.assert_array_equal(training.predict(there), training.predict(before))
     np.testing.assert_array_equal(training.predict(there.judged), training.predict(before.judged))
     assert (there.path / "card.md").read_text() == (before.path / "card.md").read_text()
