@@ -227,7 +227,7 @@ def show_history(asked) -> str:
         before = f", champion was version {event.previous}" if event.previous else ""
         lines += [f"{event.time[:16].replace('T', ' ')} UTC  {what} {how}{before}; commit {event.git_commit}"]
         lines += [textwrap.indent(textwrap.fill(event.reason, 110), "    "), ""]
-    number = registry.champion_version(settings.name, settings.mlflow_tracking_uri)
+    number = history.champion_version(settings.name, settings.mlflow_tracking_uri)
     champion = f"champion is version {number}" if number else "there is no champion yet"
     return "\n".join([f"{settings.name}: {champion}", "", *lines]).rstrip()
 
@@ -272,9 +272,9 @@ def _sentence(given: str) -> str:
 
 
 def _champion(settings: config.Settings) -> str:
-    from baton.handover import registry
+    from baton.handover import history
 
-    number = registry.champion_version(settings.name, settings.mlflow_tracking_uri)
+    number = history.champion_version(settings.name, settings.mlflow_tracking_uri)
     if number is None:
         raise BatonError(f"there is no champion for {settings.name!r}: train one with `ploomber build`")
     return number

@@ -116,7 +116,7 @@ def slide(generator, series: int, step: float, rows: int, margin: float = 0.02) 
         gated = naive = 0
         for count in range(1, 11):
             given = partial(gate.measure_lead, truth, models[count], task="binary", metric="AUC")
-            leads = {"baseline": SURE, "champion": SURE, "reference": given(models[0], looks=count)}
+            leads = {"baseline": SURE, "champion": SURE, "reference": given(models[0], looks=count * (count + 1))}
             if gate.decide("not_worse", "AUC", leads, {}, {}, margin)[0]:
                 gated = count
             if gate.decide("not_worse", "AUC", {"baseline": SURE, "champion": given(models[naive])}, {}, {}, margin)[0]:

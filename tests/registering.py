@@ -73,5 +73,5 @@ def register_version(saved: Path, run_id: str, asked: config.Settings, fingerpri
 def promote(version: saving.Model, asked: config.Settings) -> None:
     """Make a version champion, as a training does."""
     name, uri = version.contract.name, asked.mlflow_tracking_uri
-    champion = registry.champion_version(name, uri)
+    champion = history.champion_version(name, uri)
     history.move(name, history.Event(history.PROMOTED, version.version, champion, "it is better", "superior"), uri)

@@ -130,7 +130,7 @@ def calibrate(truth: np.ndarray, predictions: np.ndarray, contract: Contract) ->
     if not len(rows):
         return pd.DataFrame(columns=["rows", "predicted", "observed", "low", "high"])
     place = pd.qcut(rows["predicted"].rank(method="min"), int(np.clip(len(rows) // 15, 2, 10)), duplicates="drop")
-    bins = rows.groupby(place.cat.codes if place.notna().all() else 0).agg(
+    bins = rows.groupby(place.cat.codes).agg(
         rows=("predicted", "size"), predicted=("predicted", "mean"), observed=("observed", "mean"),
         std=("observed", "std"),
     )  # fmt: skip
@@ -360,7 +360,11 @@ def _by_slice(contract, decision):
     named = {"champion": "Champion then", "baseline": "Baseline"}[other]
     head = ["Column", "Value", "Rows", f"{contract.metric}, this model", named, "Lead (95% interval)", ""]
     more = f"\n\nThe other {len(slices) - SHOWN} are in decision.json." if len(slices) > SHOWN else ""
-    return f"## Results by slice\n\n{_table(head, rows)}{more}"
+    note = (
+        "Each interval is of its slice alone: about one in twenty misses the truth by chance. **worse** marks what is"
+        " beyond chance with all slices taken together."
+    )
+    return f"## Results by slice\n\n{_table(head, rows)}{more}\n\n{note}"
 
 
 def _calibration(contract, bins):

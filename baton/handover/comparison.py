@@ -138,10 +138,12 @@ def compare(
         }
         for name, one in predictions.items()
     }
-    # Of many that are compared with one reference, each by `not_worse`, one could slip through.
-    looks = (
-        {"reference" if "reference" in compared else "champion": _count_looks(reference, events)} if reference else {}
-    )
+    # Of many that are compared with one reference, each by `not_worse`, one could slip through. So the first may take
+    # 1/2 of the error, the next 1/6, then 1/12 and so on: however many there will be, all of it in all.
+    looks = {}
+    if reference:
+        count = _count_looks(reference, events)
+        looks["reference" if "reference" in compared else "champion"] = count * (count + 1)
     leads = {
         name: gate.measure_lead(
             y, predictions["challenger"], other, contract.task, contract.metric, groups, settings.confidence,
@@ -170,7 +172,7 @@ def compare(
         _describe(contract.metric, scores, leads, slices, about, [] if promoted else why) + caution,
         "the challenger becomes champion" if promoted else stays,
         scores=scores, leads=leads, slices=slices,
-        newer=_score_newer(champion, contract, training, rows, predictions, y), **about,
+        newer=_score_newer(champion, contract, training, rows, predictions, y, groups), **about,
     )  # fmt: skip
 
 
@@ -197,7 +199,11 @@ def _policy(settings: config.Settings) -> dict:
 
 
 def _find_reference(champion: Model | None, events: list[Event], settings: config.Settings) -> Model | None:
-    """The last champion that was surely better than the one before, or promoted by hand: those since were not worse."""
+    """The last champion that was surely better than the reference of then, or promoted by hand.
+
+    Those since were not worse than it. To be better than the champion that it replaced is not enough: champions that
+    are a little worse, and a little better than those, in turns, would lead down.
+    """
     if champion is None or settings.promote != "not_worse":
         return None
     promoted = {event.version: event for event in events if event.kind == PROMOTED}
@@ -211,7 +217,7 @@ def _find_reference(champion: Model | None, events: list[Event], settings: confi
 def _count_looks(version: Model, events: list[Event]) -> int:
     """How many challengers have been compared since a version was promoted, now included."""
     promoted = [place for place, event in enumerate(events) if event.moves and event.version == version.version]
-    return 1 + sum(not event.by_hand for event in events[promoted[-1] + 1 if promoted else 0 :])
+    return 1 + sum("challenger" in event.scores for event in events[promoted[-1] + 1 if promoted else 0 :])
 
 
 def _find_unseen(
@@ -271,15 +277,20 @@ def _slice_columns(rows: pd.DataFrame, contract: Contract, settings: config.Sett
     return pd.DataFrame({column: read.get(column, rows[column]) for column in settings.slices})
 
 
-def _score_newer(champion, contract: Contract, training, rows: pd.DataFrame, predictions: dict, y) -> dict | None:
+def _score_newer(
+    champion, contract: Contract, training, rows: pd.DataFrame, predictions: dict, y, groups
+) -> dict | None:
     """The champion's score on rows that were not there, or not in the holdout, when it was promoted: not flattered."""
     if champion is None or champion.judged_on is None:
         return None
     before = split.find_seen(training, rows, champion.contract, champion.judged_on)
     if before is None or (~before).sum() < FEWEST:
         return None
-    found = gate.measure_score(y[~before], predictions["champion"][~before], contract.task, contract.metric)
-    return {"rows": int((~before).sum())} | found._asdict()
+    new = ~before
+    found = gate.measure_score(
+        y[new], predictions["champion"][new], contract.task, contract.metric, None if groups is None else groups[new]
+    )
+    return {"rows": int(new.sum())} | found._asdict()
 
 
 def _describe(metric: str, scores: dict, leads: dict, slices: list, about: dict, why: list[str]) -> str:

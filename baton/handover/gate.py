@@ -94,7 +94,7 @@ def decide(
 
     Then `superior` wants the bound of the lead over the champion above 0, `better` the lead itself, and `not_worse` the
     bound of the lead over the reference above -`margin`: over the champion, many small losses would add up. Measure
-    that lead with `looks`, the number of challengers compared with this reference: one of many could slip through.
+    that lead with `looks`: of many challengers that are compared with this reference, one could slip through.
     """
     if "champion" not in leads and chance is None:
         raise ValueError("a first champion must be held against chance")

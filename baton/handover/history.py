@@ -31,7 +31,9 @@ class Event:
     """What happened to `version` (None: it was not fit to be registered), who was champion before, and why.
 
     `time` is UTC, ISO 8601. `by_hand` tells a person's decision from the gate's, whose policy is `promote`. `scores`
-    are a few figures of the decision: metric, challenger, champion, lead, low, high, rows, rows_digest, looks.
+    are a few figures of the decision: the metric, the score of each model compared, rows, rows_digest, looks; the lead
+    over the champion, or without one the baseline (value, low, high, detectable, method); and the lower bound of the
+    lead over the reference of `not_worse`, where there is one, else of that same lead.
     """
 
     kind: str
@@ -56,6 +58,11 @@ class ChampionChanged(BatonError):
     """Another process has promoted or rolled back since the champion was looked up."""
 
 
+def champion_version(name: str, tracking_uri: str) -> str | None:
+    """Resolve the alias `champion` to the number of a version; None if none was ever promoted."""
+    return _champion(tracking.connect(tracking_uri), name)
+
+
 def read(name: str, tracking_uri: str) -> list[Event]:
     """All events of a model, oldest first; without those that were broken off before the alias was moved."""
     client = tracking.connect(tracking_uri)
@@ -72,10 +79,11 @@ def former_champions(events: list[Event]) -> list[str]:
     """The versions that were champion, the present one last, without those that were rolled back."""
     stack: list[str] = []
     for event in (event for event in events if event.moves):
-        if not stack and event.previous:  # promoted before events were kept
+        if event.previous not in {None, *stack[-1:]}:  # promoted before events were kept, or in MLflow's own pages
             stack.append(event.previous)
         if event.kind == ROLLED_BACK and event.version in stack:
-            stack = stack[: stack.index(event.version) + 1]
+            while stack[-1] != event.version:  # a version may have been champion more than once
+                stack.pop()
         else:
             stack.append(event.version)
     return stack
@@ -134,8 +142,14 @@ def _in_progress(event: Event) -> bool:
 
 
 def _champion(client, name: str) -> str | None:
-    number = _registered(client, name).aliases.get(CHAMPION)
-    return None if number is None else str(number)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client.get_model_version_by_alias(name, CHAMPION).version)
+    except MlflowException as error:
+        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            return None
+        raise
 
 
 def _events(client, name: str) -> dict[str, Event]:
@@ -164,7 +178,12 @@ def _write(client, name: str, key: str, event: Event) -> None:
     with contextlib.suppress(OSError, KeyError):  # a user without a name, as in some containers
         who = getpass.getuser()
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    stamped = dataclasses.replace(event, user=who, time=now, git_commit=tracking.git_commit())
-    room = LONGEST - len(json.dumps(dataclasses.asdict(dataclasses.replace(stamped, reason=""))))
-    stamped = dataclasses.replace(stamped, reason=event.reason[: max(room, 0)])
-    client.set_registered_model_tag(name, key, json.dumps(dataclasses.asdict(stamped)))
+    written = dataclasses.asdict(event) | {"user": who, "time": now, "git_commit": tracking.git_commit()}
+    excess = len(_dump(written)) - LONGEST
+    if excess > 0:
+        written["reason"] = event.reason[:-excess]  # a character takes one place in JSON, or more
+    client.set_registered_model_tag(name, key, _dump(written))
+
+
+def _dump(event: dict) -> str:
+    return json.dumps(event, ensure_ascii=False)  # else most of the world's letters would take six places each

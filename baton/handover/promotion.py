@@ -47,6 +47,7 @@ def hand_over(
                 "training_run": facts["run_id"],
                 "data_digest": facts["data_digest"],
                 "serves": verdict.serves,
+                "compared_with": champion.version if champion else "none",
             }
             try:
                 return carry_out(verdict, challenger._replace(path=folder), tags, choice, settings)
@@ -80,7 +81,7 @@ def carry_out(
 def promote_by_hand(name: str, number: str, reason: str, settings: config.Settings) -> Model:
     """Make a registered version champion, if it can be served; keep the reason. Raises `BatonError` if it can't."""
     uri = settings.mlflow_tracking_uri
-    version, current = registry.version_of(name, number, uri), registry.champion_version(name, uri)
+    version, current = registry.version_of(name, number, uri), history.champion_version(name, uri)
     if version.version == current:
         raise BatonError(f"{version} is the champion already; nothing was changed")
     registry.require_servable(version, settings.at_most, uri)
@@ -93,7 +94,8 @@ def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: co
     """Hand a version, with its run and all that belongs to it, to another registry, where the gate decides anew.
 
     It is compared with the champion there on holdout rows of `train_data` that neither has learned from. Doing it
-    again completes what was broken off, and else changes nothing.
+    again completes what was broken off, and else changes nothing. Raises `BatonError` if what serves of it can't be
+    served, or the champion there answers another question.
     """
     here = settings.mlflow_tracking_uri
     if tracking.resolve_uri(registry_uri) == tracking.resolve_uri(here):
@@ -102,6 +104,7 @@ def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: co
             " champion there"
         )
     version = registry.version_of(name, number, here)
+    registry.require_servable(version, settings.at_most, here)
     table = tables.read_table(settings.train_data)
     there = settings.model_copy(update={"mlflow_tracking_uri": registry_uri})
     comparison.require_comparable(version.contract, registry.champion_contract(there), table)
@@ -125,7 +128,7 @@ def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: co
 def roll_back(name: str, reason: str, settings: config.Settings) -> Model:
     """Make the previous champion champion again, if it can be served; keep the reason."""
     uri = settings.mlflow_tracking_uri
-    current = registry.champion_version(name, uri)
+    current = history.champion_version(name, uri)
     former = [number for number in history.former_champions(history.read(name, uri)) if number != current]
     if not former:
         raise BatonError(
@@ -143,7 +146,6 @@ def _prepare_version(
     verdict: Verdict, challenger: Model, training: pd.DataFrame, holdout: pd.DataFrame, settings, folder: Path
 ) -> Verdict:
     """Put what will serve into a folder: the judged model, or the same fitted anew on all rows with it beside."""
-    shutil.rmtree(folder, ignore_errors=True)
     if verdict.decision == PROMOTED and settings.final_fit == "all":
         rows = pd.concat([training, holdout]).sort_index()
         try:
@@ -157,22 +159,22 @@ def _prepare_version(
         if not doubt:
             shutil.copytree(challenger.path, folder / saving.JUDGED)
             return dataclasses.replace(verdict, serves="all")
-        verdict = dataclasses.replace(verdict, serves_reason=f"fitted anew on all rows, it {doubt}")
+        verdict = dataclasses.replace(verdict, serves_reason=f"fitted anew on all rows, {doubt}")
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(challenger.path, folder)
+    shutil.copytree(challenger.path, folder, dirs_exist_ok=True)
     return verdict
 
 
 def _differs_wildly(before: np.ndarray, after: np.ndarray, holdout: pd.DataFrame, contract: Contract) -> str:
     """Say how the answers of a refit differ from the judged model's, if by more than more rows explain."""
     if np.std(before) == 0 or np.std(after) == 0:
-        return "" if np.allclose(before, after) else "gives every row the same answer"
+        return "" if np.allclose(before, after) else "it gives every row the same answer"
     alike = float(np.corrcoef(before.ravel(), after.ravel())[0, 1])
     if alike < ALIKE:
-        return f"answers the holdout otherwise: the correlation is {alike:.2f}"
+        return f"it answers the holdout otherwise: the correlation is {alike:.2f}"
     y = contract.encode(holdout[contract.target]).to_numpy()
     lead = gate.measure_lead(y, after, before, contract.task, contract.metric)
-    return f"is worse by {-lead.value:.4f} on the holdout, which it has learned from" if lead.high < 0 else ""
+    return f"it is worse by {-lead.value:.4f} on the holdout, which it has learned from" if lead.high < 0 else ""
 
 
 def _describe_version(
@@ -204,6 +206,9 @@ def _describe_version(
 def _summary(verdict: Verdict) -> dict:
     """The figures of a decision that its event keeps."""
     values = {name: found[verdict.metric]["value"] for name, found in verdict.scores.items()}
-    lead = verdict.leads.get("champion") or verdict.leads.get("baseline")
     kept = {"metric": verdict.metric, "rows": verdict.rows, "rows_digest": verdict.rows_digest, "looks": verdict.looks}
-    return kept | values | (lead._asdict() if lead else {})
+    if not verdict.leads:
+        return kept | values
+    lead = verdict.leads.get("champion") or verdict.leads["baseline"]
+    bound = (verdict.leads.get("reference") or lead).bound  # by which a later training finds its reference
+    return kept | values | lead._asdict() | {"bound": bound}

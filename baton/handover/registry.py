@@ -30,6 +30,7 @@ _early: list[subprocess.Popen] = []  # processes that have nothing to do yet
 _kept: dict[str, subprocess.Popen] = {}  # processes that are not ended yet, by the feature code they have loaded
 
 DIGEST = "files_sha256"  # the tag of a version that names all of its files by their content
+SAME = ("serves", "compared_with")  # the tags of a version that tell it from others of its run
 
 
 def log(run_id: str | None, arguments: dict, tracking_uri: str) -> str | None:
@@ -43,21 +44,9 @@ def log(run_id: str | None, arguments: dict, tracking_uri: str) -> str | None:
         return mlflow.sklearn.log_model(name="model", **arguments).model_uri
 
 
-def champion_version(name: str, tracking_uri: str) -> str | None:
-    """Resolve the alias `champion` to the number of a version; None if none was ever promoted."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return str(tracking.connect(tracking_uri).get_model_version_by_alias(name, history.CHAMPION).version)
-    except MlflowException as error:
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            return None
-        raise
-
-
 def find_champion(name: str, tracking_uri: str) -> Model | None:
     """Fetch the champion; None if none was ever promoted."""
-    number = champion_version(name, tracking_uri)
+    number = history.champion_version(name, tracking_uri)
     return version_of(name, number, tracking_uri) if number else None
 
 
@@ -120,8 +109,9 @@ def require_champion(name: str, tracking_uri: str) -> Model:
 def register(model: Model, tags: dict[str, str], description: str, tracking_uri: str) -> Model:
     """Register a saved model, with all that lies in its folder, as the next version.
 
-    It becomes a version when it is whole. The version of its run that has the same tag `serves` is kept, if there is
-    one. A model without a run, of a training that is not tracked, stays as it is.
+    It becomes a version when it is whole. A version of its run that serves the same model, and whose card tells of a
+    comparison with the same champion, is kept, if there is one. A model without a run, of a training that is not
+    tracked, stays as it is.
     """
     if model.run_id is None:
         return model
@@ -132,7 +122,7 @@ def register(model: Model, tags: dict[str, str], description: str, tracking_uri:
     earlier = [
         found
         for found in client.search_model_versions(f"name='{name}'")
-        if found.run_id == model.run_id and found.tags.get("serves") == tags["serves"]
+        if found.run_id == model.run_id and all(found.tags.get(tag) == tags.get(tag) for tag in SAME)
     ]
     if earlier:
         return version_of(name, earlier[0].version, tracking_uri)
@@ -182,7 +172,7 @@ def require_servable(
 
     It is run as serving runs it, with the types it holds and its answers to its sample checked. Its answers must be
     numbers, its run FINISHED, its signature its contract's, and what it costs at most what `at_most` allows:
-    `megabytes` of files, `seconds_per_1000_rows`.
+    `megabytes` of its file, `seconds_per_1000_rows`.
     """
     from mlflow.exceptions import MlflowException
 
@@ -202,7 +192,7 @@ def require_servable(
     answers, seconds = _predict(model, X)
     if not np.isfinite(answers).all():
         raise BatonError(f"{model} can't be served: it answers rows with something that is no number")
-    size = sum(file.stat().st_size for file in model.path.iterdir() if file.is_file())
+    size = (model.path / "model.skops").stat().st_size  # not of what only tells of it: that comes later
     cost = {"megabytes": size / 1e6, "seconds_per_1000_rows": seconds}
     for name, most in at_most.items():
         if cost[name] > most:

@@ -10,6 +10,7 @@ from conftest import learn
 from markdown_it import MarkdownIt
 from scipy import stats
 from sklearn import metrics as sk
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 
@@ -179,6 +180,25 @@ def test_a_card_says_so_where_what_serves_is_what_was_judged(tmp_path):
     assert "there was none; it had to beat the baseline" in text
 
 
+def test_a_card_says_which_rows_were_scored_and_how_often_the_champion_was_compared_on_them(tmp_path):
+    scores = {"challenger": {"AUC": {"value": 0.8}}, "champion": {"AUC": {"value": 0.7}}}
+    compared = {
+        "rows": 150,
+        "holdout_rows": 200,
+        "seen": 50,
+        "champion": {"version": "3", "run_id": "a"},
+        "scores": scores,
+    }
+    text, *_ = make(tmp_path, table(), looks=1, **compared)
+    assert "- **Scored**: 150 of 200; the champion had learned from 50 others" in text
+    assert cells(section(text, "Metrics")) == [
+        ["Metric", "Better is", "This model", "Champion then, version 3"], ["**AUC**", "higher", "0.8", "0.7"],
+    ]  # fmt: skip
+    assert "**Looks**" not in text
+    text, *_ = make(tmp_path, table(), looks=2, **compared)
+    assert "**Looks**: the champion has been compared on this holdout 2 times" in text
+
+
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory):
     return make(tmp_path_factory.mktemp("card"), table())
@@ -232,11 +252,42 @@ def test_a_number_and_many_classes_have_cards_too(tmp_path):
     assert "It predicts y, a number. R2 1 (0.95 to 1.05) on 200 holdout rows." in text
     errors = cells(section(text, "Results by size of the prediction"))
     assert [row[1] for row in errors[1:]] == ["40"] * 5
+    text, _, truth, predictions = make(tmp_path, rows.assign(y=rows["x"] + rows["z"] ** 2))
+    errors = cells(section(text, "Results by size of the prediction"))
+    error = predictions - truth
+    last = error[np.argsort(predictions)[-40:]]
+    assert [*map(float, errors[-1][2:])] == pytest.approx([np.abs(last).mean(), last.mean()], rel=0.01)
+    told = re.search(r"off by less than (\S+), nine of ten by less than (\S+)\. ", text)
+    assert [*map(float, told.groups())] == pytest.approx([*np.quantile(np.abs(error), [0.5, 0.9])], rel=0.01)
     classes = pd.qcut(rows["x"] + rows["z"], 40, labels=[f"class {number}" for number in range(40)]).astype(str)
     text, *_ = make(tmp_path, rows.assign(y=classes), scores={})
     assert len(cells(section(text, "Results by class"))) == 31
     assert "nothing was decided on them, so there are no intervals" in section(text, "Metrics")
     assert "Fewer than 30 holdout rows of class 0" in text
+
+
+def test_of_many_classes_the_most_frequent_are_shown(tmp_path):
+    code = np.arange(600) % 31
+    code = np.where((code == 7) & (np.arange(600) % 2 == 0), 0, code)  # class 7 is the rarest
+    text, *_ = make(tmp_path, table().assign(y=[f"class {one}" for one in code]), DummyClassifier())
+    shown = [row[0] for row in cells(section(text, "Results by class"))[1:]]
+    assert {*shown} == {f"class {one}" for one in range(31)} - {"class 7"}
+
+
+def test_a_model_that_answers_every_row_alike_has_a_card(tmp_path):
+    text, *_ = make(tmp_path, table(), DummyClassifier(strategy="uniform"))
+    calibration, share = section(text, "Calibration"), (table()["y"][400:] == "yes").mean()
+    _, row = cells(calibration)
+    assert (row[0], row[2], share < 0.4) == ("0.5", "200", True)
+    assert row[1].startswith(f"{share:.4g} (")
+    assert "in 1 of 1 bins the prediction lies outside the 95% interval" in calibration
+    assert "No column matters by itself" in text
+
+
+def test_a_limit_is_the_least_of_a_score_and_the_most_of_an_error(tmp_path):
+    policy = {"promote": "superior", "at_least": {"AUC": 0.75, "Log Loss": 0.5}}
+    text, *_ = make(tmp_path, table(), policy=policy)
+    assert "promote superior, AUC at least 0.75, Log Loss at most 0.5" in section(text, "How it was chosen")
 
 
 def test_calibration_has_bins_of_equal_size_with_intervals():
@@ -252,6 +303,11 @@ def test_calibration_has_bins_of_equal_size_with_intervals():
     wilson = stats.binomtest(int(fifth.sum()), 100).proportion_ci(method="wilson")
     assert (bins["low"].iloc[4], bins["high"].iloc[4]) == (wilson.low, wilson.high)
     assert (bins["predicted"] - bins["observed"]).iloc[4] == pytest.approx(0.45 - 0.45**2, abs=0.1)
+
+    several = learn(table().assign(y=np.array([*"abc"])[np.arange(600) % 3]))
+    likely = np.array([[0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7], [0.7, 0.1, 0.2]] * 10)
+    bins = card.calibrate(np.array([0, 1, 2, 1] * 10), likely, several)
+    assert (bins["predicted"].tolist(), bins["observed"].tolist()) == ([pytest.approx(0.7)], [0.75])
 
     number = learn(table().assign(y=np.arange(600) / 7))
     bins = card.calibrate(

@@ -10,10 +10,11 @@ import pytest
 from conftest import learn, settings
 
 from baton import BatonError
-from baton.data import split
+from baton.data import split, tables
 from baton.data.contract import Contract
 from baton.data.values import Format
-from baton.handover import comparison, registry
+from baton.handover import comparison, gate, history, registry
+from baton.handover.history import PROMOTED, REFUSED, ROLLED_BACK, UNDECIDED, Event
 from baton.training import evaluation
 
 
@@ -236,17 +237,148 @@ def test_what_the_champion_scores_on_rows_it_was_not_judged_on_is_told():
     champion = model(table, "bad", "1")
     before = split.identify(table, champion.contract)[200:300]
     champion = champion._replace(judged_on=np.unique(before))
-    found = compare(model(table, "good", "2"), champion, *halves(table)).newer
+    challenger = model(table, "good", "2", id_columns=[], ignore_columns=["g", "id"])  # it knows rows by other columns
+    found = compare(challenger, champion, *halves(table)).newer
     later = table.tail(100)
     expected = evaluation.score(later["y"], registry.predict(champion, later), "binary", "AUC")["AUC"]
     assert (found["rows"], found["value"]) == (100, pytest.approx(expected))
     assert found["low"] < expected < found["high"]
 
 
+def test_the_score_on_newer_rows_is_bounded_by_whole_groups():
+    table = rows(400)
+    keys = {"split": "group", "split_by": "g", "id_columns": ["id"], "ignore_columns": []}
+    champion = model(table, "bad", "1", **keys)
+    champion = champion._replace(judged_on=np.unique(split.identify(table, champion.contract)[200:300]))
+    found = compare(model(table, "good", "2", **keys), champion, *halves(table)).newer
+    later = table.tail(100)
+    expected = gate.measure_score(
+        later["y"].to_numpy(), registry.predict(champion, later), "binary", "AUC", later["g"].to_numpy()
+    )
+    assert [found[name] for name in ("value", "low", "high")] == pytest.approx([*expected])
+
+
+def event(kind: str, version: str | None, previous: str | None, bound: float | None = None, **keys) -> Event:
+    """An event of a model; with a bound, there was a comparison."""
+    scores = {} if bound is None else {"challenger": 0.8, "bound": bound}
+    return Event(kind, version, previous, "because", scores=scores, **keys)
+
+
+FIRST, SEVENTH = event(PROMOTED, "1", None, 0.1), event(PROMOTED, "7", "1", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("events", "looks"),
+    [
+        ([], 1),
+        ([FIRST, SEVENTH], 1),
+        ([FIRST, event(REFUSED, "2", "1", -0.1), SEVENTH, event(REFUSED, "8", "7", -0.1), event(REFUSED, "9", "7", 0)], 3),
+        ([SEVENTH, event(REFUSED, None, "7"), event(UNDECIDED, "8", "7")], 1),  # nothing was compared
+        ([SEVENTH, event(PROMOTED, "8", "7", 0.1), event(ROLLED_BACK, "7", "8", by_hand=True)], 1),
+        ([SEVENTH, event(REFUSED, "7", "7", -0.1)], 2),  # the same model again
+    ],
+)  # fmt: skip
+def test_the_looks_at_a_champion_are_the_comparisons_since_it_was_promoted(monkeypatch, events, looks):
+    monkeypatch.setattr(history, "read", lambda *_: events)
+    table = rows()
+    challenger, champion = model(table, "good", "10"), model(table, "bad", "7")
+    verdict = comparison.compare(challenger, champion, *halves(table), settings())
+    assert verdict.looks == looks
+    assert (f"; look {looks} at this champion)" in verdict.reason) == (looks > 1)
+    alone = compare(challenger, champion, *halves(table))
+    assert verdict.leads == alone.leads  # by `superior`, each is a decision of its own
+
+
+@pytest.mark.parametrize(
+    ("events", "expected", "count"),
+    [
+        ([FIRST, event(PROMOTED, "2", "1", -0.01), event(PROMOTED, "7", "2", -0.01)], "1", 3),
+        ([FIRST, event(PROMOTED, "2", "1", 0.01), event(PROMOTED, "7", "2", -0.01)], "2", 2),
+        ([FIRST, event(PROMOTED, "2", "1", by_hand=True), event(PROMOTED, "7", "2", -0.01)], "2", 2),
+        ([event(PROMOTED, "7", "1", -0.01)], "1", 2),  # version 1 is older than the history
+        ([FIRST, event(PROMOTED, "7", "1", 0.01), event(REFUSED, "8", "7", -0.2)], "7", 2),
+        ([FIRST, event(PROMOTED, "7", "1", -0.01), event(REFUSED, "7", "7", 0.3)], "1", 3),
+        ([FIRST, event(PROMOTED, "7", "1", -0.01), event(PROMOTED, "8", "7", 0.1), event(ROLLED_BACK, "7", "8")], "1", 3),
+    ],
+)  # fmt: skip
+def test_not_worse_is_measured_against_the_last_champion_that_was_surely_better(monkeypatch, events, expected, count):
+    """At a level that leaves the same error for all looks together, however many there will be."""
+    table = rows()
+    monkeypatch.setattr(history, "read", lambda *_: events)
+    fetched = []
+
+    def fetch(name, number, uri):
+        fetched.append(number)
+        return model(table, "noise", number)
+
+    monkeypatch.setattr(registry, "version_of", fetch)
+    challenger, champion = model(table, "good", "10"), model(table, "bad", "7")
+    asked = settings(promote="not_worse", margin=0.1, confidence=0.9)
+    verdict = comparison.compare(challenger, champion, *halves(table), asked)
+    assert fetched == [expected]
+    name, column = ("champion", "bad") if expected == "7" else ("reference", "noise")
+    assert [*verdict.leads] == ["champion", *(["reference"] if name == "reference" else []), "baseline"]
+    y, first, task = predicted(table, challenger)
+    second = predicted(table, model(table, column))[1]
+    lead = gate.measure_lead(y, first, second, task, "AUC", confidence=0.9, looks=count * (count + 1))
+    assert verdict.leads[name] == lead
+    assert verdict.leads["baseline"].bound < verdict.leads["baseline"].value
+
+
 def test_thirty_rows_are_enough():
     table = rows()
     champion = model(table, "bad", "1", learned=range(100, 170))
-    assert compare(model(table, "good", "2"), champion, *halves(table)).rows == 30
+    verdict = compare(model(table, "good", "2"), champion, *halves(table), promote="better")
+    assert (verdict.rows, verdict.decision) == (30, "promoted")
+    assert verdict.rows_digest == tables.digest(table[170:])
+
+
+def test_fewer_rows_are_enough_where_there_are_no_others():
+    table = rows(40).assign(good=lambda table: table["y"] + table["noise"] / 10)
+    verdict = compare(model(table, "good", "2"), model(table, "bad", "1"), *halves(table), promote="better")
+    assert (verdict.rows, verdict.seen, verdict.decision) == (20, 0, "promoted")
+
+
+def test_the_margin_is_what_a_challenger_may_be_worse_by():
+    """The same model again: its lead is 0, and certainly so."""
+    table = rows()
+    twin = model(table, "good", "2"), model(table, "good", "1")
+    assert compare(*twin, *halves(table), promote="not_worse", margin=0.01).decision == "promoted"
+    assert compare(*twin, *halves(table), promote="superior").decision == "refused"
+
+
+@pytest.mark.parametrize(("confidence", "decision"), [(0.9, "refused"), (0.7, "promoted")])
+def test_a_first_champion_must_be_better_than_chance_at_the_confidence_asked(monkeypatch, confidence, decision):
+    monkeypatch.setattr(evaluation, "chance", lambda *_: 0.2)
+    table = rows()
+    assert compare(model(table, "good"), None, *halves(table), confidence=confidence).decision == decision
+
+
+def test_scores_are_bounded_by_whole_groups():
+    table = rows()
+    keys = {"split": "group", "split_by": "g", "id_columns": ["id"], "ignore_columns": []}
+    one = model(table, "good", "2", **keys)
+    y, answers, task = predicted(table, one)
+    scores = compare(one, None, *halves(table)).scores["challenger"]
+    expected = gate.measure_score(y, answers, task, "AUC", halves(table)[1]["g"].to_numpy())
+    assert scores["AUC"] == pytest.approx(expected._asdict())
+
+
+def test_the_baseline_knows_the_training_rows_alone():
+    table = rows(numbers=True)
+    table.loc[:99, "y"] += 1
+    verdict = compare(model(table, "good"), None, *halves(table))
+    expected = evaluation.score(table["y"][100:], np.full(100, table["y"][:100].mean()), "regression", "R2")["R2"]
+    assert verdict.scores["baseline"]["R2"]["value"] == pytest.approx(expected)
+    assert expected < -0.5
+
+
+def test_the_winner_that_is_champion_already_is_left_so():
+    table = rows()
+    one = model(table, "good", "7")
+    verdict = compare(one, one, *halves(table))
+    assert (verdict.decision, verdict.rows, verdict.looks) == ("unchanged", 0, 0)
+    assert verdict.reason == "The winner is demo version 7 itself. So demo version 7 stays champion."
 
 
 def test_a_table_that_lacks_the_champions_ids_decides_nothing():

@@ -67,6 +67,7 @@ def test_the_effect_of_a_linear_column_is_its_line_though_another_goes_with_it()
         assert level.mean() == pytest.approx(predict(found.sample).mean())
     assert found.importance.index.tolist() == ["when", "x", "twin", "noise"]
     assert found.importance.loc["noise"].tolist() == [0, 0, 0]
+    assert {*found.effects} == {"when", "x", "twin"}
 
 
 def test_texts_booleans_and_missing_values_have_the_mean_prediction_if_all_rows_had_them():
@@ -106,8 +107,15 @@ def test_a_column_that_was_learned_by_heart_is_not_important():
 def test_a_rare_class_is_among_the_rows_that_are_shuffled():
     rows = table(x=lambda g: g.normal(size=5000), z=lambda g: g.normal(size=5000))
     rows["y"] = (rows["x"] > 2.2).astype(int)  # 1.4%
-    found = Fitted(rows, LogisticRegression(C=100)).explain()
+    model, asked = Fitted(rows, LogisticRegression(C=100)), []
+
+    def predict(X):
+        asked.append(X)
+        return model.predict(X)
+
+    found = effects.explain(model.training, model.holdout, model.contract, predict)
     assert found.rows == 500
+    assert (asked[0]["x"][:500] > 2.2).sum() == 20  # of the rows as they come 7 would be
     assert found.importance.at["x", "mean"] == pytest.approx(0.5, abs=0.1)
     assert found.importance.at["x", "least"] <= found.importance.at["x", "mean"] <= found.importance.at["x", "most"]
     assert list(found.effects)[0] == "x"

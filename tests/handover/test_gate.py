@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from baton import config
 from baton.handover import gate
@@ -47,6 +48,62 @@ def test_the_spread_is_that_of_leaving_out_each_row(task, metric):
     assert (swapped.value, swapped.low, swapped.high) == pytest.approx((-found.value, -found.high, -found.low))
 
 
+@pytest.mark.parametrize(
+    ("confidence", "looks", "expected"), [(0.95, 1, 1.645), (0.9, 1, 1.2816), (0.95, 2, 1.96), (0.9, 10, 2.3263)]
+)
+def test_a_bound_is_one_sided_at_its_confidence_and_shares_the_error_among_looks(confidence, looks, expected):
+    truth, first, second = draw("regression", 4000)
+    error = np.std(np.abs(truth - first) - np.abs(truth - second), ddof=1) / np.sqrt(4000)
+    found = gate.measure_lead(truth, first, second, "regression", "MAE", None, confidence, looks)
+    assert found.value - found.bound == pytest.approx(expected * error, rel=3e-3)
+    assert found.detectable == pytest.approx((expected + 0.8416) * error, rel=3e-3)
+    assert (found.value - found.low, found.high - found.value) == pytest.approx((1.96 * error,) * 2, rel=3e-3)
+
+
+def test_a_score_has_a_two_sided_interval_that_ends_where_its_range_does():
+    truth, numbers, _ = draw("regression", 4000)
+    off = np.abs(truth - numbers)
+    reach = 1.96 * np.std(off) / np.sqrt(4000)
+    found = gate.measure_score(truth, numbers, "regression", "MAE")
+    assert found == pytest.approx((off.mean(), off.mean() - reach, off.mean() + reach), rel=1e-3)
+    one_wrong = np.eye(2)[np.where(np.arange(40) == 3, 1 - TRUTH, TRUTH)]
+    assert gate.measure_score(TRUTH, one_wrong, "binary", "Accuracy").high == 1
+    assert gate.measure_score(np.zeros(40), np.eye(40)[0], "regression", "MAE").low == 0
+
+
+def test_with_few_rows_or_groups_an_interval_is_students():
+    """Errors that are all of one size tell their spread best: then there are as many degrees of freedom as there can be."""
+    truth = np.zeros(10)
+    found = gate.measure_score(truth, np.tile([1.0, 3.0], 5), "regression", "MAE")
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 9) / 3)
+    many = np.repeat(np.tile([1.0, 3.0], 5), 7), np.repeat(np.arange(10), 7)
+    grouped = gate.measure_score(np.zeros(70), many[0], "regression", "MAE", many[1])
+    assert grouped == pytest.approx(found)
+    tail = np.exp(np.arange(30) / 6)  # a few rows make most of the spread, and so there are fewer
+    squares = (tail - tail.mean()) ** 2
+    freedom = 2 / (np.sum(squares**2) / np.sum(squares) ** 2 - 1 / 30)
+    found = gate.measure_score(np.zeros(30), tail, "regression", "MAE")
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, freedom) * np.std(tail, ddof=1) / np.sqrt(30))
+    assert freedom < 20
+
+
+def test_one_group_alone_tells_nothing():
+    truth, first, second = draw("regression", 50)
+    found = gate.measure_lead(truth, truth + (first - truth) / 9, second, "regression", "MAE", np.zeros(50))
+    assert found.value > 0
+    assert np.isnan([found.low, found.high, found.bound, found.detectable]).all()
+
+
+def test_the_spread_by_groups_is_that_of_leaving_out_each_group():
+    truth, first, second, group = draw_uneven_groups(2)
+    off = np.abs(truth - first) - np.abs(truth - second)
+    names = np.unique(group)
+    without = np.array([off[group != name].mean() for name in names])
+    error = np.sqrt((len(names) - 1) / len(names) * np.sum((without - off.mean()) ** 2))
+    found = gate.measure_lead(truth, first, second, "regression", "MAE", group)
+    assert found.detectable - (found.value - found.bound) == pytest.approx(0.8416 * error, rel=1e-3)
+
+
 def test_of_many_rows_the_spread_of_an_auc_is_delongs():
     """By its definition: for each row, the share of the other side that it is right of."""
     truth, first, second = draw("binary", 1500)
@@ -55,7 +112,7 @@ def test_of_many_rows_the_spread_of_an_auc_is_delongs():
     error = np.sqrt(sum(np.var(side, ddof=1) / len(side) for side in sides))
     found = gate.measure_lead(truth, first, second, "binary", "AUC")
     assert found.method == "DeLong"
-    assert found.detectable - (found.value - found.bound) == pytest.approx(0.8416 * error, rel=2e-3)
+    assert found.detectable - (found.value - found.bound) == pytest.approx(0.8416 * error, rel=3e-3)
 
 
 def test_a_group_counts_as_one_row():
@@ -170,6 +227,7 @@ ABOVE, SURE, LEADS, BEHIND = lead(0.1, 0.05), lead(0.02, 0.005), lead(0.02, -0.0
         ("not_worse", LEADS, None, 0.01, False),
         ("not_worse", SURE, BEHIND, 0.02, False),  # hardly worse than the champion, which was hardly worse itself
         ("not_worse", BEHIND, SURE, 0.02, True),
+        ("superior", SURE, BEHIND, 0, True),  # the reference is `not_worse`'s
         ("always", BEHIND, None, 0, True),
         ("never", SURE, None, 0, False),
     ],
@@ -207,6 +265,35 @@ def test_a_no_says_what_these_rows_could_have_shown():
         "it is not certainly better than the champion: AUC lead +0.0200, lower bound -0.0100",
         "rows like these show a true lead of +0.0300 in 80% of cases, and can miss a smaller one",
     ]
+    assert gate.decide("not_worse", "AUC", leads, {}, {}, margin=0.008)[1] == [
+        "it is not certainly at most 0.008 worse than the champion: AUC lead +0.0200, lower bound -0.0100",
+        "rows like these show a true lead of +0.0220 in 80% of cases, and can miss a smaller one",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("slices", "changed", "expected"),
+    [
+        (1, {}, True),  # t is 1.87, and must be 1.68
+        (4, {}, False),  # 2.33, since each of four slices has a quarter of the error
+        (1, {"confidence": 0.99}, False),  # 2.43
+        (1, {"groups": np.arange(40) // 4}, False),  # t is 0.90: there are ten groups
+    ],
+)
+def test_a_slice_is_worse_beyond_chance_by_one_side_and_with_all_slices_together(slices, changed, expected):
+    worse_by = np.tile(np.repeat([1.3, -0.7], 20), slices)
+    columns = pd.DataFrame({"town": np.repeat([*"abcd"][:slices], 40)})
+    given = np.zeros(len(worse_by)), 2 + worse_by, np.full(len(worse_by), 2.0)
+    table = gate.compare_slices(*given, columns, "regression", "MAE", **changed)
+    assert [one["worse"] for one in table] == [expected] * slices
+    assert all(one["lead"] == pytest.approx(-0.3) and one["low"] < 0 < one["high"] for one in table)
+
+
+def test_a_slice_has_thirty_rows():
+    truth, first, second = draw("regression", 59)
+    columns = pd.DataFrame({"town": np.repeat(["a", "b"], [30, 29])})
+    table = gate.compare_slices(truth, first, second, columns, "regression", "MAE")
+    assert [(one["value"], one["rows"]) for one in table] == [("a", 30)]
 
 
 def test_a_slice_on_which_the_challenger_is_worse_is_pointed_out():

@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import mlflow
 import pytest
 import registering
 from conftest import warm_command
@@ -54,11 +55,12 @@ def test_events_are_read_in_their_order_with_who_when_and_at_which_commit(store)
     assert champion(store) == "3"
 
 
-def test_a_reason_that_is_too_long_for_the_store_is_cut(store):
-    history.record("demo", Event(REFUSED, "2", None, "x" * 10_000), store)
+@pytest.mark.parametrize("letter", ["x", "é", "京"])
+def test_a_reason_that_is_too_long_for_the_store_is_cut(store, letter):
+    history.record("demo", Event(REFUSED, "2", None, letter * 10_000), store)
     [kept] = history.read("demo", store)
     assert 3000 < len(kept.reason) < 5000
-    assert set(kept.reason) == {"x"}
+    assert set(kept.reason) == {letter}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,8 @@ def test_a_reason_that_is_too_long_for_the_store_is_cut(store):
         ([("promoted", "1", None), ("promoted", "2", "1"), ("rolled back", "1", "2")], ["1"]),
         ([("promoted", "1", None), ("promoted", "2", "1"), ("rolled back", "1", "2"), ("promoted", "3", "1")], ["1", "3"]),
         ([("promoted", "1", None), ("promoted", "2", "1"), ("promoted", "3", "2"), ("rolled back", "2", "3"), ("rolled back", "1", "2")], ["1"]),
+        ([("promoted", "1", None), ("promoted", "2", "1"), ("promoted", "1", "2"), ("promoted", "3", "1"), ("rolled back", "1", "3")], ["1", "2", "1"]),
+        ([("promoted", "1", None), ("promoted", "3", "2")], ["1", "2", "3"]),  # version 2 got the alias in MLflow's pages
     ],
 )  # fmt: skip
 def test_the_way_back_leads_over_those_that_were_not_rolled_back(events, former):
@@ -132,6 +136,19 @@ def test_an_event_that_was_broken_off_counts_if_its_version_became_champion(stor
     assert [event.version for event in history.read("demo", store)] == ["1", "3", "4"]
     move(store, ROLLED_BACK, "3", "4")
     assert history.former_champions(history.read("demo", store)) == ["1", "3"]
+
+
+def test_an_event_does_not_count_before_its_version_is_champion(store, monkeypatch):
+    move(store, PROMOTED, "1", None)
+
+    def lose_the_connection(*_):
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lose_the_connection)
+        with pytest.raises(ConnectionError):
+            move(store, PROMOTED, "2", "1")
+    assert [event.version for event in history.read("demo", store)] == ["1"]
 
 
 def test_an_event_that_another_is_writing_is_waited_for(store, monkeypatch):

@@ -67,7 +67,7 @@ def test_it_is_rolled_back_to(old, tmp_path):
     first = registry.find_champion("diabetes", old)
     second = registering.register_version(first.path, first.run_id, asked)
     promotion.promote_by_hand("diabetes", second.version, "for a test", asked)
-    assert registry.champion_version("diabetes", old) == second.version == "2"
+    assert history.champion_version("diabetes", old) == second.version == "2"
     assert promotion.roll_back("diabetes", "it was better", asked).version == "1"
     assert registry.find_champion("diabetes", old).path == first.path
     assert [event.kind for event in history.read("diabetes", old)] == ["promoted", "rolled back"]

@@ -32,6 +32,10 @@ def test_a_value_that_many_rows_have_is_a_bin_of_its_own():
     assert entry["shares"] == [0.6, *[0.05] * 8, 0]
     assert (entry["missing"], entry["mean"]) == (0.2, 1.8)
     assert entry["std"] == pytest.approx(np.std([0] * 12 + [*range(1, 9)]))
+    values = np.sort(np.random.default_rng(0).normal(size=101))
+    assert describe(pd.DataFrame({"x": values, "y": [0, *[0, 1] * 50]}))["columns"]["x"]["edges"] == [
+        values[0], *values[5::5][:19], values[100],
+    ]  # fmt: skip
 
 
 def test_drift_of_a_batch_is_seen_by_the_profile_alone():

@@ -124,6 +124,11 @@ def test_what_serves_has_learned_from_all_rows_and_the_judged_model_stays_beside
     assert json.loads((served.path / "profile.json").read_text())["rows"] == 400
     assert "To be written by a person" in (served.path / "card.md").read_text()
     assert (served.path / "card.html").stat().st_size > 50_000
+    # A limit that it kept when it was promoted holds for it as it is registered, with its card, too.
+    size = (served.path / "model.skops").stat().st_size / 1e6
+    registry.require_servable(served, {"megabytes": size}, training.settings.mlflow_tracking_uri)
+    with pytest.raises(BatonError, match="can't be served: megabytes is"):
+        registry.require_servable(served, {"megabytes": 0.999 * size}, training.settings.mlflow_tracking_uri)
 
 
 def test_final_fit_training_serves_what_was_judged(training):
@@ -160,13 +165,23 @@ def test_many_models_that_are_each_a_little_worse_do_not_add_up(tmp_path, monkey
     """Under `not_worse`, each is measured against the last one that was promoted as better."""
     training = Training(tmp_path, monkeypatch, promote="not_worse", margin=0.1)
     assert training.hand_over("strong").decision == "promoted"
-    first = training.champion
     slid = training.hand_over("strong")
     assert (slid.decision, training.champion.version) == ("promoted", "2")
     third = training.hand_over("strong")
     assert third.scores.keys() == {"challenger", "champion", "reference", "baseline"}
-    assert comparison._find_reference(training.champion, training.events, training.settings).version == first.version
+    assert third.leads["reference"].value == 0
     assert training.hand_over("weak").decision == "refused"
+
+
+def test_to_be_better_than_a_champion_that_lost_does_not_move_what_the_next_is_measured_against(tmp_path, monkeypatch):
+    """Else champions that are worse, and better than those, in turns, would lead down."""
+    training = Training(tmp_path, monkeypatch, promote="not_worse", margin=0.1)
+    training.hand_over("strong")
+    training.hand_over("weak", promote="always")
+    back = training.hand_over("strong")
+    assert (back.decision, back.leads["champion"].bound > 0, back.leads["reference"].value) == ("promoted", True, 0)
+    assert [event.scores["bound"] > 0 for event in training.events] == [True, False, False]
+    assert "reference" in training.hand_over("weak").leads
 
 
 def test_a_model_that_is_too_dear_to_serve_is_refused_and_not_registered(training):
@@ -189,6 +204,9 @@ def test_a_version_is_handed_to_another_registry_where_the_gate_decides_anew(tra
     there = registry.find_champion("demo", team)
     assert (verdict.decision, there.version, there.run_id != before.run_id) == ("promoted", "1", True)
     assert verdict.rows < verdict.holdout_rows  # it had learned from some of these, since they were divided otherwise
+    holdout = split.separate(table(), before.contract, settings).holdout
+    judged = registry.predict(before.judged, before.contract.read_features(holdout))
+    np.testing.assert_array_equal(verdict.answers, judged)  # what serves has learned from these rows
     np.testing.assert_array_equal(training.predict(there), training.predict(before))
     np.testing.assert_array_equal(training.predict(there.judged), training.predict(before.judged))
     assert (there.path / "card.md").read_text() == (before.path / "card.md").read_text()
@@ -201,6 +219,36 @@ def test_a_version_is_handed_to_another_registry_where_the_gate_decides_anew(tra
     monkeypatch.setattr(registry, "champion_contract", lambda _: other)
     with pytest.raises(BatonError, match="the champion of 'demo' can't be compared"):
         promotion.hand_to("demo", "1", team, "for all of us", settings)
+
+
+def test_a_version_whose_serving_model_cannot_be_served_is_not_handed_on(training, tmp_path):
+    """The gate compares the judged model; what serves is another one."""
+    table().to_csv(tmp_path / "t.csv", index=False)
+    training.hand_over("strong")
+    spoiled = shutil.copytree(training.champion.path, tmp_path / "spoiled")
+    np.save(spoiled / saving.ANSWERS, 1 - np.load(spoiled / saving.ANSWERS))
+    model = training.champion._replace(path=spoiled)
+    registry.register(model, {"serves": "all"}, "spoiled", training.settings.mlflow_tracking_uri)
+    settings = training.settings.model_copy(update={"train_data": str(tmp_path / "t.csv")})
+    shutil.copy2(registering.empty_store(), tmp_path / "team.db")
+    with pytest.raises(BatonError, match="demo version 2 can't be used: it answers 50 of 50 sample rows otherwise"):
+        promotion.hand_to("demo", "2", f"sqlite:///{tmp_path / 'team.db'}", "for all of us", settings)
+    assert tracking.connect(f"sqlite:///{tmp_path / 'team.db'}").search_registered_models() == []
+
+
+def test_a_version_is_not_handed_to_a_champion_that_answers_another_question(training, tmp_path):
+    table().to_csv(tmp_path / "t.csv", index=False)
+    training.hand_over("strong")
+    settings = training.settings.model_copy(update={"train_data": str(tmp_path / "t.csv")})
+    (tmp_path / "team").mkdir()
+    shutil.copy2(registering.empty_store(), tmp_path / "team" / "mlflow.db")
+    team = settings.model_copy(update={"mlflow_tracking_uri": f"sqlite:///{tmp_path / 'team' / 'mlflow.db'}"})
+    run_id = tracking.copy_run(training.champion.run_id, training.settings, team)
+    other = registering.save(tmp_path / "other", table(), name="demo", target="weak", id_columns=["id"])
+    registering.promote(registering.register_version(other.path, run_id, team), team)
+    with pytest.raises(BatonError, match="it answers regression 'weak'. Give this training a name of its own"):
+        promotion.hand_to("demo", "1", team.mlflow_tracking_uri, "for all of us", settings)
+    assert len(history.read("demo", team.mlflow_tracking_uri)) == 1
 
 
 @pytest.mark.parametrize(
@@ -220,20 +268,25 @@ def test_the_policy_decides(training, changed, decision, said):
 def test_a_champion_that_changed_meanwhile_is_compared_anew(training, monkeypatch):
     """Another training promotes between the comparison and the promotion of this one."""
     training.hand_over("weak")
-    describe, raced = promotion._describe_version, []
+    register, raced = registry.register, []
 
     def promote_another(*arguments):
-        describe(*arguments)
+        version = register(*arguments)
         if not raced:
             raced.append(True)
             other, _ = training.fit("noise")
-            version = registering.register_version(other.path, other.run_id, training.settings)
-            registering.promote(version, training.settings)
+            registering.promote(
+                registering.register_version(other.path, other.run_id, training.settings), training.settings
+            )
+        return version
 
-    monkeypatch.setattr(promotion, "_describe_version", promote_another)
+    monkeypatch.setattr(registry, "register", promote_another)
     verdict = training.hand_over("strong")
-    assert (verdict.decision, verdict.champion.version) == ("promoted", "2")
-    assert [(event.version, event.previous) for event in training.events] == [("1", None), ("2", "1"), ("3", "2")]
+    assert (verdict.decision, verdict.champion.version) == ("promoted", "3")
+    assert [(event.version, event.previous) for event in training.events] == [("1", None), ("3", "1"), ("4", "3")]
+    # Its card, too, tells of the comparison that was decided by, not of the first one.
+    assert json.loads((training.champion.path / "decision.json").read_text())["champion"]["version"] == "3"
+    assert "champion, version 3" in (training.champion.path / "card.md").read_text()
 
 
 def steps_of(training, verdict, version, tags, kill_at: int) -> int:
