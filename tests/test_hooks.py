@@ -17,6 +17,7 @@ from ploomber.tasks import PythonCallable
 
 import hooks
 from baton import config
+from baton.serving import batch
 
 
 def build(folder: Path, candidates=("a", "b")) -> list[str]:
@@ -207,15 +208,16 @@ def fail(product, upstream, candidate, settings):
     raise ValueError("no such thing")
 
 
-@pytest.mark.parametrize("published", [True, False])
-def test_a_batch_that_is_published_ends_the_serving_pipeline_early(tmp_path, capsys, published):
-    batch = {"published": published, "batch": "b", "name": "demo", "model_version": "3", "rows": 5}
-    (tmp_path / "batch.json").write_text(json.dumps(batch))
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_batch_that_is_complete_ends_the_serving_pipeline_early(tmp_path, monkeypatch, capsys, complete):
+    monkeypatch.setattr(batch, "read_manifest", lambda folder: {"rows_in": 5})
+    received = batch.Batch("demo", "b", "3", None, False, "new.csv", [], "digest", {}, "2026-01-01", complete)
+    (tmp_path / "batch.json").write_text(json.dumps(received.to_dict()))
     product = {"batch": str(tmp_path / "batch.json")}
-    if not published:
-        hooks.stop_if_published(product)
+    if not complete:
+        hooks.stop_if_complete(product)
         return
     with pytest.raises(DAGBuildEarlyStop):
-        hooks.stop_if_published(product)
+        hooks.stop_if_complete(product)
     said = "Nothing has changed: batch b of demo was scored by version 3 from these 5 rows."
     assert capsys.readouterr().out.strip() == said

@@ -4,7 +4,6 @@ import ast
 import json
 import re
 import secrets
-import shutil
 import urllib.request
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from nbclient import NotebookClient
 from baton import BatonError, config
 from baton.data import contract, split, tables
 from baton.handover import saving
+from baton.serving import batch, job
 from baton.training import checks, preparation, tournament
 
 TASKS = config.ROOT / "tasks"
@@ -165,31 +165,32 @@ def test_the_notebooks_of_serving_publish_what_the_version_they_found_predicts(t
     registering.promote(first, asked)
     new = rows.head(30).drop(columns=["b", "y"])
     new.to_csv(tmp_path / "new.csv", index=False)
-    (tmp_path / "predictions/demo/batch=older").mkdir(parents=True)
-    shutil.copy2(tmp_path / "new.csv", tmp_path / "predictions/demo/batch=older")
-
     settings = asked.model_dump()
-    received = made(tmp_path, X="X.parquet", batch="batch.json")
-    manifest = tmp_path / "predictions/demo/batch=one/_manifest.json"
+    received = made(tmp_path, batch="batch.json", head="head.parquet")
+    scored = made(tmp_path, manifest="manifest.json")
     run_cells("receive", upstream=None, product=received, settings=settings)
-    assert json.loads(Path(received["batch"]).read_text())["published"] is False
+    found = batch.read_batch(received["batch"])
+    assert found.complete is False
     registering.promote(second, asked)  # while the batch is on its way
-    scored = run_cells("score", upstream={"receive": received}, product={"manifest": str(manifest)}, settings=settings)
-    expected = pipeline.predict_proba(learned.read_features(new.assign(b=np.nan)))[:, 1]
-    for found in (scored["predictions"], pd.read_sql("SELECT * FROM scores", f"sqlite:///{tmp_path / 's.db'}")):
-        np.testing.assert_allclose(found["probability"], expected)
-        assert found["model_version"].tolist() == ["1"] * 30
-
+    run_cells("score", upstream={"receive": received}, product=scored, settings=settings)
     capsys.readouterr()
-    upstream = {"score": {"manifest": str(manifest)}, "receive": received}
-    report = run_cells("report", upstream=upstream, product=None)
-    assert report["predictions"]["probability"].tolist() == scored["predictions"]["probability"].tolist()
+    report = run_cells("report", upstream={"score": scored, "receive": received}, product=None, settings=settings)
     assert "column 'b' is not there; it counts as missing" in capsys.readouterr().out
+    assert not found.folder.exists()  # its report is still to come
 
-    manifest.with_name("_report.html").write_text("report")
+    (tmp_path / "report.html").write_text("report")
+    job.publish(found, tmp_path / "report.html", asked.mlflow_tracking_uri)
+    expected = pipeline.predict_proba(learned.read_features(new.assign(b=np.nan)))[:, 1]
+    stored = pd.read_sql("SELECT * FROM scores", f"sqlite:///{tmp_path / 's.db'}")
+    for rows in (batch.read(found.folder), stored, report["predictions"]):
+        np.testing.assert_allclose(rows["probability"], expected)
+        assert rows["model_version"].tolist() == ["1"] * 30
+    (run,) = mlflow.search_runs(experiment_names=["demo-batches"], output_format="list")
+    assert (run.info.status, run.data.metrics["rows_scored"], run.data.tags["batch"]) == ("FINISHED", 30, "one")
+
     registering.promote(first, asked)
     run_cells("receive", upstream=None, product=received, settings=settings)
-    assert json.loads(Path(received["batch"]).read_text())["published"] is True
+    assert batch.read_batch(received["batch"]).complete is True
 
 
 def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch, tmp_path):

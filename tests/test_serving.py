@@ -41,11 +41,12 @@ def test_the_first_batch_has_every_row_with_its_probability_version_and_time(fir
     assert (said["rows_in"], said["rows_scored"], said["rows_rejected"]) == (192, 192, 0)
     assert said["positive_class"] == 1
     folder = project.folder / "predictions" / "diabetes" / f"batch={TODAY}"
+    parts = ["_manifest.json", "_rejects.parquet", "_report.html", f"part-00000-{said['key']}.parquet"]
+    assert sorted(file.name for file in folder.iterdir()) == parts
     assert str(project.folder) not in (folder / "_report.html").read_text()  # nor any code: it is for readers
-    assert str(project.folder) in (folder / "_report.ipynb").read_text()
-    outputs = [
-        output for cell in nbformat.read(folder / "_report.ipynb", 4).cells for output in cell.get("outputs", [])
-    ]
+    notebook = project.folder / "products/diabetes/report/report.ipynb"
+    assert str(project.folder) in notebook.read_text()
+    outputs = [output for cell in nbformat.read(notebook, 4).cells for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
 
 
@@ -64,10 +65,11 @@ def test_a_batch_is_scored_again_only_if_rows_or_champion_changed(trained):
     table = trained.folder / "data" / "diabetes_test.csv"
     rows = pd.read_csv(table)
     rows.assign(Glucose=rows["Glucose"] + 20).head(100).to_csv(table, index=False)
-    trained.build(*BATCH, TODAY)
+    again = trained.build(*BATCH, TODAY)
     after = predictions(trained, TODAY)
     assert len(after) == 100
     assert (after["probability"] > before["probability"].head(100)).mean() > 0.8
+    assert "It replaces 192 rows scored by version 1 at " in again
 
     # Another candidate of the same training is promoted.
     other = trained.read("fit/forest/candidate.json")

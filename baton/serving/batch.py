@@ -138,7 +138,25 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
             f" and its input or options have changed. Score it by the same version: --env--model_version {kept}, or by"
             " the champion: --env--replace true"
         )
-    return _begin(dataclasses.replace(received, replaces=_described(before)), settled), model, head
+    return dataclasses.replace(received, replaces=_described(before)), model, head
+
+
+def begin(batch: Batch, settled: contracts.Contract) -> Batch:
+    """Open a draft, or go on with one of the same rows, model and options that was broken off, and with its time.
+
+    `settled` is the contract by which its rows are read.
+    """
+    plan = batch.draft / "plan.json"
+    with contextlib.suppress(OSError, ValueError):
+        earlier = json.loads(plan.read_text())
+        if earlier["key"] == batch.key:
+            return dataclasses.replace(batch, scored_at=earlier["scored_at"])
+    for path in batch.draft.glob("*") if batch.draft.is_dir() else []:
+        if path.name != "input":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    batch.result.mkdir(parents=True)
+    write_json(plan, {"key": batch.key, "scored_at": batch.scored_at, "contract": settled.to_dict()})
+    return batch
 
 
 def read_manifest(folder: Path) -> dict | None:
@@ -259,21 +277,6 @@ def _require_columns(batch: Batch, columns: list[str], contract: contracts.Contr
                 f"bounds names {column!r}, which is no column of numbers or dates that the model takes"
                 f"{config.did_you_mean(column, known)}. Those are: {', '.join(known)}"
             )
-
-
-def _begin(batch: Batch, settled: contracts.Contract) -> Batch:
-    """Open a draft, or go on with one of the same rows, model and options that was broken off."""
-    plan = batch.draft / "plan.json"
-    with contextlib.suppress(OSError, ValueError):
-        earlier = json.loads(plan.read_text())
-        if earlier["key"] == batch.key:
-            return dataclasses.replace(batch, scored_at=earlier["scored_at"])
-    for path in batch.draft.glob("*") if batch.draft.is_dir() else []:
-        if path.name != "input":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    batch.result.mkdir(parents=True)
-    write_json(plan, {"key": batch.key, "scored_at": batch.scored_at, "contract": settled.to_dict()})
-    return batch
 
 
 def _sweep(folder: Path) -> None:

@@ -38,6 +38,7 @@ def score(batch: Batch, settings: config.Settings) -> dict:
     """
     started, source = time.monotonic(), batch.open()
     model = registry.version_of(batch.name, batch.model_version, settings.mlflow_tracking_uri)
+    batch = batches.begin(batch, model.contract.settle(source.head(batches.HEAD)))
     ids = [column for column in model.contract.id_columns if column in source.columns]
     size = batches.rows_of_a_chunk(len(source.columns))
     repeated, integers = quarantine.repeated_ids(source.chunks(size, ids)) if ids else (np.array([], int), [])

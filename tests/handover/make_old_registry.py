@@ -51,7 +51,7 @@ def keep(folder: Path, kept: Path) -> None:
     (kept / "mlflow.sql").write_text("\n".join(store.iterdump()))
     for file in (kept / "mlflow.sql", kept / model / "MLmodel"):
         file.write_text(file.read_text().replace(str(folder), FOLDER))
-    (scored,) = folder.glob("predictions/diabetes/*/part-0.parquet")
+    (scored,) = folder.glob("predictions/diabetes/*/part-*.parquet")
     shutil.copy(scored, kept / "predictions.parquet")
 
 
