@@ -216,7 +216,7 @@ def results(asked=None, root: Path = config.ROOT) -> str:
 
 def show_history(asked) -> str:
     """List the events of a model, newest first, a line of facts and the reason below it."""
-    from baton.handover import history, registry
+    from baton.handover import history
 
     settings = config.check_settings(asked.changed)
     events = history.read(settings.name, settings.mlflow_tracking_uri)

@@ -183,8 +183,8 @@ SERVED = {
     "empty": ("", {}, "bad.csv: the file is empty"),
     "header only": (f"{HEADER}\n", {}, "bad.csv: there is a header with 8 columns, and no row"),
     "columns missing": ("Glucose,Age\n1,2\n", {}, "bad.csv lacks 6 of the columns it needs: 'Pregnancies', 'BloodPressure'"),
-    "a word among numbers": (f"{HEADER}\n1,85,66,29,0,26.6,0.35,31\n8,high,64,0,0,23.3,0.67,32\n", {}, "bad.csv, column 'Glucose': 1 of 2 values are not a number, the first of them 'high' in row 2"),
-    "a date among numbers": (f"{HEADER}\n2020-01-01,85,66,29,0,26.6,0.35,31\n", {}, "column 'Pregnancies': 1 of 1 values are not a number, the first of them '2020-01-01' in row 1"),
+    "words for numbers": (f"{HEADER}\n1,low,66,29,0,26.6,0.35,31\n8,high,64,0,0,23.3,0.67,32\n", {}, "bad.csv, column 'Glucose': 2 of 2 values are not a number, the first of them 'low' in row 1"),
+    "dates for numbers": (f"{HEADER}\n2020-01-01,85,66,29,0,26.6,0.35,31\n2020-01-02,85,66,29,0,26.6,0.35,31\n", {}, "column 'Pregnancies': 2 of 2 values are not a number, the first of them '2020-01-01' in row 1"),
     "cut off": (f"{HEADER}\n1,85,66,29,0,26.6,0.35,31\n8,183,64", {}, "bad.csv: row 2 has 3 values where the header names 8 columns"),
     "no table to write to": (None, {"predictions_table": "sqlite:///none/x.db#t"}, "sqlite:///none/x.db#t: the database says: unable to open database file"),
     "no name of the table": (None, {"predictions_table": "sqlite:///x.db"}, "sqlite:///x.db: name the table behind a #"),
@@ -195,7 +195,8 @@ SERVED = {
 
 def published(project) -> dict:
     """What is published, and when it was changed."""
-    return {path: path.stat().st_mtime_ns for path in (project.folder / "predictions").rglob("*")}
+    results = (project.folder / "predictions").rglob("batch=*/*")
+    return {path: path.stat().st_mtime_ns for path in results if "_failed" not in path.parts}
 
 
 @pytest.mark.parametrize(("content", "keys", "expected"), SERVED.values(), ids=SERVED)
@@ -205,7 +206,7 @@ def test_a_bad_batch_is_named_when_it_is_received(first_hour, tmp_path, monkeypa
     if content is not None:
         (tmp_path / "bad.csv").write_text(content)
         keys = keys | {"score_data": str(tmp_path / "bad.csv")}
-    before, product = published(project), {"X": str(tmp_path / "X"), "batch": str(tmp_path / "batch")}
+    before, product = published(project), {"head": str(tmp_path / "head"), "batch": str(tmp_path / "batch")}
 
     def receive():
         run_task("receive", settings=config.check_settings({"batch": "bad"} | keys).model_dump(), product=product)
@@ -216,7 +217,7 @@ def test_a_bad_batch_is_named_when_it_is_received(first_hour, tmp_path, monkeypa
     assert not (tmp_path / "batch").exists()
 
 
-@pytest.mark.parametrize("case", ["a word among numbers", "a batch that names no folder"])
+@pytest.mark.parametrize("case", ["words for numbers", "a batch that names no folder"])
 def test_a_bad_batch_stops_scoring_with_one_message_and_publishes_nothing(trained, case):
     content, keys, expected = SERVED[case]
     if content is not None:

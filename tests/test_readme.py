@@ -194,7 +194,10 @@ def test_make_it_yours_takes_a_table_through_to_predictions_without_any_code(fre
     assert (found["prediction"] == truth).mean() > 0.8
     assert (found["probability"] > 0.5).eq(found["prediction"] == "yes").all()
     assert said["positive_class"] == "yes"
-    assert said["warnings"] == ["column 'spent' is not there; it counts as missing"]
+    assert said["warnings"] == [
+        "column 'spent' is not there; it counts as missing",
+        "column 'plan': 1 value not seen in training",
+    ]
 
 
 def test_nox_lists_itself_like_a_manual():

@@ -13,15 +13,16 @@ import pyarrow as pa
 from baton.data import stream, values
 from baton.data.contract import Contract
 
-# What can be wrong with a row, and what a count of them is called; `reject` in env.yaml names those that reject it.
+# What can be wrong with a row, worst first, and how it is said of a number of values; `reject` in env.yaml names those
+# that reject it.
 REASONS = {
-    "unparsable": "values are not of their column's kind; they count as missing",
-    "missing": "values are missing, where none was in training",
-    "out_of_bounds": "values are outside of the bounds that env.yaml sets",
-    "duplicate_id": "rows have the ids of an earlier row",
-    "far_outside": "values are further outside of those seen in training than these are apart",
-    "unseen_category": "values were not seen in training",
-    "infinite": "infinite values count as missing",
+    "unparsable": "not of the column's kind, counted as missing",
+    "missing": "missing, where none was in training",
+    "out_of_bounds": "outside of the bounds that env.yaml sets",
+    "duplicate_id": "with the ids of an earlier row",
+    "far_outside": "further outside of those seen in training than these are apart",
+    "unseen_category": "not seen in training",
+    "infinite": "infinite, counted as missing",
 }
 
 BUCKETS = 64  # files that ids are sorted into: of 20 million rows, each holds 5 MB

@@ -1,5 +1,7 @@
 """Each row of a batch is predicted or rejected, in its order, whatever the size of the chunks."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -94,7 +96,7 @@ def test_every_row_is_scored_in_its_order_with_its_ids_version_and_time(asked):
         (("x", "NA"), "missing", None),
         (("city", "-"), "missing", None),
         (("x", "-7"), "out_of_bounds", None),
-        (("x", "inf"), None, "column 'x': 1 infinite values count as missing"),
+        (("x", "inf"), None, "column 'x': 1 value infinite, counted as missing"),
     ],
 )
 def test_a_row_that_can_not_be_scored_is_set_aside_with_its_reason(asked, change, reason, warning):
@@ -119,10 +121,10 @@ def test_what_rejects_a_row_is_set_and_the_rest_is_a_warning(asked):
     manifest = score(asked, table, reject=[], bounds={"x": [0, None]})
     assert (manifest["rows_scored"], manifest["rows_rejected"]) == (40, 0)
     assert manifest["warnings"] == [
-        "column 'x': 1 values are not of their column's kind; they count as missing",
-        "column 'x': 1 values are missing, where none was in training",
-        "column 'x': 18 values are outside of the bounds that env.yaml sets",
-        "1 rows have the ids of an earlier row",
+        "column 'x': 1 value not of the column's kind, counted as missing",
+        "column 'x': 1 value missing, where none was in training",
+        "column 'x': 18 values outside of the bounds that env.yaml sets",
+        "1 row with the ids of an earlier row",
     ]
     assert published()["id"].tolist()[3:7] == [103, 104, 104, 106]
 
