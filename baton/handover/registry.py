@@ -282,8 +282,11 @@ def _ask(process: subprocess.Popen, model: Model, work: str, asked: dict) -> Non
         raise ModelRefused(
             f"{model} can't be used: its process ended with {process.wait()}, most often for want of memory"
         )
-    if reason := json.loads(answer)["failed"]:
-        raise ModelRefused(f"{model} can't be used: {reason}")
+    failed = json.loads(answer)
+    if "machine" in failed:
+        raise BatonError(f"the machine says: {failed['machine']}. Make room, or give whoever runs this the permission")
+    if "refused" in failed:
+        raise ModelRefused(f"{model} can't be used: {failed['refused']}")
 
 
 def _start() -> subprocess.Popen:

@@ -131,16 +131,21 @@ def _changed_packages(folder: Path) -> str:
     return f" ({'; '.join(changed)})" if changed else ""
 
 
-def do(work: str, **asked) -> str | None:
-    """Do what is asked; return why it failed, in a line, whatever a library makes of a model that it can't read."""
+def do(work: str, **asked) -> dict:
+    """Do what is asked; return why it failed, in a line, whatever a library makes of a model that it can't read.
+
+    What the machine refuses, such as room on a disk, says nothing against the model.
+    """
     try:
         {"predict": predict, "refit": refit, "score": score}[work](**asked)
-        return None
+        return {}
+    except OSError as error:
+        return {"machine": str(error)}
     except SystemExit as refused:
         reason = str(refused)
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
-    return f"{reason}{_changed_packages(Path(asked['model']))}"
+    return {"refused": f"{reason}{_changed_packages(Path(asked['model']))}"}
 
 
 def main() -> None:
@@ -149,7 +154,7 @@ def main() -> None:
     orders = queue.SimpleQueue()
     threading.Thread(target=_take_orders, args=[orders], daemon=True).start()
     while True:
-        answers.write(json.dumps({"failed": do(**json.loads(orders.get()))}) + "\n")
+        answers.write(json.dumps(do(**json.loads(orders.get()))) + "\n")
         answers.flush()
 
 

@@ -183,7 +183,7 @@ def _explained(pipeline, X: pd.DataFrame, contract: Contract, usual: pd.Series, 
     rows = X if len(X) else usual.to_frame().T  # so that no row has its columns, too
     given = reasons.explain(pipeline, rows, contract, usual, count).head(len(X))
     kinds = {column: pa.float64() if column.endswith("_effect") else pa.string() for column in given}
-    return {column: pa.Array.from_pandas(given[column], kind) for column, kind in kinds.items()}
+    return {column: pa.Array.from_pandas(given[column], type=kind) for column, kind in kinds.items()}
 
 
 def predict(pipeline, X: pd.DataFrame, contract: Contract) -> np.ndarray:
