@@ -36,7 +36,7 @@ from baton.lock import hold
 READY = {TaskStatus.WaitingExecution, TaskStatus.WaitingDownload}
 DONE = {TaskStatus.Executed, TaskStatus.Skipped}
 STOPPED = "needs no more"
-REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}  # no right, or no room
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no right, or no room
 KEPT = "What was done is kept: the next build runs only what is missing."
 
 

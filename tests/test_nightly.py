@@ -1,0 +1,198 @@
+"""`baton score`, as a scheduler runs it: how it ends, what it leaves, and what it says, whatever is wrong that night."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+from conftest import PROGRAMS, copy_sources, warm_command
+from serving.test_scoring import ROWS, train
+
+import baton
+from baton import config
+
+HERE = config.ROOT
+EXIT_CODES = {kind.outcome: kind.exit_code for kind in [baton.BatonError, *baton.BatonError.__subclasses__()]}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with a champion, and a batch to be scored."""
+    project = copy_sources(tmp_path / "project")
+    train(project.folder, monkeypatch)
+    project.set(
+        name="demo", target="y", id_columns="id", features="none", score_data="new.csv", batch="night",
+        train_data="train.csv", on_failure="cat > told.json",
+    )  # fmt: skip
+    ROWS.to_csv(project.folder / "new.csv", index=False)
+    return project
+
+
+def command(*arguments: str) -> list[str]:
+    return [*warm_command(), "baton", *arguments]
+
+
+def run(project, *arguments: str, of: str = "score") -> tuple[int, dict | list[dict], str]:
+    """Run a command with --json; return its exit code, what it said in a line for each batch, and all else it said."""
+    how = {"cwd": project.folder, "env": project.environment(), "capture_output": True, "text": True}
+    done = subprocess.run(command(of, *arguments, "--json"), **how)
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    return done.returncode, said if of == "backfill" else said[0], done.stderr
+
+
+def spoil_model(project) -> None:
+    for model in project.folder.glob("mlruns/**/model.skops"):
+        model.write_bytes(b"another")
+
+
+def add_rows(project, *cells: str) -> None:
+    table = ROWS.astype("str")
+    table.loc[range(len(cells)), "x"] = cells
+    table.to_csv(project.folder / "new.csv", index=False)
+
+
+ENDS = {
+    "settings": (lambda project: project.set(explain="many"), "explain: input should be a valid integer"),
+    "no champion": (lambda project: project.set(name="other"), "there is no champion for 'other'"),
+    "input missing": (lambda project: (project.folder / "new.csv").unlink(), "new.csv: there is no such file"),
+    "input empty": (lambda project: (project.folder / "new.csv").write_text("id,x\n"), "a header with 2 columns, and no row"),
+    "input stale": (lambda project: (project.set(max_age=1), os.utime(project.folder / "new.csv", (1e9, 1e9))), "hours old, and max_age allows 1"),
+    "schema mismatch": (lambda project: ROWS.drop(columns="city").to_csv(project.folder / "new.csv"), "lacks 1 of the columns it needs: 'city'"),
+    "too many rejects": (lambda project: add_rows(project, "a", "b", "c"), "3 of 40 rows can't be scored (3 unparsable)"),
+    "model refused": (spoil_model, "a file of it was changed, added or removed since it was registered"),
+    "failed": (lambda project: (project.folder / "new.csv").write_bytes(b"a,b\n\x00,1\n"), "this is no text but binary data"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("outcome", ENDS)
+def test_each_way_to_fail_has_its_exit_code_its_record_and_its_call(project, outcome):
+    spoil, reason = ENDS[outcome]
+    spoil(project)
+    code, said, printed = run(project)
+    assert (code, said["outcome"], said["exit_code"]) == (EXIT_CODES[outcome], outcome, EXIT_CODES[outcome])
+    assert reason in said["reason"]
+    assert reason in printed
+    assert "Traceback" not in printed
+    name = "other" if outcome == "no champion" else "demo"
+    folder = project.folder / "predictions" / name
+    record = json.loads((folder / "_failed/batch=night/_manifest.json").read_text())
+    assert (record["status"], record["outcome"], record["exit_code"]) == ("failed", outcome, EXIT_CODES[outcome])
+    assert json.loads((project.folder / "told.json").read_text()) == record
+    assert (folder / "_failed/batch=night/_rejects.parquet").exists() == (outcome == "too many rejects")
+    assert not (folder / "batch=night").exists()
+
+
+def test_a_batch_is_scored_once_and_its_failure_is_forgotten_when_it_is_scored(project):
+    (project.folder / "new.csv").rename(project.folder / "late.csv")
+    assert run(project)[0] == EXIT_CODES["input missing"]
+    (project.folder / "late.csv").rename(project.folder / "new.csv")
+    code, said, printed = run(project)
+    assert (code, said["outcome"], said["rows_in"], said["rows_scored"]) == (0, "scored", 40, 40)
+    assert "Batch night of demo: 40 rows scored by version 1, 0 rejected" in printed
+    assert not (project.folder / "predictions/demo/_failed/batch=night").exists()
+    code, said, printed = run(project)
+    assert (code, said["outcome"]) == (EXIT_CODES["nothing to do"], "nothing to do")
+    assert "Nothing has changed: batch night of demo was scored by version 1 from these 40 rows." in printed
+    same = project.build("-e", "pipeline.serve.yaml")  # which says the same
+    assert "Nothing has changed: batch night of demo was scored by version 1 from these 40 rows." in same
+
+
+def test_ploomber_build_leaves_the_same_record(project):
+    (project.folder / "new.csv").unlink()
+    said = project.build("-e", "pipeline.serve.yaml", succeeds=False)
+    assert "new.csv: there is no such file" in said
+    record = json.loads((project.folder / "predictions/demo/_failed/batch=night/_manifest.json").read_text())
+    assert record["outcome"] == "input missing"
+    assert json.loads((project.folder / "told.json").read_text()) == record
+
+
+def test_of_two_runs_of_one_batch_one_works_and_the_other_leaves(project):
+    project.edit(
+        "baton/serving/scoring.py",
+        "    _require_unchanged(batch)\n",
+        "    time.sleep(20)\n    _require_unchanged(batch)\n",
+    )
+    how = {"cwd": project.folder, "env": project.environment(), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    first = subprocess.Popen(command("score"), **how)
+    while not (project.folder / "predictions/demo/.batch=night/plan.json").exists():
+        assert first.poll() is None
+        time.sleep(0.1)
+    code, said, _ = run(project)
+    assert (code, said["outcome"]) == (EXIT_CODES["busy"], "busy")
+    assert not (project.folder / "told.json").exists()  # the batch has not failed
+    first.communicate()
+    assert first.returncode == 0
+
+
+def test_the_lock_of_a_dead_run_does_not_block(project):
+    project.edit(
+        "baton/serving/scoring.py",
+        "    _require_unchanged(batch)\n",
+        "    time.sleep(60)\n    _require_unchanged(batch)\n",
+    )
+    first = subprocess.Popen(command("score"), cwd=project.folder, env=project.environment(), start_new_session=True)
+    while not (project.folder / "predictions/demo/.batch=night/plan.json").exists():
+        assert first.poll() is None
+        time.sleep(0.1)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    project.edit("baton/serving/scoring.py", "    time.sleep(60)\n", "")
+    assert run(project)[0] == 0
+
+
+def test_a_range_of_days_is_filled_in_and_goes_on_after_a_day_that_fails(project):
+    days = project.folder / "days"
+    days.mkdir()
+    for day in (1, 2, 4):
+        ROWS.head(10 * day).to_csv(days / f"2026-01-0{day}.csv", index=False)
+    (days / "2026-01-02.csv").write_text("id,x\n")
+    asked = ("--from", "2026-01-01", "--to", "2026-01-04", "--env--score_data", "days/{batch}.csv")
+    code, said, printed = run(project, *asked, of="backfill")
+    assert code == EXIT_CODES["input empty"]  # of the first that failed
+    assert [(one["batch"], one["outcome"]) for one in said] == [
+        ("2026-01-01", "scored"), ("2026-01-02", "input empty"), ("2026-01-03", "input missing"), ("2026-01-04", "scored"),
+    ]  # fmt: skip
+    assert re.search(r"^2026-01-04  scored +40 rows by version 1$", printed, re.MULTILINE)
+    for day in (2, 3):
+        ROWS.head(5).to_csv(days / f"2026-01-0{day}.csv", index=False)
+    code, said, _ = run(project, *asked, of="backfill")
+    assert (code, [one["outcome"] for one in said]) == (0, ["nothing to do", "scored", "scored", "nothing to do"])
+    assert run(project, *asked, of="backfill")[0] == EXIT_CODES["nothing to do"]
+    code, said, _ = run(
+        project, "--from", "2020-01-01", "--to", "2020-01-01", *asked[4:], "--champion-then", of="backfill"
+    )
+    assert (code, said[0]["outcome"]) == (EXIT_CODES["no champion"], "no champion")
+
+
+def test_the_exit_codes_are_those_of_the_readme():
+    rows = re.findall(r"^\| (\d+) \| ([a-z ]+) \|", (HERE / "README.md").read_text(), re.MULTILINE)
+    assert {outcome: int(code) for code, outcome in rows} == EXIT_CODES | {"scored": 0}
+    assert len(set(EXIT_CODES.values())) == len(EXIT_CODES)
+
+
+def test_a_full_disk_is_told_publishes_nothing_and_the_next_night_is_right(project):
+    """A small file system; where none may be mounted, a limit on the size of files, which ends writing as well."""
+    predictions = project.folder / "predictions"
+    predictions.mkdir()
+    mounted = not subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", predictions]).returncode
+    limit = None if mounted else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+    try:
+        how = {"cwd": project.folder, "env": project.environment(), "capture_output": True, "text": True}
+        done = subprocess.run([PROGRAMS / "baton", "score", "--json"], preexec_fn=limit, **how)
+        said = json.loads(done.stdout)
+        assert (done.returncode, said["outcome"]) == (1, "failed")
+        assert ("No space left on device" if mounted else "File too large") in said["reason"]
+        assert "Traceback" not in done.stderr
+        assert not (predictions / "demo" / "batch=night").exists()
+        if mounted:
+            subprocess.run(["mount", "-o", "remount,size=50m", predictions], check=True)
+        assert run(project)[0] == 0
+        assert len(pd.read_parquet(predictions / "demo" / "batch=night")) == 40
+    finally:
+        if mounted:
+            subprocess.run(["umount", predictions], check=True)
