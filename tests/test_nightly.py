@@ -6,11 +6,14 @@ import re
 import resource
 import signal
 import subprocess
+import threading
 import time
+import urllib.parse
 
 import pandas as pd
 import pytest
-from conftest import PROGRAMS, copy_sources, warm_command
+import sqlalchemy
+from conftest import ODD, PROGRAMS, copy_sources, free_port, warm_command
 from serving.test_scoring import ROWS, train
 
 import baton
@@ -173,6 +176,59 @@ def test_the_exit_codes_are_those_of_the_readme():
     rows = re.findall(r"^\| (\d+) \| ([a-z ]+) \|", (HERE / "README.md").read_text(), re.MULTILINE)
     assert {outcome: int(code) for code, outcome in rows} == EXIT_CODES | {"scored": 0}
     assert len(set(EXIT_CODES.values())) == len(EXIT_CODES)
+
+
+def test_a_registry_that_does_not_answer_is_told(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    project.set(mlflow_tracking_uri=f"http://127.0.0.1:{free_port()}")
+    code, said, printed = run(project)
+    assert (code, said["outcome"]) == (1, "failed")
+    assert "MLflow says: " in said["reason"]
+    assert "Traceback" not in printed
+    assert json.loads((project.folder / "told.json").read_text())["outcome"] == "failed"
+    project.edit("env.yaml", "mlflow_tracking_uri: http", "mlflow_tracking_uri: sqlite:///mlflow.db # http")
+    assert run(project)[0] == 0
+
+
+@pytest.mark.parametrize("where", ["FETCH", "INSERT"], ids=["reading", "writing"])
+def test_a_database_that_is_lost_half_way_publishes_nothing_and_the_next_run_is_right(project, postgres, where):
+    """PostgreSQL itself ends the connection in the middle of that statement."""
+    engine = sqlalchemy.create_engine(
+        postgres.replace("${ODD}", urllib.parse.quote(ODD, safe="")).replace("://", "+pg8000://")
+    )
+    many = pd.concat([ROWS] * 500, ignore_index=True).assign(id=range(20_000))
+    many.to_sql("nightly", engine, index=False, if_exists="replace", method="multi", chunksize=5_000)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE IF EXISTS nightly_scores")
+    project.edit("baton/serving/batch.py", "MOST_ROWS = 100_000", "MOST_ROWS = 2_000")
+    project.set(score_data=f"{postgres}#nightly", predictions_table=f"{postgres}#nightly_scores")
+    ended, cut = (
+        threading.Event(),
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
+    )
+
+    def cut_off():
+        with engine.connect() as connection:
+            while not ended.is_set():
+                if connection.exec_driver_sql(f"{cut} AND query LIKE '{where}%%'").fetchall():
+                    ended.set()
+                connection.rollback()
+
+    thread = threading.Thread(target=cut_off)
+    thread.start()
+    code, said, printed = run(project)
+    was_cut = ended.is_set()
+    ended.set()
+    thread.join()
+    assert (was_cut, code, said["outcome"]) == (True, 1, "failed"), printed
+    assert "the database says: " in said["reason"]
+    assert "Traceback" not in printed
+    assert not (project.folder / "predictions/demo/batch=night").exists()
+    assert not sqlalchemy.inspect(engine).has_table("nightly_scores")  # its transaction was rolled back
+    assert run(project)[0] == 0
+    assert pd.read_sql("SELECT id FROM nightly_scores ORDER BY id", engine)["id"].tolist() == [*range(20_000)]
+    assert len(pd.read_parquet(project.folder / "predictions/demo/batch=night")) == 20_000
+    engine.dispose()
 
 
 def test_a_full_disk_is_told_publishes_nothing_and_the_next_night_is_right(project):

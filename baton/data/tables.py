@@ -10,6 +10,7 @@ import glob
 import hashlib
 import io
 import itertools
+import logging
 import re
 import zipfile
 from collections import Counter
@@ -347,6 +348,8 @@ def _connected(source: str, reading: bool = False):
     """A transaction with the database of a source: committed if all goes well, else rolled back."""
     import sqlalchemy
 
+    # That a connection which was lost can't be closed either, it would report with a traceback.
+    logging.getLogger("sqlalchemy.pool").addHandler(logging.NullHandler())
     try:
         url = sqlalchemy.make_url(config.fill_in(source.partition("#")[0]))
         if url.drivername in {"postgres", "postgresql"}:
