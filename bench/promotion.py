@@ -224,7 +224,7 @@ def main(share: float = 1.0) -> None:
 
     print_power(np.random.default_rng(8), times)
     print("\nModels fitted anew on a table that grows, compared on a frozen holdout of 250 to 325 rows:")
-    for promote, table in retrain(np.random.default_rng(8), times(220)).groupby("promote", sort=False):
+    for promote, table in retrain(np.random.default_rng(8), times(330)).groupby("promote", sort=False):
         better = table["lead"] > 0
         no, yes = (f"{part['promoted'].mean():.1%} of {len(part)}" for part in (table[~better], table[better]))
         print(f"  {promote}: promoted {no} that are truly no better, and {yes} that are", flush=True)

@@ -159,7 +159,7 @@ def main(large: int = 2_000_000, few: int = 1_000_000, many: int = 20_000_000, r
             rate, bare = manifest["rows_per_second"], bare_rows_per_second(project, name, rows)
             print(
                 f"{large:,} rows, {name}: {rate:,} rows/s while scoring, {large / took:,.0f} from start to end; the"
-                f" bare estimator {bare:,.0f}, ratio {rate / bare:.2f}; a further row of mlflow {rate / marginal:.1f} times",
+                f" bare estimator {bare:,.0f}, ratio {rate / bare:.2f}; mlflow's next row {rate / marginal:.1f} times",
                 flush=True,
             )
         rows.unlink()

@@ -18,7 +18,9 @@ ALL = {
     "id_columns": [], "ignore_columns": [], "features": None, "task": "auto", "positive": "auto", "metric": "auto",
     "choose": "best", "promote": "superior", "confidence": 0.95, "margin": 0, "at_least": {}, "at_most": {}, "slices": [],
     "final_fit": "all", "split": "hash", "split_by": None, "holdout": 0.2, "folds": 5, "seed": 7, "batch": "one",
-    "track": True, "mlflow_tracking_uri": "sqlite:///mlflow.db",
+    "model_version": None, "keep_columns": [], "explain": 0, "bounds": {}, "max_reject_rate": 0.05, "max_age": None,
+    "reject": ["unparsable", "missing", "out_of_bounds", "duplicate_id"], "predictions_format": "parquet",
+    "replace": False, "on_failure": None, "track": True, "mlflow_tracking_uri": "sqlite:///mlflow.db",
 }  # fmt: skip
 NOWHERE = Path("no env.yaml here")
 SHIPPED = config.read_env(PROJECT / "env.yaml") | {"batch": "2026-11-21"}
@@ -491,3 +493,43 @@ def test_a_path_is_relative_to_the_project_unless_it_is_absolute(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     assert config.resolve("env.yaml").read_text() == (config.ROOT / "env.yaml").read_text()
     assert config.resolve(str(tmp_path / "a.csv")) == tmp_path / "a.csv"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("bounds", {"age": [0, 120]}, {"age": (0, 120)}),
+        ("bounds", "{age: [0, null]}", {"age": (0, None)}),
+        ("bounds", "{'age': [None, 7], 'on': ['2026-01-01', None]}", {"age": (None, 7), "on": ("2026-01-01", None)}),
+        ("reject", "missing, duplicate_id", ["missing", "duplicate_id"]),
+        ("reject", "none", []),
+        ("keep_columns", "a, b", ["a", "b"]),
+        ("model_version", 3, "3"),
+        ("max_age", "none", None),
+        ("max_age", "26", 26.0),
+        ("on_failure", "none", None),
+        ("replace", "true", True),
+    ],
+)
+def test_the_keys_of_a_batch_are_read_as_yaml_or_a_command_line_has_them(key, value, found):
+    assert getattr(check(**{key: value}), key) == found
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("bounds", {"age": [120, 0]}, "of 'age', the least that is possible comes first"),
+        ("bounds", {"age": 7}, "give 'age' the least and the most that is possible"),
+        ("bounds", {"age": [None, None]}, "give 'age' the least and the most that is possible"),
+        ("bounds", "age", "write a mapping, such as {age: [0, 120]"),
+        ("bounds", "{'on': [datetime.date(2026, 1, 1), None]}", "put dates in quotes, such as '2026-01-31'"),
+        ("reject", "missng", "input should be 'unparsable', 'missing'"),
+        ("max_reject_rate", 1.5, "less than or equal to 1"),
+        ("model_version", "latest", "string should match pattern"),
+        ("explain", -1, "greater than or equal to 0"),
+        ("on_failure", "https://me:secret@hooks.example.com", "it holds a password"),
+    ],
+)
+def test_a_key_of_a_batch_that_is_wrong_is_told(key, value, said):
+    with pytest.raises(BatonError, match=re.escape(said)):
+        check(**{key: value})
