@@ -138,6 +138,7 @@ def peak_memory(command: list[str], project: Path) -> float:
 def main(large: int = 2_000_000, few: int = 1_000_000, many: int = 20_000_000, rounds: int = 3) -> None:
     with tempfile.TemporaryDirectory() as folder:
         project = copy_project(Path(folder))
+        os.environ["PYTHONPATH"] = str(project)  # else the command would work on the project it is installed from
         train(project)
         small, unchanged, mlflows = [], [], []
         for number in range(rounds):
