@@ -34,10 +34,17 @@ LIMITS = {
     "at_most": ("{megabytes: 500, seconds_per_1000_rows: 1}", ["megabytes", "seconds_per_1000_rows"]),
 }
 
-# What can be wrong with a row that arrives to be scored: see `serving.quarantine`.
-REASONS = (
-    "unparsable", "missing", "out_of_bounds", "duplicate_id", "far_outside", "unseen_category", "infinite"
-)  # fmt: skip
+# What can be wrong with a row, worst first, and how it is said of a number of values; `reject` in env.yaml names those
+# that reject it.
+REASONS = {
+    "unparsable": "not of the column's kind, counted as missing",
+    "missing": "missing, where none was in training",
+    "out_of_bounds": "outside of the bounds that env.yaml sets",
+    "duplicate_id": "with the ids of an earlier row",
+    "far_outside": "further outside of those seen in training than these are apart",
+    "unseen_category": "not seen in training",
+    "infinite": "infinite, counted as missing",
+}
 
 # What stands for a value of the environment, so that a password is written down nowhere.
 SECRET = re.compile(r"\$\{(\w+)\}")
@@ -80,7 +87,7 @@ class Settings(pydantic.BaseModel):
     keep_columns: list[str] = []
     explain: int = pydantic.Field(0, ge=0, le=20)
     bounds: dict[str, tuple[typing.Any, typing.Any]] = {}
-    reject: list[typing.Literal[REASONS]] = ["unparsable", "missing", "out_of_bounds", "duplicate_id"]
+    reject: list[typing.Literal[tuple(REASONS)]] = ["unparsable", "missing", "out_of_bounds", "duplicate_id"]
     max_reject_rate: float = pydantic.Field(0.05, ge=0, le=1)
     max_age: float | None = pydantic.Field(None, gt=0)
     predictions_format: typing.Literal["parquet", "csv"] = "parquet"

@@ -6,7 +6,6 @@ The same sources, the same columns and the same values. A chunk is an Arrow tabl
 import codecs
 import contextlib
 import csv
-import hashlib
 import io
 import re
 import shutil
@@ -67,15 +66,6 @@ def to_frame(chunk: pa.Table, decimal: str | None = None) -> pd.DataFrame:
     frame = chunk.to_pandas(ignore_metadata=True).apply(tables.plain)
     frame.attrs = {"decimal": decimal} if decimal else {}
     return frame
-
-
-def digest(files: list[Path]) -> str:
-    """Name files by their content: a SHA-256 in hex."""
-    whole = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as opened:
-            whole.update(hashlib.file_digest(opened, "sha256").digest())
-    return whole.hexdigest()
 
 
 def spool(source: str, folder: Path, rows: int) -> list[Path]:

@@ -135,12 +135,18 @@ def identity(source: str | None) -> str:
     try:
         if is_database(source):
             return digest(read_table(source))
-        whole = hashlib.sha256()
-        for file in files(source):
-            whole.update(hashlib.file_digest(file.open("rb"), "sha256").digest())
-        return whole.hexdigest()
+        return digest_files(files(source))
     except (BatonError, OSError) as error:
         return f"unreadable: {error}"
+
+
+def digest_files(files: list[Path]) -> str:
+    """Name files by their content: a SHA-256 in hex."""
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            whole.update(hashlib.file_digest(opened, "sha256").digest())
+    return whole.hexdigest()
 
 
 def digest(rows: pd.DataFrame) -> str:

@@ -64,7 +64,7 @@ class Batch:
     @property
     def draft(self) -> Path:
         """Where it is made."""
-        return self.folder.with_name(f".{self.folder.name}")
+        return draft_of(self.name, self.batch)
 
     @property
     def result(self) -> Path:
@@ -87,6 +87,10 @@ class Batch:
 
 def folder_of(name: str, batch: str) -> Path:
     return config.ROOT / "predictions" / name / f"batch={batch}"
+
+
+def draft_of(name: str, batch: str) -> Path:
+    return config.ROOT / "predictions" / name / f".batch={batch}"
 
 
 def read_batch(path: str | Path) -> Batch:
@@ -115,11 +119,12 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
         else registry.require_champion(settings.name, settings.mlflow_tracking_uri)
     )
     tables.check_destination(settings.predictions_table)
-    draft = folder.with_name(f".{folder.name}")
+    draft = draft_of(settings.name, settings.batch)
     files = stream.spool(source, draft / "input", MOST_ROWS) if tables.is_database(source) else tables.files(source)
     received = Batch(
         settings.name, settings.batch, model.version, model.run_id, bool(pinned), source,
-        [_describe(file) for file in files], stream.digest(files), {key: getattr(settings, key) for key in SHAPING},
+        [_describe(file) for file in files], tables.digest_files(files),
+        {key: getattr(settings, key) for key in SHAPING},
         datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat(),
     )  # fmt: skip
     if not tables.is_database(source):

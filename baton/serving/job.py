@@ -131,7 +131,7 @@ def record_failure(settings: dict, error: Exception) -> None:
         if all(re.fullmatch(_pattern(key), value or "") for key, value in (("name", name), ("batch", batch))):
             folder = batches.failed_folder(name, batch)
             folder.mkdir(parents=True, exist_ok=True)
-            rejects = batches.folder_of(name, batch).with_name(f".batch={batch}") / "result" / "_rejects.parquet"
+            rejects = batches.draft_of(name, batch) / "result" / "_rejects.parquet"
             if record["outcome"] in {"too many rejects", "schema mismatch"} and rejects.is_file():
                 shutil.copyfile(rejects, folder / "_rejects.parquet")
             batches.write_json(folder / "_manifest.json", record)

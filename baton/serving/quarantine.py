@@ -10,20 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from baton import config
 from baton.data import stream, values
 from baton.data.contract import Contract
-
-# What can be wrong with a row, worst first, and how it is said of a number of values; `reject` in env.yaml names those
-# that reject it.
-REASONS = {
-    "unparsable": "not of the column's kind, counted as missing",
-    "missing": "missing, where none was in training",
-    "out_of_bounds": "outside of the bounds that env.yaml sets",
-    "duplicate_id": "with the ids of an earlier row",
-    "far_outside": "further outside of those seen in training than these are apart",
-    "unseen_category": "not seen in training",
-    "infinite": "infinite, counted as missing",
-}
 
 BUCKETS = 64  # files that ids are sorted into: of 20 million rows, each holds 5 MB
 
@@ -58,7 +47,7 @@ def find(
             found.append(Finding("out_of_bounds", column, ~_within(X[column], *bounds[column], kind)))
         found += _unlike_training(X[column], present, profile.get("columns", {}).get(column))
     found.append(Finding("duplicate_id", "", repeated))
-    order = [*REASONS]
+    order = [*config.REASONS]
     return X, sorted((one for one in found if one.rows.any()), key=lambda one: order.index(one.reason))
 
 

@@ -269,7 +269,7 @@ def _count(notes: list[dict]) -> dict:
         )
     return {
         "rows_in": rows_in, "rows_scored": rows_scored, "rows_rejected": rejected.total(),
-        "rejected": {reason: rejected[reason] for reason in quarantine.REASONS if rejected[reason]},
+        "rejected": {reason: rejected[reason] for reason in config.REASONS if rejected[reason]},
     }  # fmt: skip
 
 
@@ -310,11 +310,11 @@ def _warnings(notes: list[dict], contract: Contract, columns: list[str]) -> list
     for note in notes:
         for reason, column, rows in note["warned"]:
             found[reason, column] += rows
-    worst_first, in_order = [*quarantine.REASONS], ["", *contract.features]
+    worst_first, in_order = [*config.REASONS], ["", *contract.features]
     absent = [column for column in contract.optional if column not in columns]
     return [f"column {column!r} is not there; it counts as missing" for column in absent] + [
         f"{f'column {column!r}: ' if column else ''}{count} {'value' if column else 'row'}{'s' if count > 1 else ''}"
-        f" {quarantine.REASONS[reason]}"
+        f" {config.REASONS[reason]}"
         for (reason, column), count in sorted(
             found.items(), key=lambda one: (worst_first.index(one[0][0]), in_order.index(one[0][1]))
         )

@@ -63,7 +63,7 @@ def asked(tmp_path, monkeypatch) -> config.Settings:
 @hypothesis_settings(
     max_examples=15, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(rows=st.lists(ROW, min_size=1, max_size=30), reject=st.sets(st.sampled_from(config.REASONS)))
+@given(rows=st.lists(ROW, min_size=1, max_size=30), reject=st.sets(st.sampled_from([*config.REASONS])))
 def test_rows_in_are_rows_scored_and_rejected_in_order_whatever_the_chunks(asked, rows, reject):
     whole = {"id": "77", "x": "1", "when": "2026-01-02", "city": "Bern"}  # else a column may be of another kind
     table = pd.DataFrame([*rows, whole], columns=[*whole])
