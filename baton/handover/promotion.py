@@ -1,9 +1,11 @@
 """What follows from a verdict: what is registered, who is champion, and the way back."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,29 +32,23 @@ def hand_over(
     anew on all rows, if `final_fit` says so. The version is put together in `folder`. If another process changes the
     champion meanwhile, the decision is made again, against the new one.
     """
-    with registry.kept_running(challenger):
-        while True:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)  # which a build expects, also where nothing is registered
-            champion = comparison.find_champion(settings)
-            registry.keep_digest(champion, settings.mlflow_tracking_uri)
-            verdict = comparison.compare(challenger, champion, training, holdout, settings)
-            if verdict.decision == comparison.UNCHANGED or challenger.run_id is None:
-                return verdict
-            if verdict.answers is not None:  # else it can't be served, whatever is decided by hand later
-                verdict = _prepare_version(verdict, challenger, training, holdout, settings, folder)
-                _describe_version(verdict, challenger, candidate, choice, training, holdout, facts, folder)
-            tags = {
-                "candidate": candidate["candidate"],
-                "training_run": facts["run_id"],
-                "data_digest": facts["data_digest"],
-                "serves": verdict.serves,
-                "compared_with": champion.version if champion else "none",
-            }
-            try:
-                return carry_out(verdict, challenger._replace(path=folder), tags, choice, settings)
-            except history.ChampionChanged:  # decide again, against the new one
-                continue
+
+    def finish(verdict: Verdict) -> Verdict:
+        if verdict.answers is not None:  # else it can't be served, whatever is decided by hand later
+            verdict = _prepare_version(verdict, challenger, training, holdout, settings, folder)
+            _describe_version(verdict, challenger, candidate, choice, training, holdout, facts, folder)
+        tags = {
+            "candidate": candidate["candidate"],
+            "training_run": facts["run_id"],
+            "data_digest": facts["data_digest"],
+            "serves": verdict.serves,
+            "compared_with": verdict.champion.version if verdict.champion else "none",
+        }
+        return carry_out(verdict, challenger._replace(path=folder), tags, choice, settings)
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)  # which a build expects, also where nothing is registered
+    return _decide(challenger, training, holdout, settings, finish)
 
 
 def carry_out(
@@ -111,18 +107,12 @@ def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: co
     division = split.separate(table, version.contract, settings)
     run_id = tracking.copy_run(version.run_id, settings, there)
     challenger = version._replace(version=None, run_id=run_id)
-    with registry.kept_running(challenger):
-        while True:
-            champion = comparison.find_champion(there)
-            registry.keep_digest(champion, registry_uri)
-            verdict = comparison.compare(challenger, champion, division.training, division.holdout, there)
-            if verdict.decision == comparison.UNCHANGED:
-                return verdict
-            try:
-                verdict = dataclasses.replace(verdict, serves=version.tags.get("serves", "training"))
-                return carry_out(verdict, challenger, version.tags, reason, there)
-            except history.ChampionChanged:
-                continue
+
+    def finish(verdict: Verdict) -> Verdict:
+        verdict = dataclasses.replace(verdict, serves=version.tags.get("serves", "training"))
+        return carry_out(verdict, challenger, version.tags, reason, there)
+
+    return _decide(challenger, division.training, division.holdout, there, finish)
 
 
 def roll_back(name: str, reason: str, settings: config.Settings) -> Model:
@@ -140,6 +130,22 @@ def roll_back(name: str, reason: str, settings: config.Settings) -> Model:
     registry.keep_digest(version, uri)
     history.move(name, Event(ROLLED_BACK, version.version, current, reason, by_hand=True), uri)
     return version
+
+
+def _decide(
+    challenger: Model, training: pd.DataFrame, holdout: pd.DataFrame, settings: config.Settings,
+    finish: Callable[[Verdict], Verdict],
+) -> Verdict:  # fmt: skip
+    """Compare a challenger with the champion and `finish` what is decided; again, if the champion changes meanwhile."""
+    with registry.kept_running(challenger):
+        while True:
+            champion = comparison.find_champion(settings)
+            registry.keep_digest(champion, settings.mlflow_tracking_uri)
+            verdict = comparison.compare(challenger, champion, training, holdout, settings)
+            if verdict.decision == comparison.UNCHANGED or challenger.run_id is None:
+                return verdict
+            with contextlib.suppress(history.ChampionChanged):
+                return finish(verdict)
 
 
 def _prepare_version(
@@ -160,8 +166,8 @@ def _prepare_version(
             shutil.copytree(challenger.path, folder / saving.JUDGED)
             return dataclasses.replace(verdict, serves="all")
         verdict = dataclasses.replace(verdict, serves_reason=f"fitted anew on all rows, {doubt}")
-        shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(challenger.path, folder, dirs_exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(challenger.path, folder)
     return verdict
 
 

@@ -9,7 +9,9 @@ never loaded here: `predict` starts a fresh interpreter, which finds the version
 
 import concurrent.futures
 import contextlib
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,7 @@ import yaml
 
 from baton import BatonError, ModelRefused, NoChampion, config
 from baton.data.contract import Contract
-from baton.handover import history, saving, tracking
+from baton.handover import history, saving, store, tracking
 from baton.handover.saving import Model
 
 PYTHON = [sys.executable]  # what runs `baton.handover.runner`
@@ -52,9 +54,8 @@ def find_champion(name: str, tracking_uri: str) -> Model | None:
 
 def champion_contract(settings: config.Settings) -> Contract | None:
     """The contract of the champion that a training is to be compared with; None where there is none to compare with."""
-    store = tracking.resolve_uri(settings.mlflow_tracking_uri)
-    local = store.startswith("sqlite:///")
-    if not settings.track or (local and not Path(store.removeprefix("sqlite:///")).is_file()):
+    file = store.file_of(tracking.resolve_uri(settings.mlflow_tracking_uri))
+    if not settings.track or (file and not file.is_file()):
         return None
     champion = find_champion(settings.name, settings.mlflow_tracking_uri)
     return champion.contract if champion else None
@@ -65,7 +66,6 @@ def version_of(name: str, number: str, tracking_uri: str) -> Model:
 
     Raises `BatonError` if there is no such version, or a file of it is missing, added or another one.
     """
-    import mlflow
     from mlflow.exceptions import MlflowException
 
     client = tracking.connect(tracking_uri)
@@ -74,7 +74,7 @@ def version_of(name: str, number: str, tracking_uri: str) -> Model:
     except MlflowException as error:
         raise NoChampion(f"{name} has no version {number}: `baton history` lists those there are") from error
     try:
-        path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", tracking_uri=client.tracking_uri))
+        path = _fetch(name, str(found.version), found.tags.get(DIGEST), client.tracking_uri)
         changed = DIGEST in found.tags and saving.digest_files(path) != found.tags[DIGEST]
         model = saving.open_model(path, version=str(found.version), run_id=found.run_id, tags=found.tags)
     except Exception as error:
@@ -85,6 +85,28 @@ def version_of(name: str, number: str, tracking_uri: str) -> Model:
             f" loaded. Look at {path}, restore it from a backup, or go back with `baton rollback`"
         )
     return model
+
+
+def _fetch(name: str, number: str, digest: str | None, store_uri: str) -> Path:
+    """Where the files of a version are: beside the embedded store; those of a server are downloaded, once."""
+    from mlflow.artifacts import download_artifacts
+
+    uri = f"models:/{name}/{number}"
+    if store.file_of(store_uri):
+        return Path(download_artifacts(uri, tracking_uri=store_uri))
+    server = hashlib.sha256(store_uri.encode()).hexdigest()[:8]
+    kept = config.ROOT / "products" / name / "versions" / f"{number}-{server}"
+    if not kept.is_dir() or saving.digest_files(kept) != digest:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as draft:
+            whole = Path(download_artifacts(uri, dst_path=draft, tracking_uri=store_uri))
+            shutil.rmtree(kept, ignore_errors=True)
+            try:
+                whole.rename(kept)
+            except OSError:
+                if not kept.is_dir():  # else another process has fetched it meanwhile
+                    raise
+    return kept
 
 
 def keep_digest(version: Model | None, tracking_uri: str) -> None:

@@ -1,5 +1,6 @@
 """Models as they are saved, refused, registered and run: real files, real processes, a real store."""
 
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import registering
 import skops.io
 import yaml
-from conftest import PROJECT, learn, settings
+from conftest import PROGRAMS, PROJECT, answers, free_port, learn, serving, settings
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -21,6 +22,8 @@ from sklearn.preprocessing import OneHotEncoder
 from baton import BatonError, config, models
 from baton.handover import registry, saving, tracking
 from baton.training import preparation, tournament
+
+ROWS = pd.read_csv(config.ROOT / "data" / "diabetes_test.csv")
 
 
 class Stranger(BaseEstimator):
@@ -281,6 +284,29 @@ def test_a_version_that_does_not_exist_is_told(store, model):
     registered(store, model)
     with pytest.raises(BatonError, match="diabetes has no version 7: `baton history` lists"):
         registry.version_of("diabetes", "7", store[0].mlflow_tracking_uri)
+
+
+def test_a_version_on_a_server_is_downloaded_once_and_again_if_the_copy_is_damaged(store, model, tmp_path, monkeypatch):
+    address, files = f"http://127.0.0.1:{free_port()}", tmp_path / "served"
+    command = [PROGRAMS / "mlflow", "server", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
+    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{files / 'mlflow.db'}"]
+    command += ["--artifacts-destination", str(files / "artifacts")]
+    files.mkdir()
+    shutil.copy2(registering.empty_store(), files / "mlflow.db")
+    asked = store[0].model_copy(update={"mlflow_tracking_uri": address})
+    how = {"env": os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}}
+    with serving(command, lambda: answers(f"{address}/health"), tmp_path / "server.log", **how):
+        facts = store[1] | {"run_id": tracking.start_training(asked, {}, pd.DataFrame({"a": [1.0]}))}
+        first = registering.register(model[0].path, model[2], asked, facts)
+        (first.path / "model.skops").write_bytes(b"cut off")
+        again = registry.version_of("diabetes", "1", address)
+        assert (again.path, len(registry.predict(again, model[0].contract.read_features(ROWS)))) == (first.path, 192)
+        shutil.rmtree(files / "artifacts")
+        assert registry.version_of("diabetes", "1", address).path == first.path
+        (first.path / "model.skops").write_bytes(b"cut off")
+        with pytest.raises(BatonError, match="diabetes version 1 is registered, but its files can't be read"):
+            registry.version_of("diabetes", "1", address)
+    assert first.path.is_relative_to(tmp_path / "products/diabetes/versions")
 
 
 def answering(model, tmp_path, change) -> saving.Model:
