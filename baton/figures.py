@@ -1,4 +1,7 @@
-"""Every figure Baton draws. Each function returns a matplotlib figure and leaves nothing open."""
+"""Every figure Baton draws. Each function returns a matplotlib figure and leaves nothing open.
+
+scikit-learn, which takes a second to load, is imported where it is used: the report of a batch needs none of it.
+"""
 
 import io
 import os
@@ -12,12 +15,8 @@ import matplotlib.lines
 import numpy as np
 import pandas as pd
 from matplotlib import figure as matplotlib_figure
-from sklearn import metrics as sk
-from sklearn.calibration import CalibrationDisplay
-from sklearn.inspection import permutation_importance
 
 from baton.data.contract import Contract
-from baton.training import evaluation
 
 BLUE, ORANGE = "#2b6cb0", "#dd6b20"
 LIGHT_GREY, GREY, DARK_GREY = "#e2e8f0", "#a0aec0", "#4a5568"
@@ -121,6 +120,8 @@ def correlations(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> F
 
 def evaluation_figures(truth: pd.Series, predictions: np.ndarray, contract: Contract) -> dict[str, Figure]:
     """Evaluate out-of-fold predictions in figures; `truth` as `Contract.encode` gives it."""
+    from sklearn import metrics as sk
+
     truth = truth.to_numpy()
     if contract.task == "regression":
         return {
@@ -139,6 +140,9 @@ def evaluation_figures(truth: pd.Series, predictions: np.ndarray, contract: Cont
 
 def importance(pipeline, rows: pd.DataFrame, target: pd.Series, contract: Contract, seed: int) -> Figure:
     """How much worse the fitted model gets on training rows when one raw column is shuffled (at most 500 rows)."""
+    from sklearn import metrics as sk
+    from sklearn.inspection import permutation_importance
+
     sample = rows.reset_index(drop=True).sample(min(len(rows), 500), random_state=seed)
     scoring = "r2"
     if contract.labels:  # named, since a rare class may not be among the rows drawn
@@ -182,7 +186,7 @@ def leaderboard(ranking: pd.DataFrame, metric: str, settings: dict[str, str]) ->
     axes.tick_params("y", length=0)
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.locator_params("x", nbins=6)
-    better = "higher" if evaluation.METRICS[metric].higher_is_better else "lower"
+    better = "higher" if _higher_is_better(metric) else "lower"
     of_all = f"\nthe best {len(shown)} of {len(ranking)} candidates" if len(shown) < len(ranking) else ""
     axes.set(
         xlabel=f"{metric} behind the best, with 95% interval\n"
@@ -262,7 +266,8 @@ def column_importance(importance: pd.DataFrame, metric: str) -> Figure:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.locator_params("x", nbins=5)
     of_all = f"\nthe {len(shown)} most important of {len(importance)} columns" if len(shown) < len(importance) else ""
-    axes.set(xlabel=f"{metric} {_lost(metric)} when the column is shuffled", title=f"Importance{of_all}")
+    lost = "lost" if _higher_is_better(metric) else "gained"
+    axes.set(xlabel=f"{metric} {lost} when the column is shuffled", title=f"Importance{of_all}")
     return figure
 
 
@@ -354,11 +359,15 @@ def _limit_ticks(axes):
     axes.locator_params("x", nbins=5 if longest < 10_000 else 2)
 
 
-def _lost(metric):
-    return "lost" if evaluation.METRICS[metric].higher_is_better else "gained"
+def _higher_is_better(metric):
+    from baton.training import evaluation
+
+    return evaluation.METRICS[metric].higher_is_better
 
 
 def _confusion(truth, predictions, contract):
+    from sklearn import metrics as sk
+
     codes = _frequent(pd.Series(truth), range(len(contract.labels)), SHOWN)
     labels = _labels(contract.labels[code] for code in codes)
     size = 2.2 + 0.5 * len(labels)
@@ -387,6 +396,8 @@ def _curves(truth, predictions, contract, display, title):
 
 
 def _calibration(truth, predictions, contract):
+    from sklearn.calibration import CalibrationDisplay
+
     figure, axes = _figure(4.6, 4)
     for code, name, colour in _drawn_classes(truth, contract):
         CalibrationDisplay.from_predictions(
@@ -404,6 +415,8 @@ def _calibration(truth, predictions, contract):
 
 
 def _errors(truth, predictions, contract, kind, title):
+    from sklearn import metrics as sk
+
     figure, axes = _figure(4.6, 4)
     points = {"color": BLUE, "alpha": 0.4, "s": 8}
     sk.PredictionErrorDisplay(y_true=truth, y_pred=predictions).plot(ax=axes, kind=kind, scatter_kwargs=points)

@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -269,18 +270,24 @@ def workers(model: Model, count: int):
 
 
 @contextlib.contextmanager
-def started_early():
-    """Start the process that `workers` will need first: it loads its libraries while this one loads its own.
+def started_early(count: int):
+    """Start the processes that `workers` will need first: they load their libraries while this one loads its own.
 
-    It is used by whoever is forked from this process, too.
+    They are used by whoever is forked from this process, too.
     """
-    process = _start()
-    _early.append(process)
+    processes = [_start() for _ in range(count)]
+    _early.extend(processes)
     try:
         yield
     finally:
         _early.clear()
-        _end(process)
+        for process in processes:
+            _end(process)
+
+
+def cores() -> int:
+    """How many processes can be at work at once."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _run(model: Model, work: str, **files: Path) -> None:

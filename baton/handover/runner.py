@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import skops.io
 
 from baton import config
 from baton.handover import saving
@@ -28,8 +29,6 @@ SAME = 1e-6  # of the answers' own spread (1 for probabilities), within which tw
 
 def load(folder: Path):
     """Load a model from its folder, its own feature code before any other, and no type that isn't trusted."""
-    import skops.io
-
     code = folder / "code"
     sys.path.insert(0, str(code))
     trusted = {name for file in [None, *code.glob("*.py")] for name in saving.trusted_types(file and str(file))}

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import gc
 import json
 import os
 import re
@@ -12,12 +13,14 @@ import urllib.request
 from pathlib import Path
 
 from baton import BatonError, Busy, NoChampion, NothingToDo, SettingsError, config
+from baton.data import tables
 from baton.handover import history, registry, tracking
 from baton.lock import hold
 from baton.serving import batch as batches
 from baton.serving.batch import Batch
 
 PIPELINE = "pipeline.serve.yaml"
+LARGE = 10_000_000  # bytes of input for which another process is worth its start
 PATIENCE = 60  # seconds that a command or an address of on_failure is waited for
 
 
@@ -35,7 +38,7 @@ def score(changed: dict) -> dict:
                 received, *_ = batches.receive(settings)  # without Ploomber, which takes longer to load than this
                 if received.complete:
                     raise NothingToDo(nothing_to_do(received))
-            with registry.started_early():
+            with registry.started_early(_processes(settings)):
                 _build(changed | {"batch": settings.batch})
     except NothingToDo:
         raise
@@ -169,8 +172,11 @@ def _asked(changed: dict) -> dict:
 
 def _build(changed: dict) -> None:
     """Build the serving pipeline, as `ploomber build -e pipeline.serve.yaml` does."""
+    gc.disable()  # what is loaded stays: to look for garbage in it, now and when all ends, takes as long as 200 rows do
     from ploomber.cli import build
 
+    gc.freeze()
+    gc.enable()
     options = [
         word for key, value in changed.items() for word in (f"--env--{key}", "none" if value is None else str(value))
     ]
@@ -185,6 +191,13 @@ def _build(changed: dict) -> None:
         known = BatonError(str(error))
         known.__dict__ |= {"reason": str(error)} | vars(error)
         raise known from error
+
+
+def _processes(settings: config.Settings) -> int:
+    """How many processes a batch will keep busy, by the size of its files; more start when there is work for them."""
+    source = settings.score_data.replace("{batch}", settings.batch)
+    size = 0 if tables.is_database(source) else sum(file.stat().st_size for file in tables.files(source))
+    return min(registry.cores(), 1 + size // LARGE)
 
 
 def _champion_on(day: str, settings: config.Settings) -> str:

@@ -4,7 +4,6 @@ import collections
 import datetime
 import functools
 import json
-import os
 import sys
 import time
 from importlib.metadata import version
@@ -49,7 +48,7 @@ def score(batch: Batch, settings: config.Settings) -> dict:
     batches.write_json(batch.draft / "order.json", order)
 
     waiting, start = collections.deque(), 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = registry.cores()
     with registry.workers(model, cores) as submit, _progress(source.rows, batch.batch) as progress:
         for number, chunk in enumerate(source.chunks(size)):
             if not _note(batch.draft, number).is_file():
