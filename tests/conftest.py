@@ -17,6 +17,10 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
+# One thread a worker, as in a build: more would only wait for each other.
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
 import pandas as pd
 import pytest
 import yaml
@@ -122,9 +126,8 @@ class Project:
 def warm_command() -> list[str]:
     """Start what has the libraries loaded; return what to put before a program's name to have it run there."""
     address = Path(tempfile.mkdtemp(prefix="warm-")) / "socket"
-    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     how = {"stdin": subprocess.PIPE, "start_new_session": True}
-    server = subprocess.Popen([sys.executable, WARM, address], env=os.environ | one, **how)
+    server = subprocess.Popen([sys.executable, WARM, address], **how)
     while not address.is_socket():
         assert server.poll() is None
         time.sleep(0.05)

@@ -131,7 +131,7 @@ def make_estimator(model: str, model_params: dict, contract: Contract, fewest: i
         return joined.set_params(estimators=[*zip(names, made, strict=True)])
     if unable(model, contract.task):
         raise BatonError(f"model {model!r} can't predict {kind}; take another for {contract.target!r} in pipeline.yaml")
-    entry = _catalogue(kind, seed).models(internal=True).loc[model]
+    entry = _entries(kind, seed).loc[model]
     estimator = entry["Class"](**(entry["Args"] | model_params))
     if "n_neighbors" in estimator.get_params():
         estimator.set_params(n_neighbors=min(estimator.n_neighbors, fewest))
@@ -171,11 +171,16 @@ def _catalogue(kind: str, seed: int):
 
 
 @functools.cache
+def _entries(kind: str, seed: int) -> pd.DataFrame:
+    """PyCaret's models by id, with the class and arguments of each. PyCaret makes this table anew for whoever asks."""
+    return _catalogue(kind, seed).models(internal=True)
+
+
+@functools.cache
 def _joined(kind: str, seed: int, stacked: bool) -> BaseEstimator:
     """PyCaret's blend or stack, around two quick models that are to be replaced: it fits what it is given."""
     catalogue = _catalogue(kind, seed)
-    entries = catalogue.models(internal=True).loc[["lr", "dt"]]
-    quick = [entry["Class"](**entry["Args"]) for _, entry in entries.iterrows()]
+    quick = [entry["Class"](**entry["Args"]) for _, entry in _entries(kind, seed).loc[["lr", "dt"]].iterrows()]
     if stacked:
         return catalogue.stack_models(quick, meta_model_fold=2, fold=2, verbose=False)
     return catalogue.blend_models(quick, fold=2, verbose=False)
