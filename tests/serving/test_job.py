@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from baton import Busy, InputMissing, SettingsError, TooManyRejects, config
-from baton.handover import history
+from baton.handover import history, registry
 from baton.serving import batch, job
 
 ASKED = {"name": "demo", "batch": "b", "score_data": "new.csv"}
@@ -133,3 +133,17 @@ def test_the_batch_is_named_as_ploomber_names_it(tmp_path):
         assert len(found) == length
         assert found[:4].isdigit()
     assert job._asked({"batch": "mine"})["batch"] == "mine"
+
+
+def test_a_batch_is_given_as_many_processes_as_it_will_keep_busy(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "cores", lambda: 3)
+    (tmp_path / "days").mkdir()
+
+    def processes(*sizes: float, source: str = "days/{batch}-*.csv") -> int:
+        for number, size in enumerate(sizes):
+            with (tmp_path / f"days/b-{number}.csv").open("wb") as file:
+                file.truncate(int(size))
+        return job._processes(config.Settings(train_data="t", target="y", **ASKED | {"score_data": source}))
+
+    assert (processes(9e6), processes(6e6, 6e6), processes(6e6, 90e6)) == (1, 2, 3)
+    assert processes(source="sqlite:///new.db#rows") == 1
