@@ -72,7 +72,7 @@ run_id = tracking.log_candidate(
     metrics=evaluation.summary(result.scores) | costs,
     figures=product["figures"], tables={"scores": result.scores}, training=training,
 )  # fmt: skip
-model_uri = registry.log(run_id, arguments, settings.mlflow_tracking_uri)
+model_uri = registry.log(run_id, Path(product["model"]), settings.mlflow_tracking_uri)
 
 # %%
 result.scores.to_csv(product["scores"])

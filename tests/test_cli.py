@@ -104,7 +104,7 @@ def test_check_asks_what_the_champion_answers(capsys, tmp_path, monkeypatch):
     assert learned.positive == "down"
     arguments = saving.model_arguments(pipeline, learned, learned.read_features(rows), rows["y"], None)
     saving.save(tmp_path / "model", arguments)
-    registering.promote(registering.register(tmp_path / "model", arguments, asked, facts), asked)
+    registering.promote(registering.register(tmp_path / "model", asked, facts), asked)
     keys = {key: value for key, value in asked.model_dump().items() if value not in (None, "", [], "unknown")}
     (tmp_path / "env.yaml").write_text(yaml.safe_dump(keys))
 

@@ -36,15 +36,20 @@ DIGEST = "files_sha256"  # the tag of a version that names all of its files by t
 SAME = ("serves", "compared_with")  # the tags of a version that tell it from others of its run
 
 
-def log(run_id: str | None, arguments: dict, tracking_uri: str) -> str | None:
-    """Add a model to its candidate's run and return its URI; a run whose model can't be written ends as FAILED."""
+def log(run_id: str | None, folder: Path, tracking_uri: str) -> str | None:
+    """Add a saved model to its candidate's run; return its URI. A run whose model can't be written ends as FAILED."""
     if run_id is None:
         return None
-    import mlflow.sklearn
+    from mlflow.entities import LoggedModelOutput
 
-    tracking.connect(tracking_uri)
-    with mlflow.start_run(run_id=run_id), saving.quiet(arguments["sk_model"].steps):
-        return mlflow.sklearn.log_model(name="model", **arguments).model_uri
+    client = tracking.connect(tracking_uri)
+    try:
+        model_id = _upload(client, client.get_run(run_id), "model", folder)
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    return f"models:/{model_id}"
 
 
 def find_champion(name: str, tracking_uri: str) -> Model | None:
@@ -150,13 +155,19 @@ def register(model: Model, tags: dict[str, str], description: str, tracking_uri:
     if earlier:
         return version_of(name, earlier[0].version, tracking_uri)
     with saving.quiet():
-        logged = client.create_logged_model(run.info.experiment_id, "version", source_run_id=model.run_id)
-        client.log_model_artifacts(logged.model_id, str(model.path))
-        client.finalize_logged_model(logged.model_id, "READY")
+        model_id = _upload(client, run, "version", model.path)
         tags = tags | {DIGEST: saving.digest_files(model.path)}
-        version = mlflow.register_model(f"models:/{logged.model_id}", name, tags=tags)
+        version = mlflow.register_model(f"models:/{model_id}", name, tags=tags)
     client.update_model_version(name, version.version, description)
     return version_of(name, version.version, tracking_uri)
+
+
+def _upload(client, run, name: str, folder: Path) -> str:
+    """Add a folder to a run as a logged model; return the id of that."""
+    logged = client.create_logged_model(run.info.experiment_id, name, source_run_id=run.info.run_id)
+    client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, "READY")
+    return logged.model_id
 
 
 def predict(model: Model, X: pd.DataFrame) -> np.ndarray:

@@ -193,7 +193,7 @@ def store(tmp_path, monkeypatch):
 
 
 def registered(store, model, **keys) -> saving.Model:
-    return registering.register(model[0].path, model[2], *store, **keys)
+    return registering.register(model[0].path, *store, **keys)
 
 
 def test_models_are_registered_in_the_store_of_the_settings_whatever_the_environment_names(
@@ -236,15 +236,25 @@ def test_an_untracked_winner_is_the_model_as_saved(model):
     assert registry.register(model[0], {"serves": "training"}, "because", "sqlite:////nowhere/x.db") == model[0]
 
 
-def test_a_run_whose_model_cannot_be_written_is_failed(store, model, diabetes):
-    strange = Pipeline([("model", Stranger())]).fit(diabetes.X, diabetes.y)
-    arguments = saving.model_arguments(strange, diabetes.contract, diabetes.X, diabetes.y, None)
-    with pytest.raises(BatonError, match="holds types that are not trusted"):
-        registering.register(model[0].path, arguments, *store, candidate="stranger")
+def test_a_run_whose_model_cannot_be_written_is_failed(store, model, tmp_path):
     client = mlflow.MlflowClient(store[0].mlflow_tracking_uri)
-    runs = client.search_runs([client.get_run(store[1]["run_id"]).info.experiment_id], "tags.candidate = 'stranger'")
-    assert [run.info.status for run in runs] == ["FAILED"]
-    assert client.search_registered_models() == []
+    experiment = client.get_run(store[1]["run_id"]).info.experiment_id
+    (tmp_path / "mlruns" / "diabetes").mkdir(parents=True)
+    (tmp_path / "mlruns" / "diabetes" / "models").write_text("where MLflow makes a folder")
+    with pytest.raises(OSError, match="models"):
+        registering.register(model[0].path, *store, candidate="lr")
+    (run,) = client.search_runs([experiment], "tags.candidate = 'lr'")
+    assert (run.info.status, client.search_registered_models()) == ("FAILED", [])
+
+
+def test_a_candidates_run_has_the_model_as_it_was_saved(store, model):
+    registered(store, model)
+    client = mlflow.MlflowClient(store[0].mlflow_tracking_uri)
+    experiment = client.get_run(store[1]["run_id"]).info.experiment_id
+    (run,) = client.search_runs([experiment], "tags.candidate = 'lr'")
+    (made,) = run.outputs.model_outputs
+    files = Path(mlflow.artifacts.download_artifacts(f"models:/{made.model_id}"))
+    assert (run.info.status, saving.digest_files(files)) == ("FINISHED", saving.digest_files(model[0].path))
 
 
 def test_to_register_the_same_run_twice_gives_one_version_for_each_way_to_serve(store, model):
@@ -297,7 +307,7 @@ def test_a_version_on_a_server_is_downloaded_once_and_again_if_the_copy_is_damag
     how = {"env": os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}}
     with serving(command, lambda: answers(f"{address}/health"), tmp_path / "server.log", **how):
         facts = store[1] | {"run_id": tracking.start_training(asked, {}, pd.DataFrame({"a": [1.0]}))}
-        first = registering.register(model[0].path, model[2], asked, facts)
+        first = registering.register(model[0].path, asked, facts)
         (first.path / "model.skops").write_bytes(b"cut off")
         again = registry.version_of("diabetes", "1", address)
         assert (again.path, len(registry.predict(again, model[0].contract.read_features(ROWS)))) == (first.path, 192)

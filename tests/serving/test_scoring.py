@@ -35,7 +35,7 @@ def train(folder, monkeypatch, table: pd.DataFrame = None, target=None, **keys) 
     X, y = contract.read_features(table), contract.read_target(table).infer_objects()
     arguments = saving.model_arguments(pipeline, contract, X, y, None)
     saving.save(folder / "model", arguments)
-    registering.promote(registering.register(folder / "model", arguments, asked, facts), asked)
+    registering.promote(registering.register(folder / "model", asked, facts), asked)
     return asked
 
 
