@@ -21,6 +21,7 @@ import os
 import shlex
 import sys
 import textwrap
+import traceback
 from pathlib import Path
 
 import yaml
@@ -76,13 +77,13 @@ def main(arguments: list[str] | None = None) -> int:
     if rest and chosen.run in {as_options, results}:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        chosen.changed = _changed(rest)
         if chosen.run in {score, backfill}:
-            return chosen.run(chosen)
+            return chosen.run(chosen, rest)
+        chosen.changed = _changed(rest)
         print(chosen.run(chosen), flush=True)
     except BatonError as mistake:
         print(mistake, file=sys.stderr)
-        return mistake.exit_code if chosen.run in {score, backfill} else 1
+        return 1
     except BrokenPipeError:  # nobody reads on, as in `baton results | head -1`; nor is Python to try when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
@@ -141,31 +142,41 @@ def as_options(asked) -> str:
     return " ".join(f"--env--{key} {shlex.quote(_written(value))}" for key, value in values.items())
 
 
-def score(asked) -> int:
+def score(asked, options: list[str]) -> int:
     """Score a batch; return the exit code."""
     from baton.serving import job
 
     with _machine_readable(asked.json) as out:
         try:
-            outcome = job.score(asked.changed)
+            outcome = job.score(_changed(options))
         except BatonError as error:
             print(str(error).strip(), file=sys.stderr)
+            outcome = job.failed(error)
+        except Exception as error:
+            traceback.print_exc()
             outcome = job.failed(error)
         if asked.json:
             print(json.dumps(outcome), file=out, flush=True)
     return outcome["exit_code"]
 
 
-def backfill(asked) -> int:
+def backfill(asked, options: list[str]) -> int:
     """Score a batch for each day; return the exit code of the first that failed, else that of the last."""
     from baton.serving import job
 
     start, end = getattr(asked, "from"), asked.to
     days = [str(start + datetime.timedelta(days)) for days in range((end - start).days + 1)]
-    if not days:
-        raise SettingsError(f"--from {start} is after --to {end}")
     with _machine_readable(asked.json) as out:
-        outcomes = job.backfill(days, asked.changed, asked.champion_then)
+        try:
+            if not days:
+                raise SettingsError(f"--from {start} is after --to {end}")
+            outcomes = job.backfill(days, _changed(options), asked.champion_then)
+        except BatonError as error:  # before the first day
+            print(error, file=sys.stderr)
+            outcomes = [job.failed(error)]
+            if asked.json:
+                print(json.dumps(outcomes[0]), file=out, flush=True)
+            return outcomes[0]["exit_code"]
         for outcome in outcomes:
             what = outcome.get("reason") or f"{outcome['rows_scored']} rows by version {outcome['model_version']}"
             print(f"{outcome['batch']}  {outcome['outcome']:<16} {what.splitlines()[-1]}", file=sys.stderr)
@@ -308,9 +319,9 @@ def _changed(options: list[str]) -> dict:
         key = name.removeprefix("--env--")
         if key == name or key not in keys:
             nearest = config.did_you_mean(key.lstrip("-"), [*keys])
-            raise BatonError(f"{name}: there is no such option{nearest}; give --env--KEY VALUE")
+            raise SettingsError(f"{name}: there is no such option{nearest}; give --env--KEY VALUE")
         if value is None or value.startswith("--env--"):
-            raise BatonError(f"{name}: there is no value behind it; give --env--KEY VALUE")
+            raise SettingsError(f"{name}: there is no value behind it; give --env--KEY VALUE")
         changed[key] = None if value.lower() in {"none", "null"} else value
     return changed
 

@@ -1,5 +1,6 @@
 """What `env.yaml` and the grid may say, checked before any work starts."""
 
+import ast
 import contextlib
 import difflib
 import importlib.util
@@ -82,7 +83,7 @@ class Settings(pydantic.BaseModel):
     holdout: float = pydantic.Field(0.2, ge=0.05, le=0.5)
     folds: int = pydantic.Field(5, ge=2, le=20)
     seed: int = pydantic.Field(7, ge=0, lt=2**32)
-    batch: str = pydantic.Field("unknown", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$")
+    batch: str = pydantic.Field("unknown", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$", max_length=100)
     model_version: str | None = pydantic.Field(None, pattern=r"^[1-9]\d*$")
     keep_columns: list[str] = []
     explain: int = pydantic.Field(0, ge=0, le=20)
@@ -133,6 +134,12 @@ class Settings(pydantic.BaseModel):
     def _text(cls, value, info):
         """Let a name that looks like a number (a column called 2024, a batch 20261121) be a name, and a class true."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
+        if info.field_name in {"name", "batch"} and isinstance(value, str):
+            read = value
+            with contextlib.suppress(ValueError, SyntaxError):
+                read = ast.literal_eval(value)
+            if str(read) != value:
+                raise ValueError(f"it would be read as the number {read}: put a letter or a hyphen in it")
         return str(value) if number or (info.field_name == "positive" and isinstance(value, bool)) else value
 
     @pydantic.field_validator(

@@ -90,6 +90,17 @@ def test_each_way_to_fail_has_its_exit_code_its_record_and_its_call(project, out
     assert not (folder / "batch=night").exists()
 
 
+@pytest.mark.parametrize("of", ["score", "backfill"])
+def test_a_mistyped_option_is_a_line_for_machines_as_well(project, of):
+    days = ["--from", "2026-01-01", "--to", "2026-01-02"] if of == "backfill" else []
+    code, said, _ = run(project, *days, "--env--bach", "x", of=of)
+    assert code == 2
+    assert (said[0] if of == "backfill" else said) == {
+        "outcome": "settings", "exit_code": 2,
+        "reason": "--env--bach: there is no such option (did you mean 'batch'?); give --env--KEY VALUE",
+    }  # fmt: skip
+
+
 def test_a_batch_is_scored_once_and_its_failure_is_forgotten_when_it_is_scored(project):
     (project.folder / "new.csv").rename(project.folder / "late.csv")
     assert run(project)[0] == EXIT_CODES["input missing"]

@@ -41,8 +41,9 @@ class Contract:
     classes, the positive one last; empty for a regression. `task_reason` says how the question was read from the
     table; `positive_reason` is "setting", "champion", "larger", "affirmative" or "rarer". `optional` features had
     missing values in training, so new rows may lack the column. `ignored` maps columns that are no features to a key
-    of `IGNORED`. `split` and `split_by` say how the holdout was chosen. With `equal_rows_differ`, rows
-    without ids that are equal in all features are different cases: more than half of the table is.
+    of `IGNORED`. `integer_ids` are the id columns that held whole numbers; None in contracts that are older than this
+    field. `split` and `split_by` say how the holdout was chosen. With `equal_rows_differ`, rows without ids that are
+    equal in all features are different cases: more than half of the table is.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Contract:
     target_format: Format = Format("text")
     optional: list[str] = dataclasses.field(default_factory=list)
     ignored: dict[str, str] = dataclasses.field(default_factory=dict)
+    integer_ids: list[str] | None = None
     split: str = "hash"
     split_by: str | None = None
     equal_rows_differ: bool = False
@@ -215,6 +217,7 @@ def learn_contract(table: pd.DataFrame, settings: config.Settings, champion: Con
         name, target, id_columns, columns, task, metrics[0] if settings.metric == "auto" else settings.metric, labels,
         task_reason, positive_reason, formats[target],
         ignored={column: why for column, why in ignored.items() if column not in {target, *id_columns}},
+        integer_ids=[column for column in id_columns if values.are_integers(values.as_texts(table[column].dropna()))],
         split=settings.split, split_by=split_by,
     )  # fmt: skip
     incomplete = contract.read_features(table).isna().any()

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from baton import BatonError, InputEmpty
+from baton import BatonError, InputEmpty, SchemaMismatch
 from baton.data import tables
 
 BLOCK = 4 * 2**20  # bytes of a CSV that are parsed at once, and so the longest row there may be
@@ -48,7 +48,7 @@ class Source:
         """
         wanted = self.columns if columns is None else columns
         schema = _common_schema([part.schema(wanted) for part in self._parts])
-        batches = (pa.table(batch).cast(schema) for part in self._parts for batch in part.batches(rows, wanted))
+        batches = (_cast(batch, schema, part.name) for part in self._parts for batch in part.batches(rows, wanted))
         number = -1
         for number, chunk in enumerate(_of_equal_size(batches, rows)):  # noqa: B007
             yield chunk
@@ -101,7 +101,10 @@ class _Parquet:
             yield pq.ParquetFile(opened, pre_buffer=False)
 
     def schema(self, columns: list[str]) -> pa.Schema:
-        return pa.schema([pa.field(column, self._schema.field(self._original[column]).type) for column in columns])
+        kinds = [self._schema.field(self._original[column]).type for column in columns]
+        # Each file has categories of its own: as values, they are of one kind.
+        kinds = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in kinds]
+        return pa.schema([*zip(columns, kinds, strict=True)])
 
     def batches(self, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
         original = [self._original[column] for column in columns]
@@ -252,6 +255,16 @@ def _common_schema(schemas: list[pa.Schema]) -> pa.Schema:
     return pa.schema(
         [(column, _common_type([one.field(column).type for one in schemas])) for column in schemas[0].names]
     )
+
+
+def _cast(batch, schema: pa.Schema, name: Path) -> pa.Table:
+    try:
+        return pa.table(batch).cast(schema)
+    except pa.ArrowInvalid as error:
+        raise SchemaMismatch(
+            f"{name}: a column is of another kind than in the other files, and can't be made alike: {error}. Write it"
+            " alike in all of them"
+        ) from error
 
 
 def _common_type(types: list[pa.DataType]) -> pa.DataType:

@@ -336,7 +336,9 @@ def query(source: str, rows: int | None = None) -> Iterator[pd.DataFrame]:
         statement = sqlalchemy.select(sqlalchemy.text("*")).select_from(quoted)
     with _connected(source, reading=True) as connection:
         streamed = connection.execution_options(stream_results=rows is not None)
-        found = pd.read_sql_query(statement, streamed, chunksize=rows)
+        # In parts, a column of whole numbers stays one, whether or not some are missing in a part.
+        how = {} if rows is None else {"dtype_backend": "numpy_nullable"}
+        found = pd.read_sql_query(statement, streamed, chunksize=rows, **how)
         for part in [found] if rows is None else found:
             require_different_names(part.columns, source)
             yield part.apply(plain)

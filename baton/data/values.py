@@ -165,6 +165,11 @@ def as_texts(column: pd.Series) -> pd.Series:
     return column.astype("str").str.strip()
 
 
+def are_integers(texts: pd.Series) -> bool:
+    """Tell whether each text is a whole number, written as a computer writes it, that 64 bits hold."""
+    return bool(pd.api.types.is_string_dtype(texts) and texts.str.fullmatch(r"0|-?[1-9]\d{0,17}").all())
+
+
 def looks_numeric(texts: pd.Series) -> pd.Series:
     """Tell which texts would be numbers but for signs, marks and spaces in them."""
     return parse_numbers(texts.str.replace(rf"[\s,'{SIGNS}]", "", regex=True)).notna()

@@ -215,9 +215,12 @@ def _find_reference(champion: Model | None, events: list[Event], settings: confi
 
 
 def _count_looks(version: Model, events: list[Event]) -> int:
-    """How many challengers have been compared since a version was promoted, now included."""
+    """How many challengers have been compared since a version was first promoted, now included.
+
+    Whatever was champion in between: it is the same holdout that is looked at.
+    """
     promoted = [place for place, event in enumerate(events) if event.moves and event.version == version.version]
-    return 1 + sum("challenger" in event.scores for event in events[promoted[-1] + 1 if promoted else 0 :])
+    return 1 + sum("challenger" in event.scores for event in events[promoted[0] + 1 if promoted else 0 :])
 
 
 def _find_unseen(

@@ -43,6 +43,7 @@ def hand_over(
             "data_digest": facts["data_digest"],
             "serves": verdict.serves,
             "compared_with": verdict.champion.version if verdict.champion else "none",
+            "decision": f"{verdict.decision}: {verdict.policy}",
         }
         return carry_out(verdict, challenger._replace(path=folder), tags, choice, settings)
 
@@ -52,9 +53,9 @@ def hand_over(
 
 
 def carry_out(
-    verdict: Verdict, version: Model, tags: dict[str, str], choice: str, settings: config.Settings
+    verdict: Verdict, version: Model, tags: dict[str, str], choice: str, settings: config.Settings, note: str = ""
 ) -> Verdict:  # fmt: skip
-    """Register a version whose folder is whole, make it champion if so decided, and keep the decision.
+    """Register a version whose folder is whole, make it champion if so decided, and keep the decision, with a note.
 
     Broken off at any point, this leaves the champion there was, or the new one; doing it again completes it.
     """
@@ -66,7 +67,7 @@ def carry_out(
     if verdict.decision == PROMOTED:
         verdict = dataclasses.replace(verdict, outcome=f"{version} becomes champion")
     event = Event(
-        verdict.decision, number, champion and champion.version, verdict.reason, settings.promote,
+        verdict.decision, number, champion and champion.version, verdict.reason + note, settings.promote,
         scores=_summary(verdict),
     )  # fmt: skip
     keep = history.move if event.moves else history.record
@@ -110,7 +111,10 @@ def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: co
 
     def finish(verdict: Verdict) -> Verdict:
         verdict = dataclasses.replace(verdict, serves=version.tags.get("serves", "training"))
-        return carry_out(verdict, challenger, version.tags, reason, there)
+        # The version's own decision.json, and its card, tell of where it comes from.
+        tracking.connect(registry_uri).log_dict(run_id, verdict.to_dict(), "decision_here.json")
+        note = f". Handed on from another registry, where it is version {version.version}: {reason}"
+        return carry_out(verdict, challenger, version.tags, reason, there, note)
 
     return _decide(challenger, division.training, division.holdout, there, finish)
 

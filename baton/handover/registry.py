@@ -33,7 +33,7 @@ _early: list[subprocess.Popen] = []  # processes that have nothing to do yet
 _kept: dict[str, subprocess.Popen] = {}  # processes that are not ended yet, by the feature code they have loaded
 
 DIGEST = "files_sha256"  # the tag of a version that names all of its files by their content
-SAME = ("serves", "compared_with")  # the tags of a version that tell it from others of its run
+SAME = ("serves", "compared_with", "decision")  # the tags of a version that tell it from others of its run
 
 
 def log(run_id: str | None, folder: Path, tracking_uri: str) -> str | None:

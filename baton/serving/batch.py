@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
 
 from baton import BatonError, InputStale, SchemaMismatch, SettingsError, config
 from baton.data import contract as contracts
@@ -73,8 +75,9 @@ class Batch:
 
     @property
     def key(self) -> str:
-        """What names this result: its rows, model version and options."""
-        named = json.dumps([self.input_digest, self.model_version, self.options], sort_keys=True, default=str)
+        """What names this result: its rows, model version and options, and whether that version is pinned."""
+        asked = [self.input_digest, self.model_version, self.options, *(["pinned"] if self.pinned else [])]
+        named = json.dumps(asked, sort_keys=True, default=str)
         return hashlib.sha256(named.encode()).hexdigest()[:12]
 
     def open(self) -> stream.Source:
@@ -136,6 +139,7 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
     _require_columns(received, opened.columns, settled)
     if before and before["key"] == received.key:
         shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(failed_folder(settings.name, settings.batch), ignore_errors=True)
         return dataclasses.replace(received, complete=True), model, head
     if kept and not settings.model_version:
         raise SettingsError(
@@ -186,11 +190,20 @@ def read(folder: Path) -> pd.DataFrame:
 
 def _parts(folder: Path, manifest: dict) -> Iterator[pd.DataFrame]:
     for file in (part["file"] for part in manifest["files"] if part["file"].startswith("part-")):
-        yield read_part(folder / file)
+        yield read_part(folder / file, manifest.get("text_columns", []))
 
 
-def read_part(file: Path) -> pd.DataFrame:
-    return pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
+def read_part(file: Path, text_columns: list[str]) -> pd.DataFrame:
+    """Read a part as it was written: in a CSV, `text_columns` are text whatever they look like."""
+    if file.suffix == ".parquet":
+        return pd.read_parquet(file)
+    # Text is in quotes there, and what is missing is not.
+    how = pyarrow.csv.ConvertOptions(
+        column_types=dict.fromkeys(text_columns, pa.string()), null_values=[""], strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )  # fmt: skip
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    return pyarrow.csv.read_csv(file, parse_options=parse, convert_options=how).to_pandas()
 
 
 def seal(batch: Batch, manifest: dict) -> dict:

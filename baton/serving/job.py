@@ -66,7 +66,7 @@ def backfill(days: list[str], changed: dict, champion_then: bool = False) -> lis
         try:
             version = {"model_version": _champion_on(day, config.check_settings(asked))} if champion_then else {}
             outcomes.append(score(changed | {"batch": day} | version))
-        except BatonError as error:
+        except Exception as error:
             outcomes.append(failed(error) | {"batch": day})
     return outcomes
 
@@ -126,14 +126,16 @@ def record_failure(settings: dict, error: Exception) -> None:
         return
     error.recorded = True
     name, batch = (None if settings.get(key) is None else str(settings[key]) for key in ("name", "batch"))
+    source = str(settings.get("score_data")).replace("{batch}", str(batch))
     record = failed(error) | {
-        "status": "failed", "name": name, "batch": batch, "input": {"source": settings.get("score_data")},
+        "status": "failed", "name": name, "batch": batch, "input": {"source": source},
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "git_commit": tracking.git_commit(),
     }  # fmt: skip
     with contextlib.suppress(OSError):  # a full disk, maybe; the failure itself is told in any case
         if all(re.fullmatch(_pattern(key), value or "") for key, value in (("name", name), ("batch", batch))):
             folder = batches.failed_folder(name, batch)
-            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
             rejects = batches.draft_of(name, batch) / "result" / "_rejects.parquet"
             if record["outcome"] in {"too many rejects", "schema mismatch"} and rejects.is_file():
                 shutil.copyfile(rejects, folder / "_rejects.parquet")
@@ -162,12 +164,14 @@ def _asked(changed: dict) -> dict:
     """The settings of a batch as they are written, with those that the command line changes."""
     written = config.read_env(config.ROOT / "baton" / "defaults.yaml") | config.read_env() | changed
     keys = [*config.Settings.model_fields]
-    # The batch is a template, as Ploomber fills it in.
+    # What stands in two braces is a template, which Ploomber fills in; a batch always has one.
     now = datetime.datetime.now().isoformat()
-    batch = re.sub(
-        r"\{\{\s*now(?:\[:(\d+)\])?\s*\}\}", lambda found: now[: int(found[1] or len(now))], str(written["batch"])
-    )
-    return {key: value for key, value in written.items() if key in keys} | {"batch": batch}
+
+    def fill_in(text: str) -> str:
+        return re.sub(r"\{\{\s*now(?:\[:(\d+)\])?\s*\}\}", lambda found: now[: int(found[1] or len(now))], text)
+
+    filled = {key: fill_in(value) if isinstance(value, str) else value for key, value in written.items() if key in keys}
+    return filled | {"batch": fill_in(str(written["batch"]))}
 
 
 def _build(changed: dict) -> None:

@@ -14,6 +14,7 @@ from baton import config
 from baton.data import stream, values
 from baton.data.contract import Contract
 
+ADDED = ("_row", "_reason", "_column", "_value")  # to a rejected row; they may be there, if it was corrected since
 BUCKETS = 64  # files that ids are sorted into: of 20 million rows, each holds 5 MB
 
 
@@ -44,7 +45,8 @@ def find(
             empty = ~present & ~unreadable.get(column, nowhere) & ~infinite.get(column, nowhere)
             found.append(Finding("missing", column, empty))
         if column in bounds:
-            found.append(Finding("out_of_bounds", column, ~_within(X[column], *bounds[column], kind)))
+            outside = ~_within(X[column], *bounds[column], kind) | infinite.get(column, nowhere)
+            found.append(Finding("out_of_bounds", column, outside))
         found += _unlike_training(X[column], present, profile.get("columns", {}).get(column))
     found.append(Finding("duplicate_id", "", repeated))
     order = [*config.REASONS]
@@ -67,6 +69,7 @@ def rejects(table: pa.Table, rows: np.ndarray, findings: list[Finding], reject: 
         given[one.column][int(row)].as_py() if one.column in given else None
         for row, one in zip(found, named, strict=True)
     ]
+    table = table.select([column for column in table.column_names if column not in ADDED])
     return (
         table.take(pa.array(found, pa.int64()))
         .append_column("_row", pa.array(rows[found], pa.int64()))
@@ -76,19 +79,20 @@ def rejects(table: pa.Table, rows: np.ndarray, findings: list[Finding], reject: 
     )
 
 
-def repeated_ids(chunks: Iterable[pa.Table]) -> tuple[np.ndarray, list[str]]:
+def repeated_ids(chunks: Iterable[pa.Table], room: Path | None = None) -> tuple[np.ndarray, list[str]]:
     """Tell which rows of a table of ids have those of an earlier row, and which columns hold plain integers as text.
 
-    Returns the numbers of the rows, sorted, and the names. Rows without any id are no duplicates of each other. Ids are
-    compared by a 64-bit hash: of 20 million different ones, one row is taken for another once in 100,000 batches. They
-    are sorted into files, so that it takes as little memory for many rows as for few.
+    An earlier row counts whether or not it can be scored. Spaces around an id are no part of it. Rows without any id
+    are no duplicates of each other. Returns the numbers of the rows, sorted, and the names. Ids are compared by a
+    64-bit hash: of 20 million different ones, one row is taken for another once in 100,000 batches. They are sorted
+    into files, in the folder `room`, so that it takes as little memory for many rows as for few.
     """
     kind, start, plain = np.dtype([("id", "u8"), ("row", "i8")]), 0, None
-    with TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with TemporaryDirectory(dir=room) as folder, contextlib.ExitStack() as stack:
         files = [stack.enter_context(Path(folder, str(bucket)).open("w+b")) for bucket in range(BUCKETS)]
         for chunk in chunks:
-            frame = stream.to_frame(chunk)
-            plain = _plain_integers(frame) & (set(frame) if plain is None else plain)
+            frame = stream.to_frame(_exact(chunk))
+            plain = _plain_integers(chunk) & (set(frame) if plain is None else plain)
             texts = pd.DataFrame({column: values.as_texts(frame[column]) for column in frame}).where(frame.notna(), "")
             hashed = pd.util.hash_pandas_object(texts, index=False).to_numpy()
             there = (texts != "").any(axis=1).to_numpy()
@@ -108,12 +112,18 @@ def repeated_ids(chunks: Iterable[pa.Table]) -> tuple[np.ndarray, list[str]]:
     return np.sort(np.concatenate(found)), [column for column in frame if column in (plain or set())] if start else []
 
 
-def _plain_integers(frame: pd.DataFrame) -> set[str]:
-    return {
-        column
-        for column in frame
-        if pd.api.types.is_string_dtype(frame[column]) and frame[column].str.fullmatch(r"0|-?[1-9]\d{0,17}").all()
-    }
+def _exact(ids: pa.Table) -> pa.Table:
+    """Ids with whole numbers and decimals as text: pandas makes fractions of them where one is missing."""
+    exact = [
+        column.cast(pa.string()) if pa.types.is_integer(column.type) or pa.types.is_decimal(column.type) else column
+        for column in ids.columns
+    ]
+    return pa.table(exact, ids.column_names)
+
+
+def _plain_integers(ids: pa.Table) -> set[str]:
+    texts = {name: ids[name].to_pandas() for name in ids.column_names if pa.types.is_string(ids[name].type)}
+    return {name for name, column in texts.items() if values.are_integers(column)}
 
 
 def _within(column: pd.Series, least, most, kind: str) -> np.ndarray:

@@ -40,7 +40,11 @@ def score(batch: Batch, settings: config.Settings) -> dict:
     batch = batches.begin(batch, model.contract.settle(source.head(batches.HEAD)))
     ids = [column for column in model.contract.id_columns if column in source.columns]
     size = batches.rows_of_a_chunk(len(source.columns))
-    repeated, integers = quarantine.repeated_ids(source.chunks(size, ids)) if ids else (np.array([], int), [])
+    repeated, integers = (
+        quarantine.repeated_ids(source.chunks(size, ids), batch.draft) if ids else (np.array([], int), [])
+    )
+    if model.contract.integer_ids is not None:  # what an id is does not change from batch to batch
+        integers = [column for column in integers if column in model.contract.integer_ids]
     order = {
         "draft": str(batch.draft), "ids": ids, "integers": integers, "options": batch.options, "key": batch.key,
         "model_version": batch.model_version, "scored_at": batch.scored_at, "decimal": source.decimal,
@@ -79,7 +83,8 @@ def score(batch: Batch, settings: config.Settings) -> dict:
         "input": {"source": batch.source, "files": batch.files, "digest": batch.input_digest},
         **counted,
         "warnings": _warnings(notes, model.contract, source.columns),
-        "positive_class": model.contract.positive, "options": batch.options, "replaces": batch.replaces,
+        "text_columns": notes[0]["text_columns"], "positive_class": model.contract.positive, "options": batch.options,
+        "replaces": batch.replaces,
         "scored_at": batch.scored_at, "seconds": round(seconds, 2), "rows_per_second": round(start / seconds),
         "git_commit": tracking.git_commit(), "libraries": {name: version(name) for name in LIBRARIES},
     }  # fmt: skip
@@ -114,12 +119,14 @@ def score_chunk(pipeline, folder: Path, order: str, chunk: str, number: int, sta
     note = {
         "rows_in": len(frame),
         "rows_scored": len(part),
+        "text_columns": [field.name for field in part.schema if pa.types.is_string(field.type)],
         "rejected": collections.Counter(rejects["_reason"].to_pylist()),
         "warned": [
             [one.reason, one.column, int((one.rows & ~rejected).sum())]
             for one in found
             if one.reason not in options["reject"]
         ],
+        "empty": [one.column for one in found if one.reason == "missing" and one.rows.all()],
         # By column: values that can't be read, and values that there are.
         "unparsable": {
             one.column: [int(one.rows.sum()), int(one.rows.sum() + read[one.column])]
@@ -136,7 +143,8 @@ def sample(batch: Batch, rows: int = SHOWN) -> pd.DataFrame:
     parts = sorted(batch.result.glob("part-*"))
     wanted = max(1, rows // batches.MOST_ROWS) if len(parts) > 1 else 1
     chosen = [parts[place] for place in np.unique(np.linspace(0, len(parts) - 1, wanted).astype(int))]
-    return pd.concat([batches.read_part(part) for part in chosen], ignore_index=True).head(rows)
+    texts = json.loads((batch.result / "_manifest.json").read_text())["text_columns"]
+    return pd.concat([batches.read_part(part, texts) for part in chosen], ignore_index=True).head(rows)
 
 
 def extremes(predictions: pd.DataFrame, rows: int = 5) -> pd.DataFrame:
@@ -289,6 +297,9 @@ def _gather_rejects(batch: Batch, chunks: int) -> None:
 
 
 def _require_few_rejects(batch: Batch, counted: dict, notes: list[dict], most: float, contract: Contract) -> None:
+    empty = set.intersection(*(set(note["empty"]) for note in notes))
+    if counted["rows_rejected"] == counted["rows_in"] > 1 and (column := min(empty, default="")):
+        raise SchemaMismatch(f"{batch.source}: column {column!r} has no value at all. Nothing is published")
     if counted["rows_rejected"] <= most * counted["rows_in"]:
         return
     reasons = ", ".join(f"{rows} {reason}" for reason, rows in counted["rejected"].items())
@@ -310,12 +321,16 @@ def _warnings(notes: list[dict], contract: Contract, columns: list[str]) -> list
         for reason, column, rows in note["warned"]:
             found[reason, column] += rows
     worst_first, in_order = [*config.REASONS], ["", *contract.features]
+    ordered = sorted(found.items(), key=lambda one: (worst_first.index(one[0][0]), in_order.index(one[0][1])))
     absent = [column for column in contract.optional if column not in columns]
-    return [f"column {column!r} is not there; it counts as missing" for column in absent] + [
-        f"{f'column {column!r}: ' if column else ''}{count} {'value' if column else 'row'}{'s' if count > 1 else ''}"
-        f" {config.REASONS[reason]}"
-        for (reason, column), count in sorted(
-            found.items(), key=lambda one: (worst_first.index(one[0][0]), in_order.index(one[0][1]))
-        )
-        if count
+    unnamed = [column for column in contract.id_columns if column not in columns]
+    return [
+        *(f"id column {column!r} is not there: no id of it is written, or compared" for column in unnamed),
+        *(f"column {column!r} is not there; it counts as missing" for column in absent),
+        *(
+            f"{f'column {column!r}: ' if column else ''}{count} {'value' if column else 'row'}{'s' * (count > 1)}"
+            f" {config.REASONS[reason]}"
+            for (reason, column), count in ordered
+            if count
+        ),
     ]

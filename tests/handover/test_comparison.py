@@ -274,11 +274,11 @@ FIRST, SEVENTH = event(PROMOTED, "1", None, 0.1), event(PROMOTED, "7", "1", 0.1)
         ([FIRST, SEVENTH], 1),
         ([FIRST, event(REFUSED, "2", "1", -0.1), SEVENTH, event(REFUSED, "8", "7", -0.1), event(REFUSED, "9", "7", 0)], 3),
         ([SEVENTH, event(REFUSED, None, "7"), event(UNDECIDED, "8", "7")], 1),  # nothing was compared
-        ([SEVENTH, event(PROMOTED, "8", "7", 0.1), event(ROLLED_BACK, "7", "8", by_hand=True)], 1),
+        ([SEVENTH, event(PROMOTED, "8", "7", 0.1), event(ROLLED_BACK, "7", "8", by_hand=True)], 2),
         ([SEVENTH, event(REFUSED, "7", "7", -0.1)], 2),  # the same model again
     ],
 )  # fmt: skip
-def test_the_looks_at_a_champion_are_the_comparisons_since_it_was_promoted(monkeypatch, events, looks):
+def test_the_looks_at_a_champion_are_the_comparisons_since_it_was_first_promoted(monkeypatch, events, looks):
     monkeypatch.setattr(history, "read", lambda *_: events)
     table = rows()
     challenger, champion = model(table, "good", "10"), model(table, "bad", "7")

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -211,7 +212,11 @@ def test_a_version_is_handed_to_another_registry_where_the_gate_decides_anew(tra
     np.testing.assert_array_equal(training.predict(there.judged), training.predict(before.judged))
     assert (there.path / "card.md").read_text() == (before.path / "card.md").read_text()
     assert tracking.connect(team).get_run(there.run_id).data.tags["candidate"] == "strong"
-    assert [event.version for event in history.read("demo", team)] == ["1"]
+    (event,) = history.read("demo", team)
+    assert (event.version, verdict.reason in event.reason) == ("1", True)
+    assert event.reason.endswith("Handed on from another registry, where it is version 1: for all of us")
+    kept = mlflow.artifacts.load_dict(f"runs:/{there.run_id}/decision_here.json")
+    assert kept["scores"] == json.loads(json.dumps(verdict.scores))
     assert str(there.path).startswith(str(tmp_path / "team"))
     assert promotion.hand_to("demo", "1", team, "once more", settings).decision == "unchanged"
     assert len(tracking.connect(team).search_model_versions("name='demo'")) == 1

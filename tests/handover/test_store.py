@@ -9,13 +9,13 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import registering
 from conftest import PROGRAMS, answers, copy_sources, free_port, serving
+from matplotlib.figure import Figure
 from test_old_registry import ROWS, unpack
 
 from baton import config
@@ -131,7 +131,7 @@ def server(tmp_path):
     laptop = copy_sources(tmp_path / "laptop").folder
     uri = unpack(laptop)
     training = mlflow.MlflowClient(uri).search_runs(["1"], "tags.winner = 'lightgbm'")[0].info.run_id
-    figure = plt.figure()
+    figure = Figure()
     tracking.log_result(training, uri, metrics={}, tags={}, figures={"leaderboard": figure}, tables={})
     project = copy_sources(tmp_path / "server")
     for name in ("mlruns", "mlflow.db", "predictions.parquet"):

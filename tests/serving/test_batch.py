@@ -97,6 +97,22 @@ def test_a_batch_scored_by_a_version_asked_for_by_number_stays_so(asked):
         batch.receive(asked.model_copy(update={"model_version": "7"}))
 
 
+def test_a_version_that_is_asked_for_by_number_stays_so_where_the_champion_of_that_number_was_first(asked):
+    assert score(asked)["pinned"] is False
+    assert score(asked, model_version="1")["pinned"] is True
+    promote_another(asked)
+    assert batch.receive(asked)[0].complete is True
+    assert score(asked, replace=True)["pinned"] is False
+
+
+def test_a_batch_that_is_complete_has_no_record_of_a_failure(asked):
+    score(asked)
+    record = batch.failed_folder("demo", "b")
+    record.mkdir(parents=True)
+    assert batch.receive(asked)[0].complete is True
+    assert not record.exists()
+
+
 def test_the_version_that_received_a_batch_scores_it_whatever_is_promoted_meanwhile(asked):
     received = batch.receive(asked)[0]
     promote_another(asked)

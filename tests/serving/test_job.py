@@ -44,6 +44,13 @@ def test_the_rejected_rows_are_left_with_the_reason(tmp_path):
     assert pd.read_parquet(tmp_path / "predictions/demo/_failed/batch=b/_rejects.parquet")["_row"].tolist() == [3]
 
 
+def test_the_record_of_a_failure_has_nothing_of_an_earlier_one(tmp_path):
+    test_the_rejected_rows_are_left_with_the_reason(tmp_path)
+    job.record_failure(ASKED | {"score_data": "days/{batch}.csv"}, InputMissing("gone"))
+    assert [file.name for file in (tmp_path / "predictions/demo/_failed/batch=b").iterdir()] == ["_manifest.json"]
+    assert record()["input"] == {"source": "days/b.csv"}
+
+
 def test_that_another_run_is_at_work_is_no_failure(tmp_path):
     job.record_failure(ASKED | {"on_failure": f"touch {tmp_path}/called"}, Busy("another"))
     assert [*tmp_path.iterdir()] == []
@@ -125,6 +132,22 @@ def test_a_range_needs_an_input_for_each_day(tmp_path):
         job.backfill(["2026-01-01"], {})
 
 
+def test_a_range_goes_on_after_a_day_that_fails_in_a_way_that_nobody_thought_of(tmp_path, monkeypatch):
+    keys = "name: demo\ntrain_data: t.csv\nscore_data: 'days/{batch}.csv'\ntarget: y\nbatch: x\n"
+    (tmp_path / "env.yaml").write_text(keys)
+
+    def score(changed):
+        if changed["batch"] == "2026-01-01":
+            raise ValueError("what a library says")
+        return {"outcome": "scored", "batch": changed["batch"]}
+
+    monkeypatch.setattr(job, "score", score)
+    assert job.backfill(["2026-01-01", "2026-01-02"], {}) == [
+        {"outcome": "failed", "exit_code": 1, "reason": "what a library says", "batch": "2026-01-01"},
+        {"outcome": "scored", "batch": "2026-01-02"},
+    ]
+
+
 def test_the_batch_is_named_as_ploomber_names_it(tmp_path):
     keys = "name: demo\ntrain_data: t.csv\nscore_data: new.csv\ntarget: y\n"
     for written, length in (("{{now[:10]}}", 10), ("{{ now[:13] }}", 13), ("{{now}}", 26)):
@@ -133,6 +156,8 @@ def test_the_batch_is_named_as_ploomber_names_it(tmp_path):
         assert len(found) == length
         assert found[:4].isdigit()
     assert job._asked({"batch": "mine"})["batch"] == "mine"
+    day = job._asked({"score_data": "days/{{now[:4]}}/{batch}.csv"})["score_data"]
+    assert (day[5:9].isdigit(), day[9:]) == (True, "/{batch}.csv")
 
 
 def test_a_batch_is_given_as_many_processes_as_it_will_keep_busy(tmp_path, monkeypatch):

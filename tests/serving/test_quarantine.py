@@ -1,5 +1,7 @@
 """What is wrong with a row: against what its model learned from, and against the rows before it."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -113,6 +115,9 @@ def chunks(ids: dict, size: int) -> list[pa.Table]:
         ({"a": ["", "", None, "5"]}, [], []),  # a row without an id is no copy of another
         ({"a": ["ab", "a"], "b": ["c", "bc"]}, [], []),
         ({"a": ["5", None, "5"], "b": ["", "x", ""]}, [2], []),
+        ({"a": [2**60, None, 2**60 + 1, 2**60]}, [3], []),  # which are the same as fractions
+        ({"a": [Decimal(2**60), Decimal(2**60 + 1)]}, [], []),
+        ({"a": [7.0, 7.5, 7.0]}, [2], []),
     ],
 )
 def test_repeated_ids_are_found_over_all_chunks(size, ids, repeated, integers):

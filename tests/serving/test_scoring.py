@@ -1,6 +1,7 @@
 """Each row of a batch is predicted or rejected, in its order, whatever the size of the chunks."""
 
 import dataclasses
+import sqlite3
 
 import numpy as np
 import pandas as pd
@@ -96,13 +97,13 @@ def test_every_row_is_scored_in_its_order_with_its_ids_version_and_time(asked):
         (("x", "NA"), "missing", None),
         (("city", "-"), "missing", None),
         (("x", "-7"), "out_of_bounds", None),
-        (("x", "inf"), None, "column 'x': 1 value infinite, counted as missing"),
+        (("x", "inf"), "out_of_bounds", None),
     ],
 )
 def test_a_row_that_can_not_be_scored_is_set_aside_with_its_reason(asked, change, reason, warning):
     table = ROWS.astype({"x": "str"})
     table.loc[7, change[0]] = change[1]
-    manifest = score(asked, table, bounds={"x": [-2, None]})
+    manifest = score(asked, table, bounds={"x": [-2, 100]})
     assert manifest["rows_in"] == 40
     assert manifest["warnings"] == ([warning] if warning else [])
     assert manifest["rejected"] == ({reason: 1} if reason else {})
@@ -161,6 +162,23 @@ def test_a_whole_column_that_is_missing_or_of_another_kind_is_no_million_of_reje
         score(asked, ROWS.drop(columns="x"))
     with pytest.raises(SchemaMismatch, match="'x': 40 of 40 values are not a number, the first of them 'low' in row 1"):
         score(asked, ROWS.assign(x="low"))
+
+
+def test_a_column_without_any_value_is_one_too(asked):
+    with pytest.raises(SchemaMismatch, match="new.csv: column 'x' has no value at all. Nothing is published"):
+        score(asked, ROWS.assign(x=None), max_reject_rate=1)
+    score(asked, ROWS.assign(x=None).head(1), max_reject_rate=1)  # of a single row, nothing can be said
+    assert len(published()) == 0
+
+
+def test_rejected_rows_that_were_corrected_can_be_scored(asked):
+    table = ROWS.astype({"x": "str"})
+    table.loc[[3, 7], "x"] = "?!"
+    score(asked, table)
+    corrected = rejects().assign(x=["1", "?!"])
+    manifest = score(asked, corrected, replace=True, max_reject_rate=1)
+    assert (published()["id"].tolist(), manifest["rejected"]) == ([103], {"unparsable": 1})
+    assert rejects()[["id", "_row", "_value"]].to_dict("list") == {"id": ["107"], "_row": [1], "_value": ["?!"]}
 
 
 def test_a_column_that_is_of_another_kind_only_after_the_first_rows_is_one_too(asked, monkeypatch):
@@ -225,6 +243,14 @@ def test_as_csv_too(asked):
     assert pd.read_csv(part)["id"].tolist() == published()["id"].tolist() == [*range(100, 140)]
 
 
+def test_a_csv_and_the_database_have_each_text_as_it_came(asked):
+    ids, table = ["007", "1e5", "NA", "", "None", "two\nlines", 'a "b", c'], f"sqlite:///{config.ROOT}/out.db#scores"
+    score(asked, ROWS.head(7).assign(id=ids), predictions_format="csv", predictions_table=table)
+    with sqlite3.connect(config.ROOT / "out.db") as database:
+        stored = database.execute("SELECT id FROM scores").fetchall()
+    assert [name for (name,) in stored] == published()["id"].tolist() == ids
+
+
 @pytest.mark.parametrize(
     ("ids", "expected"),
     [
@@ -240,10 +266,18 @@ def test_ids_that_are_integers_are_so_in_the_output(asked, monkeypatch, ids, exp
     assert published()["id"].tolist() == expected
 
 
-def test_a_batch_without_its_ids_is_numbered(asked):
+def test_what_an_id_is_does_not_change_with_the_batch(tmp_path, monkeypatch):
+    """A model of ids with leading zeros keeps those that have none as text, too."""
+    asked = train(tmp_path, monkeypatch, ROWS.assign(id=[f"{number:05}" for number in range(40)]))
+    score(asked, ROWS.assign(id=range(100, 140)))
+    assert published()["id"].tolist() == [str(number) for number in range(100, 140)]
+
+
+def test_a_batch_without_its_ids_is_numbered_and_says_so(asked):
     table = ROWS.drop(columns="id").astype({"x": "str"})
     table.loc[1, "x"] = "?"
-    score(asked, table)
+    manifest = score(asked, table)
+    assert manifest["warnings"] == ["id column 'id' is not there: no id of it is written, or compared"]
     assert published()["row"].tolist() == [0, *range(2, 40)]
 
 
