@@ -98,7 +98,9 @@ def compare(
     about = {"metric": contract.metric, "champion": champion, "holdout_rows": len(holdout), "policy": _policy(settings)}
     stays = f"{champion} stays champion" if champion else "there is no champion yet"
     if champion and champion.run_id == challenger.run_id:
-        return Verdict(UNCHANGED, f"The winner is {champion} itself", stays, **about)
+        serves = champion.tags.get("serves", settings.final_fit)
+        later = "" if serves == settings.final_fit else f"; final_fit: {settings.final_fit} is for versions to come"
+        return Verdict(UNCHANGED, f"The winner is {champion} itself", stays + later, **about)
     try:
         X = contract.read_features(holdout)
         answers = registry.require_servable(challenger.judged, settings.at_most, settings.mlflow_tracking_uri, X)

@@ -56,7 +56,10 @@ class Model(NamedTuple):
         return _load_array(self.path / JUDGED_ON)
 
     def __str__(self) -> str:
-        return f"{self.contract.name} version {self.version}" if self.version else f"the model in {self.path}"
+        if self.version:
+            return f"{self.contract.name} version {self.version}"
+        inside = self.path.is_relative_to(config.ROOT)  # what is told of it is read on other machines, too
+        return f"the model in {self.path.relative_to(config.ROOT) if inside else self.path}"
 
 
 def model_arguments(pipeline, contract: Contract, X: pd.DataFrame, y: pd.Series, features: str | None) -> dict:

@@ -26,6 +26,7 @@ class Answering(NamedTuple):
     fingerprints: np.ndarray | None
     version: str = "7"
     judged_on: np.ndarray | None = None
+    tags: dict = {}
 
     @property
     def judged(self):
@@ -379,6 +380,10 @@ def test_the_winner_that_is_champion_already_is_left_so():
     verdict = compare(one, one, *halves(table))
     assert (verdict.decision, verdict.rows, verdict.looks) == ("unchanged", 0, 0)
     assert verdict.reason == "The winner is demo version 7 itself. So demo version 7 stays champion."
+    one = one._replace(tags={"serves": "all"})
+    assert "final_fit" not in compare(one, one, *halves(table), final_fit="all").reason
+    later = compare(one, one, *halves(table), final_fit="training").reason
+    assert later.endswith("stays champion; final_fit: training is for versions to come.")
 
 
 def test_a_table_that_lacks_the_champions_ids_decides_nothing():

@@ -397,3 +397,9 @@ def test_settings_are_of_the_store_that_is_asked(store, tmp_path):
     run_id = tracking.start_training(other, {}, pd.DataFrame({"a": [1.0]}))
     assert mlflow.MlflowClient(other.mlflow_tracking_uri).get_run(run_id).info.status == "FINISHED"
     assert mlflow.MlflowClient(store[0].mlflow_tracking_uri).get_experiment_by_name("other") is None
+
+
+def test_a_model_that_is_no_version_is_named_by_its_place_in_the_project(model, monkeypatch):
+    assert str(model[0]) == f"the model in {model[0].path}"
+    monkeypatch.setattr(config, "ROOT", model[0].path.parent)
+    assert str(model[0]) == "the model in model"
