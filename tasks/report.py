@@ -39,10 +39,10 @@ pd.Series(manifest, name="batch")[shown].to_frame()
 print(*(textwrap.fill(warning, 110) for warning in manifest["warnings"] or ["none"]), sep="\n")
 
 # %% [markdown]
-# **Rejected rows**, the first of them, each with its reason.
+# **Rejected rows**, the first of them, each with its reason; `_rejects.parquet` has them all, as they came.
 
 # %%
-pd.read_parquet(received.result / "_rejects.parquet").head()
+pd.read_parquet(received.result / "_rejects.parquet", columns=["_row", "_reason", "_column", "_value"]).head()
 
 # %% [markdown]
 # **What did the model predict?** Of a large batch, what follows is of some 100,000 rows.
