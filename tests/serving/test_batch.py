@@ -132,6 +132,8 @@ def test_input_that_is_empty_old_or_unreadable_is_told(asked):
     with pytest.raises(InputStale, match="new.csv: its newest file is 2.0 hours old, and max_age allows 2"):
         batch.receive(asked.model_copy(update={"max_age": 2.0}))
     assert batch.receive(asked.model_copy(update={"max_age": 2.1}))[0].complete is False
+    ROWS.to_csv(config.ROOT / "newer.csv", index=False)  # one new file is enough
+    assert len(batch.receive(asked.model_copy(update={"max_age": 1.0, "score_data": "new*.csv"}))[0].files) == 2
     (config.ROOT / "new.csv").write_text("id,x,when,city,note\n")
     with pytest.raises(InputEmpty, match="a header with 5 columns, and no row"):
         batch.receive(asked)
