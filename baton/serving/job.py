@@ -30,12 +30,14 @@ def score(changed: dict) -> dict:
     `changed` are keys of env.yaml with other values. Raises `BatonError`, each kind with an exit code of its own. A
     batch that failed has a record by then, and `on_failure` was called.
     """
+    gc.disable()  # what is loaded stays: to look for garbage in it, now and when all ends, takes as long as 200 rows do
     asked = _asked(changed)
     try:
         settings = config.check_settings(asked)
         with hold(lock(settings.name)):
             if batches.read_manifest(batches.folder_of(settings.name, settings.batch)):
                 received, *_ = batches.receive(settings)  # without Ploomber, which takes longer to load than this
+                gc.freeze()
                 if received.complete:
                     raise NothingToDo(nothing_to_do(received))
             with registry.started_early(_processes(settings)):
@@ -176,7 +178,6 @@ def _asked(changed: dict) -> dict:
 
 def _build(changed: dict) -> None:
     """Build the serving pipeline, as `ploomber build -e pipeline.serve.yaml` does."""
-    gc.disable()  # what is loaded stays: to look for garbage in it, now and when all ends, takes as long as 200 rows do
     from ploomber.cli import build
 
     gc.freeze()

@@ -159,6 +159,12 @@ def test_an_option_that_names_no_column_is_told(asked, keys, message):
         batch.receive(asked.model_copy(update=keys))
 
 
+def test_a_kept_column_that_scoring_writes_is_told(asked):
+    ROWS.assign(prediction=1).to_csv(config.ROOT / "new.csv", index=False)
+    with pytest.raises(SettingsError, match="keep_columns names 'prediction', which scoring writes; rename it in the"):
+        batch.receive(asked.model_copy(update={"keep_columns": ["prediction"]}))
+
+
 def test_a_batch_from_a_database_is_read_as_it_comes_and_goes_to_a_table_once(asked, monkeypatch):
     monkeypatch.setattr(batch, "MOST_ROWS", 16)
     with sqlite3.connect(config.ROOT / "in.db") as database:

@@ -167,8 +167,9 @@ def test_a_whole_column_that_is_missing_or_of_another_kind_is_no_million_of_reje
 def test_a_column_without_any_value_is_one_too(asked):
     with pytest.raises(SchemaMismatch, match="new.csv: column 'x' has no value at all. Nothing is published"):
         score(asked, ROWS.assign(x=None), max_reject_rate=1)
-    score(asked, ROWS.assign(x=None).head(1), max_reject_rate=1)  # of a single row, nothing can be said
-    assert len(published()) == 0
+    for value, reason in ((None, "missing"), ("?!", "unparsable")):  # of a single row, nothing can be said
+        manifest = score(asked, ROWS.head(1).assign(x=value), max_reject_rate=1, replace=True)
+        assert (manifest["rejected"], len(published())) == ({reason: 1}, 0)
 
 
 def test_rejected_rows_that_were_corrected_can_be_scored(asked):
