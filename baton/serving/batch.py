@@ -96,6 +96,11 @@ def draft_of(name: str, batch: str) -> Path:
     return config.ROOT / "predictions" / name / f".batch={batch}"
 
 
+def source_of(score_data: str, batch: str) -> str:
+    """Where the rows of a batch come from: `score_data`, which may hold the batch's name."""
+    return score_data.replace("{batch}", batch)
+
+
 def read_batch(path: str | Path) -> Batch:
     """Read the batch that `receive` wrote."""
     return Batch(**json.loads(Path(path).read_text()))
@@ -111,7 +116,7 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
     folder = folder_of(settings.name, settings.batch)
     _sweep(folder)
     before = read_manifest(folder)
-    source = settings.score_data.replace("{batch}", settings.batch)
+    source = source_of(settings.score_data, settings.batch)
     _require_same_source(before, settings, source)
     # What was scored by a version that was asked for by number stays so, until someone says otherwise.
     kept = before["model_version"] if before and before["pinned"] and not settings.replace else None

@@ -30,14 +30,13 @@ def score(changed: dict) -> dict:
     `changed` are keys of env.yaml with other values. Raises `BatonError`, each kind with an exit code of its own. A
     batch that failed has a record by then, and `on_failure` was called.
     """
-    gc.disable()  # what is loaded stays: to look for garbage in it, now and when all ends, takes as long as 200 rows do
     asked = _asked(changed)
     try:
         settings = config.check_settings(asked)
         with hold(lock(settings.name)):
             if batches.read_manifest(batches.folder_of(settings.name, settings.batch)):
-                received, *_ = batches.receive(settings)  # without Ploomber, which takes longer to load than this
-                gc.freeze()
+                with _loading():
+                    received, *_ = batches.receive(settings)  # without Ploomber, which takes longer to load than this
                 if received.complete:
                     raise NothingToDo(nothing_to_do(received))
             with registry.started_early(_processes(settings)):
@@ -128,7 +127,7 @@ def record_failure(settings: dict, error: Exception) -> None:
         return
     error.recorded = True
     name, batch = (None if settings.get(key) is None else str(settings[key]) for key in ("name", "batch"))
-    source = str(settings.get("score_data")).replace("{batch}", str(batch))
+    source = settings.get("score_data") and batches.source_of(str(settings["score_data"]), str(batch))
     record = failed(error) | {
         "status": "failed", "name": name, "batch": batch, "input": {"source": source},
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "git_commit": tracking.git_commit(),
@@ -178,10 +177,9 @@ def _asked(changed: dict) -> dict:
 
 def _build(changed: dict) -> None:
     """Build the serving pipeline, as `ploomber build -e pipeline.serve.yaml` does."""
-    from ploomber.cli import build
+    with _loading():
+        from ploomber.cli import build
 
-    gc.freeze()
-    gc.enable()
     options = [
         word for key, value in changed.items() for word in (f"--env--{key}", "none" if value is None else str(value))
     ]
@@ -198,9 +196,20 @@ def _build(changed: dict) -> None:
         raise known from error
 
 
+@contextlib.contextmanager
+def _loading():
+    """Look for no garbage while libraries load, nor among them when all ends: that takes as long as 200 rows do."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def _processes(settings: config.Settings) -> int:
     """How many processes a batch will keep busy, by the size of its files; more start when there is work for them."""
-    source = settings.score_data.replace("{batch}", settings.batch)
+    source = batches.source_of(settings.score_data, settings.batch)
     size = 0 if tables.is_database(source) else sum(file.stat().st_size for file in tables.files(source))
     return min(registry.cores(), 1 + size // LARGE)
 
