@@ -172,14 +172,11 @@ def backfill(asked, options: list[str]) -> int:
                 raise SettingsError(f"--from {start} is after --to {end}")
             outcomes = job.backfill(days, _changed(options), asked.champion_then)
         except BatonError as error:  # before the first day
-            print(error, file=sys.stderr)
             outcomes = [job.failed(error)]
-            if asked.json:
-                print(json.dumps(outcomes[0]), file=out, flush=True)
-            return outcomes[0]["exit_code"]
         for outcome in outcomes:
             what = outcome.get("reason") or f"{outcome['rows_scored']} rows by version {outcome['model_version']}"
-            print(f"{outcome['batch']}  {outcome['outcome']:<16} {what.splitlines()[-1]}", file=sys.stderr)
+            day = outcome.get("batch", "no day")
+            print(f"{day}  {outcome['outcome']:<16} {what.splitlines()[-1]}", file=sys.stderr)
             if asked.json:
                 print(json.dumps(outcome), file=out, flush=True)
     codes = [outcome["exit_code"] for outcome in outcomes]
@@ -209,11 +206,14 @@ def results(asked=None, root: Path = config.ROOT) -> str:
     verdict = root / compared / "verdict.json"
     outcome = _read(verdict) if verdict.is_file() else {"choice": "", "reason": ""}
     python = os.path.relpath(sys.executable, root)  # one that has pandas, whatever is active in the shell
+    show = "import pandas; print(pandas.read_parquet('{}'))"
+    if manifest["options"]["predictions_format"] == "csv":
+        show = "from baton.serving import batch; print(batch.read('{}'))"
     rows = [
         (
             "predictions",
             f"{manifest['rows_scored']} rows by version {manifest['model_version']}",
-            f"{python} -c \"import pandas; print(pandas.read_parquet('{folder}'))\"",
+            f'{python} -c "{show.format(folder)}"',
         ),
         ("report", "of that batch", f"{python} -m webbrowser -t {folder / '_report.html'}"),
         ("leaderboard", "of all candidates", f"{python} -m webbrowser -t {compared / 'compare.html'}"),

@@ -201,10 +201,11 @@ def test_no_key_is_no_option(capsys, tmp_path):
     assert run(capsys, "options", str(tmp_path / "empty.yaml")) == (0, "\n", "")
 
 
-def filed(root: Path, batch: str, version: str, verdict: dict | None = None, name: str = "demo") -> None:
+def filed(root: Path, batch: str, version: str, verdict: dict | None = None, name: str = "demo", written="parquet"):
     folder = root / "predictions" / name / f"batch={batch}"
     folder.mkdir(parents=True)
-    (folder / "_manifest.json").write_text(json.dumps({"name": name, "rows_scored": 12, "model_version": version}))
+    manifest = {"name": name, "rows_scored": 12, "model_version": version, "options": {"predictions_format": written}}
+    (folder / "_manifest.json").write_text(json.dumps(manifest))
     if verdict:
         (root / "products" / name / "compare").mkdir(parents=True)
         (root / "products" / name / "compare" / "verdict.json").write_text(json.dumps(verdict))
@@ -223,6 +224,12 @@ def test_results_tell_the_outcome_and_where_things_are(tmp_path):
     assert "pandas.read_parquet('predictions/demo/batch=2025-12-31')" in lines[4]
     assert lines[5].endswith("-m webbrowser -t predictions/demo/batch=2025-12-31/_report.html")
     assert lines[6].endswith("-m webbrowser -t products/demo/compare/compare.html")
+
+
+def test_results_show_how_to_read_a_batch_in_csv(tmp_path):
+    filed(tmp_path, "x", "5", written="csv")
+    command = cli.results(root=tmp_path).splitlines()[4][38:]
+    assert command.endswith(" -c \"from baton.serving import batch; print(batch.read('predictions/demo/batch=x'))\"")
 
 
 def test_a_broken_manifest_is_named(tmp_path):

@@ -53,17 +53,17 @@ def log(run_id: str | None, folder: Path, tracking_uri: str) -> str | None:
 
 
 def find_champion(name: str, tracking_uri: str) -> Model | None:
-    """Fetch the champion; None if none was ever promoted."""
+    """Fetch the champion; None if none was ever promoted, or there is no store yet: to look for one makes none."""
+    file = store.file_of(tracking.resolve_uri(tracking_uri))
+    if file and not file.is_file():
+        return None
     number = history.champion_version(name, tracking_uri)
     return version_of(name, number, tracking_uri) if number else None
 
 
 def champion_contract(settings: config.Settings) -> Contract | None:
     """The contract of the champion that a training is to be compared with; None where there is none to compare with."""
-    file = store.file_of(tracking.resolve_uri(settings.mlflow_tracking_uri))
-    if not settings.track or (file and not file.is_file()):
-        return None
-    champion = find_champion(settings.name, settings.mlflow_tracking_uri)
+    champion = find_champion(settings.name, settings.mlflow_tracking_uri) if settings.track else None
     return champion.contract if champion else None
 
 

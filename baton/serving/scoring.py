@@ -236,7 +236,9 @@ def _write(table: pa.Table, file: Path) -> None:
     if file.suffix == ".csv":
         pyarrow.csv.write_csv(table, draft)
     else:
-        pq.write_table(table, draft)
+        # A dictionary of values that hardly repeat takes most of the time, and room.
+        repeat = [one.name for one in table.schema if one.name != "row" and not pa.types.is_floating(one.type)]
+        pq.write_table(table, draft, use_dictionary=repeat)
     draft.replace(file)
 
 

@@ -206,6 +206,13 @@ def test_models_are_registered_in_the_store_of_the_settings_whatever_the_environ
     assert ([str(one.version) for one in versions], (tmp_path / "other.db").exists()) == (["1"], False)
 
 
+def test_to_look_for_a_champion_makes_no_store(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'mistyped.db'}"
+    with pytest.raises(BatonError, match="there is no champion for 'diabetes' in sqlite:///.*mistyped.db: train one"):
+        registry.require_champion("diabetes", uri)
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_there_is_no_champion_until_one_is_promoted(store, model):
     asked, uri = store[0], store[0].mlflow_tracking_uri
     assert registry.find_champion("diabetes", uri) is None
