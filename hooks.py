@@ -53,11 +53,9 @@ def file_report(task, product, params):
 def record_failure(task, product, params):
     """Leave a FAILED run for a candidate that failed, with its error and its notebook as far as it got."""
     notebook = Path(str(product["nb"]))
-    if "candidate" in params.to_dict():
-        training = _parent_run(task)
-        tracking.log_failure(
-            training, params["settings"]["mlflow_tracking_uri"], params["candidate"], _error_in(notebook), notebook
-        )
+    if "entry" in params.to_dict():
+        name, uri = params["entry"]["candidate"], params["settings"]["mlflow_tracking_uri"]
+        tracking.log_failure(_parent_run(task), uri, name, _error_in(notebook), notebook)
 
 
 def stop_if_complete(product):

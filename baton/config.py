@@ -1,4 +1,4 @@
-"""What `env.yaml` and the grid may say, checked before any work starts."""
+"""What `env.yaml` may say, checked before any work starts."""
 
 import ast
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 import pydantic
 import yaml
 
-from baton import BatonError, SettingsError, models
+from baton import BatonError, SettingsError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,6 +47,12 @@ REASONS = {
     "infinite": "infinite, counted as missing",
 }
 
+# What is drawn of each candidate: a set, or some of these; `figures` in env.yaml names them.
+FIGURES = (
+    "auto", "all", "none",
+    "confusion", "roc", "precision_recall", "calibration", "predicted_actual", "residuals", "importance",
+)  # fmt: skip
+
 # What stands for a value of the environment, so that a password is written down nowhere.
 SECRET = re.compile(r"\$\{(\w+)\}")
 
@@ -67,6 +73,8 @@ class Settings(pydantic.BaseModel):
     id_columns: list[str] = []
     ignore_columns: list[str] = []
     features: str | None = None
+    grid: str = "default"
+    figures: list[typing.Literal[FIGURES]] = ["auto"]
     task: typing.Literal["auto", "binary", "multiclass", "regression"] = "auto"
     positive: str = "auto"
     metric: str = "auto"
@@ -97,7 +105,9 @@ class Settings(pydantic.BaseModel):
     track: bool = True
     mlflow_tracking_uri: str = "sqlite:///mlflow.db"
 
-    @pydantic.field_validator("id_columns", "ignore_columns", "slices", "keep_columns", "reject", mode="before")
+    @pydantic.field_validator(
+        "id_columns", "ignore_columns", "slices", "keep_columns", "reject", "figures", mode="before"
+    )
     @classmethod
     def _columns(cls, value):
         return column_names(value)
@@ -234,41 +244,6 @@ def check_keys() -> None:
     """Raise `BatonError`, with all that `check_settings` finds, if `env.yaml` has a key that does not exist."""
     if read_env().keys() - Settings.model_fields.keys():
         check_settings({})
-
-
-def check_candidate(params: dict, task: str | None = None) -> None:
-    """Raise `BatonError` if a task is a candidate of the grid, and is written wrongly, or can't answer the question.
-
-    `task` is the kind of question, once that is known.
-    """
-    if "candidate" not in params:
-        return
-    model, model_params, tune = (params.get(key) for key in ("model", "model_params", "tune"))
-    where = f"pipeline.yaml, grid, candidate {params['candidate']!r}"
-    members = models.members(str(model))
-    if str(model).startswith("stack") and not (models.is_stack(model) and len(members) > 1):
-        raise BatonError(f"{where}: a stack is written stack(rf+lightgbm), of two models or more (it is {model!r})")
-    for member in members:
-        if member not in models.CATALOGUE:
-            nearest, offered = did_you_mean(member, [*models.CATALOGUE]), ", ".join(models.CATALOGUE)
-            raise BatonError(f"{where}: there is no model {member!r}{nearest}. Choose from: {offered}")
-        if members.count(member) > 1:
-            raise BatonError(f"{where}: {model!r} names {member!r} twice")
-    if task and (unable := models.unable(model, task)):
-        raise BatonError(f"{where}: the question is {task}, and model {unable[0]!r} can't answer it; take another")
-    if not isinstance(model_params, dict):
-        raise BatonError(f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})")
-    if not isinstance(tune, int) or isinstance(tune, bool) or tune < 0:
-        raise BatonError(f"{where}: tune must be a number of trials, 0 for none (it is {tune!r})")
-    if len(members) > 1:
-        joined = "stack" if models.is_stack(model) else "blend"
-        if tune:
-            raise BatonError(f"{where}: a {joined} can't be tuned; set tune to 0")
-        if odd := [key for key, value in model_params.items() if key not in members or not isinstance(value, dict)]:
-            raise BatonError(
-                f"{where}: model_params of a {joined} are a mapping for each member, such as {{{members[0]}: {{…}}}};"
-                f" {odd[0]!r} is no member, or no mapping"
-            )
 
 
 def column_names(value) -> list[str]:

@@ -14,6 +14,7 @@ import os
 import pydoc
 import signal
 import sqlite3
+import statistics
 import threading
 import time
 import warnings
@@ -28,7 +29,7 @@ from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
 from ploomber.executors import _format
 from ploomber.executors.abc import Executor
 
-from baton import BatonError, config
+from baton import BatonError, config, grid
 from baton.data import contract
 from baton.handover import tracking
 from baton.lock import hold
@@ -53,6 +54,14 @@ class Failure(NamedTuple):
 
     message: str
     kind: type[BatonError] = BatonError
+
+
+def read_grid(name: str) -> list[dict]:
+    """Read the candidates, for `pipeline.yaml`: an error ends the build with its message."""
+    try:
+        return grid.read(name)
+    except BatonError as mistake:
+        raise BuildFailed(f"\nNothing was run.\n{mistake}", _kind(mistake), str(mistake)) from None
 
 
 class Parallel(Executor):
@@ -93,19 +102,17 @@ class Parallel(Executor):
         params = [task.params.to_dict() for task in dag.values()]
         settings = {key: value for one in params for key, value in (one.get("settings") or {}).items()}
         try:
-            with self._checked(params, settings):
+            with self._checked(settings):
                 return self._run(dag)
         except BuildFailed as failure:
             if self.on_failure:
                 pydoc.locate(self.on_failure)(settings, failure)
             raise
 
-    def _checked(self, params: list[dict], settings: dict):
+    def _checked(self, settings: dict):
         """Check all that can be checked before anything runs; return the lock, which is held."""
         try:
             config.check_settings(settings)
-            for one in params:
-                config.check_candidate(one)
             return hold(self.lock)
         except (BatonError, OSError) as mistake:
             message = _message(mistake)
@@ -118,6 +125,7 @@ class Parallel(Executor):
             return []
         context = multiprocessing.get_context(self.start_method)
         reports, failures, running, idle = [], {}, {}, min(self.processes, total)
+        seconds: list[float] = []  # of the tasks that are done
         with ProcessPoolExecutor(self.processes, context, initializer=_prepare_worker) as pool, _ended_at_once():
             while True:
                 ready = [task for task in dag.values() if task.exec_status in READY and task not in running.values()]
@@ -132,10 +140,11 @@ class Parallel(Executor):
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     task = running.pop(future)
-                    report, note = self._settle(task, future, failures)
+                    report, note = self._settle(task, future, failures, seconds)
                     reports += [report] if report else []
                     done = len(reports) + len(failures)
-                    print(f"[{done}/{total}] {task.name} {note}; {total - done} left", flush=True)
+                    left = f"{total - done} left{_time_left(seconds, total - done, self.processes)}"
+                    print(f"[{done}/{total}] {task.name} {note}; {left}", flush=True)
                     if note == STOPPED:
                         raise DAGBuildEarlyStop(note)
         if failures:
@@ -144,7 +153,7 @@ class Parallel(Executor):
             raise BuildFailed(_explain(messages, reports, dag), first.kind, first.message)
         return reports
 
-    def _settle(self, task, future: Future, failures: dict):
+    def _settle(self, task, future: Future, failures: dict, durations: list):
         """Note a finished task's outcome on it, so that Ploomber starts or aborts what depends on it."""
         try:
             report, metadata, seconds, failure = future.result()
@@ -160,7 +169,16 @@ class Parallel(Executor):
             return None, "FAILED"
         task.product.metadata.update_locally(metadata)
         task.exec_status = TaskStatus.Executed
+        durations.append(seconds)
         return report, f"done in {seconds:.1f} s"
+
+
+def _time_left(seconds: list[float], tasks: int, processes: int) -> str:
+    """Say about how long the other tasks take, if they take as long as most of those that are done."""
+    left = statistics.median(seconds) * tasks / processes if len(seconds) > 5 else 0
+    if left < 10:
+        return ""
+    return f", about {left:.0f} s" if left < 100 else f", about {left / 60:.0f} min"
 
 
 def _forget_cut_off(name: str) -> None:
@@ -179,10 +197,10 @@ def _forget_cut_off(name: str) -> None:
 def _require_able(tasks: list) -> None:
     """End the build before any candidate is fitted, if one can't answer the question that `clean` has found."""
     for task in tasks:
-        if "candidate" in task.params.to_dict():
+        if "entry" in task.params.to_dict():
             asked = contract.read_contract(str(task.upstream["clean"].product["contract"]))
             try:
-                config.check_candidate(task.params.to_dict(), asked.task)
+                grid.check(task.params["entry"], asked.task)
             except BatonError as mistake:
                 raise BuildFailed(f"\nNo candidate was fitted.\n{mistake}\n{KEPT}") from None
 
@@ -214,8 +232,6 @@ def _prepare_worker():
     # Ploomber logs each error with its traceback as it happens; the build's last message says it once.
     logging.getLogger("ploomber").addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a picture in another alphabet
-    # The options of the HTML export are not the notebook's, and are not meant to be.
-    warnings.filterwarnings("ignore", r"Output .* is a\s+notebook file")
 
 
 def _end_with(parent):

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import figure as matplotlib_figure
 
+from baton import config
 from baton.data.contract import Contract
 
 BLUE, ORANGE = "#2b6cb0", "#dd6b20"
@@ -118,24 +119,45 @@ def correlations(rows: pd.DataFrame, target: pd.Series, contract: Contract) -> F
     return figure
 
 
-def evaluation_figures(truth: pd.Series, predictions: np.ndarray, contract: Contract) -> dict[str, Figure]:
-    """Evaluate out-of-fold predictions in figures; `truth` as `Contract.encode` gives it."""
+def of_candidate(asked: list[str], swept: dict) -> list[str]:
+    """Which figures to draw of a candidate, by `figures` in env.yaml: `auto` is all, but none of a sweep's many."""
+    if "none" in asked or ("auto" in asked and swept):
+        return []
+    return [*config.FIGURES] if {"all", "auto"} & {*asked} else asked
+
+
+def candidate(
+    pipeline, rows: pd.DataFrame, target: pd.Series, validated: pd.Series, predictions: np.ndarray,
+    contract: Contract, seed: int, wanted: list[str],
+) -> dict[str, Figure]:  # fmt: skip
+    """Draw the figures of a candidate that are wanted: of its out-of-fold predictions for the rows that were
+    validated, and of the fitted pipeline."""
+    drawn = evaluation_figures(contract.encode(target)[validated], predictions[validated], contract, wanted)
+    if "importance" in wanted:
+        drawn["importance"] = importance(pipeline, rows, target, contract, seed)
+    return drawn
+
+
+def evaluation_figures(
+    truth: pd.Series, predictions: np.ndarray, contract: Contract, wanted=config.FIGURES
+) -> dict[str, Figure]:
+    """Draw those of the figures that are wanted of out-of-fold predictions; `truth` as `Contract.encode` gives it."""
     from sklearn import metrics as sk
 
-    truth = truth.to_numpy()
+    of = (truth.to_numpy(), predictions, contract)
     if contract.task == "regression":
-        return {
-            "predicted_actual": _errors(
-                truth, predictions, contract, "actual_vs_predicted", "predicted against actual"
-            ),
-            "residuals": _errors(truth, predictions, contract, "residual_vs_predicted", "residuals"),
+        draw = {
+            "predicted_actual": lambda: _errors(*of, "actual_vs_predicted", "predicted against actual"),
+            "residuals": lambda: _errors(*of, "residual_vs_predicted", "residuals"),
         }
-    return {
-        "confusion": _confusion(truth, predictions, contract),
-        "roc": _curves(truth, predictions, contract, sk.RocCurveDisplay, "ROC"),
-        "precision_recall": _curves(truth, predictions, contract, sk.PrecisionRecallDisplay, "Precision-recall"),
-        "calibration": _calibration(truth, predictions, contract),
-    }
+    else:
+        draw = {
+            "confusion": lambda: _confusion(*of),
+            "roc": lambda: _curves(*of, sk.RocCurveDisplay, "ROC"),
+            "precision_recall": lambda: _curves(*of, sk.PrecisionRecallDisplay, "Precision-recall"),
+            "calibration": lambda: _calibration(*of),
+        }
+    return {name: one() for name, one in draw.items() if name in wanted}
 
 
 def importance(pipeline, rows: pd.DataFrame, target: pd.Series, contract: Contract, seed: int) -> Figure:
@@ -193,6 +215,33 @@ def leaderboard(ranking: pd.DataFrame, metric: str, settings: dict[str, str]) ->
         "blue: level with the best (the interval includes 0), grey: not level",
         title=f"Leaderboard by mean {metric} ({better} is better){of_all}",
     )
+    return figure
+
+
+def sweep(ranking: pd.DataFrame, swept: dict[str, dict], metric: str) -> Figure | None:
+    """Draw what sweeps have shown: each candidate as a line from its parameters to its mean, and a map of the means.
+
+    `swept` maps candidates to the parameters that differ among them; those of the same parameters are one sweep, and a
+    row of the figure. The map is over the two parameters with the most values; with more than two, it shows the best
+    mean over the others. None without a sweep.
+    """
+    sweeps: dict[tuple, list] = {}
+    for name in ranking.index:
+        if swept.get(name):
+            sweeps.setdefault((name.partition("=")[0].rpartition("-")[0], *swept[name]), []).append(name)
+    if not sweeps:
+        return None
+    figure = Figure(figsize=(11, 4.2 * len(sweeps)), layout="constrained")
+    rows = figure.subplots(len(sweeps), 2, squeeze=False)
+    for (entry, *names), (lines, means) in zip(sweeps, rows, strict=True):
+        candidates = sweeps[entry, *names]
+        table = pd.DataFrame([swept[name] for name in candidates], dtype="object").assign(
+            **{metric: ranking.loc[candidates, "mean"].to_numpy()}
+        )
+        _parallel(lines, table, names, metric)
+        lines.set_title(f"{entry}: {len(table)} candidates, the best in orange")
+        most = sorted(names, key=lambda name: -table[name].nunique())[:2]
+        _means(means, table, [name for name in names if name in most], metric, of_others=len(names) > 2)
     return figure
 
 
@@ -357,6 +406,65 @@ def _limit_ticks(axes):
     """Few numbers below a small figure, and fewer long ones, which would run into each other."""
     longest = max(map(abs, axes.get_xlim()))
     axes.locator_params("x", nbins=5 if longest < 10_000 else 2)
+
+
+def _in_order(values) -> list:
+    """The different values of a parameter: numbers by size, else as they come."""
+    different = [*dict.fromkeys(values)]
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in different)
+    return sorted(different) if numbers else different
+
+
+def _parallel(axes, table, names, metric):
+    """A vertical scale for each parameter, its values evenly spaced, and one for the metric."""
+    low, high = table[metric].min(), table[metric].max()
+    places = {}
+    for name in names:
+        values = _in_order(table[name])
+        places[name] = [values.index(value) / max(len(values) - 1, 1) for value in table[name]]
+        for place, value in enumerate(values):
+            beside = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 8}
+            beside["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}
+            axes.annotate(_clipped(str(value)), (len(places) - 1, place / max(len(values) - 1, 1)), **beside)
+    places[metric] = (table[metric] - low) / (high - low or 1)
+    drawn = pd.DataFrame(places)
+    colours = matplotlib.colormaps["viridis"](places[metric] if _higher_is_better(metric) else 1 - places[metric])
+    for row, colour in zip(drawn.to_numpy()[::-1], colours[::-1], strict=True):  # the best, which come first, on top
+        axes.plot(row, color=colour, linewidth=0.8, alpha=0.6)
+    axes.plot(drawn.iloc[0], color=ORANGE, linewidth=2.5)
+    for place in (0, 0.25, 0.5, 0.75, 1):
+        axes.annotate(
+            f"{low + place * (high - low):.4g}", (len(names), place), xytext=(4, 0), textcoords="offset points",
+            va="center", fontsize=8,
+        )  # fmt: skip
+    for place in range(len(places)):
+        axes.axvline(place, color=DARK_GREY, linewidth=0.8, zorder=0)
+    axes.set_xticks(range(len(places)), [*_labels(names), f"mean {metric}"])
+    axes.set_yticks([])
+    axes.set_xlim(-0.35, len(names) + 0.3)
+    axes.spines[:].set_visible(False)
+
+
+def _means(axes, table, names, metric, of_others):
+    """The mean by one parameter as a line, by two as a map."""
+    best = "max" if _higher_is_better(metric) else "min"
+    means, first = table.groupby(names, sort=False)[metric].agg(best), table.iloc[0]
+    over = ", the best over the others" if of_others else ""
+    axes.set_title(f"mean {metric}{over}")
+    across = _in_order(table[names[0]])
+    axes.set_xticks(range(len(across)), _labels(map(str, across)), rotation=45, ha="right")
+    axes.set_xlabel(names[0])
+    if len(names) == 1:
+        axes.plot([means[value] for value in across], "o-", color=BLUE)
+        axes.plot(across.index(first[names[0]]), first[metric], "o", color=ORANGE)
+        return
+    up = _in_order(table[names[1]])
+    shown = np.array([[means.get((x, y), np.nan) for x in across] for y in up])
+    drawn = axes.imshow(shown, origin="lower", aspect="auto", cmap="viridis" if best == "max" else "viridis_r")
+    axes.figure.colorbar(drawn, ax=axes)
+    axes.plot(across.index(first[names[0]]), up.index(first[names[1]]), "o", color=ORANGE)
+    axes.set_yticks(range(len(up)), _labels(map(str, up)))
+    axes.set_ylabel(names[1])
 
 
 def _higher_is_better(metric):

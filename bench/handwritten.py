@@ -1,8 +1,8 @@
 """What a data scientist would write instead of Baton: the same candidates, one file, two processes.
 
-It reads the same table, fits the candidates of `pipeline.yaml` with PyCaret over five folds, refits each from raw rows,
-draws the same five pictures, logs the same to MLflow, and registers the one with the best mean. It has no notebooks, no
-holdout, no restart, no checks. It imports nothing of Baton's but the user's own `features.py`.
+It reads the same table, fits the candidates of `grids/default.yaml` with PyCaret over five folds, refits each from raw
+rows, draws the same five pictures, logs the same to MLflow, and registers the one with the best mean. It has no
+notebooks, no holdout, no restart, no checks. It imports nothing of Baton's but the user's own `features.py`.
 
     python bench/handwritten.py FOLDER     # keeps its store in FOLDER
 """
@@ -23,9 +23,8 @@ TARGET = "Outcome"
 def grid():
     import yaml
 
-    tasks = yaml.safe_load((ROOT / "pipeline.yaml").read_text())["tasks"]
-    entries = next(task["grid"] for task in tasks if "grid" in task)
-    return [{key: value[0] for key, value in entry.items()} for entry in entries]
+    entries = yaml.safe_load((ROOT / "grids/default.yaml").read_text())
+    return [{"model_params": {}, "tune": 0} | entry for entry in entries]
 
 
 def read():

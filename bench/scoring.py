@@ -31,13 +31,11 @@ BATON = str(PROGRAMS / "baton")
 
 def train(project: Path) -> None:
     """Make each model the champion of a name of its own."""
-    pipeline = yaml.safe_load((project / "pipeline.yaml").read_text())
-    (fit,) = (task for task in pipeline["tasks"] if "grid" in task)
-    grid = fit["grid"]
+    grid = yaml.safe_load((project / "grids/default.yaml").read_text())
     for name in MODELS:
-        fit["grid"] = [entry for entry in grid if entry["candidate"][0] == name]
-        (project / "pipeline.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
-        seconds([str(PROGRAMS / "ploomber"), "build", "--env--name", name, "--env--promote", "always"], project)
+        (project / "one.yaml").write_text(yaml.safe_dump([entry for entry in grid if entry["candidate"] == name]))
+        options = ["--env--name", name, "--env--grid", "one.yaml", "--env--promote", "always"]
+        seconds([str(PROGRAMS / "ploomber"), "build", *options], project)
 
 
 def write_rows(project: Path, rows: int, block: int = 500_000) -> Path:

@@ -43,11 +43,20 @@ described = {
     name: models.describe(made["model"], made["model_params"], made["tune"]) for name, made in candidates.items()
 }
 leaderboard = leaderboard.join(nested).join(pd.Series(described, name="settings"))
-leaderboard.round(4)
-
-# %%
 board = figures.leaderboard(ranking, contract.metric, described)
 board
+
+# %%
+pd.set_option("display.max_rows", None)
+leaderboard.round(4)
+
+# %% [markdown]
+# **Sweeps**: where an entry of the grid lists several values for its parameters, how good each combination is.
+
+# %%
+swept = {name: made["swept"] for name, made in candidates.items()}
+sweeps = figures.sweep(ranking, swept, contract.metric)
+sweeps
 
 # %% [markdown]
 # **The choice**, by `choose` in `env.yaml`.
@@ -86,7 +95,7 @@ decision
 tracking.log_result(
     facts["run_id"], settings.mlflow_tracking_uri, metrics=verdict.metrics(),
     tags={"winner": winner, "reason": verdict.reason},
-    figures={"leaderboard": board, "decision": decision},
+    figures={"leaderboard": board, "sweeps": sweeps, "decision": decision},
     tables={"leaderboard": leaderboard, "holdout": verdict.table()},
 )  # fmt: skip
 

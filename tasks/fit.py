@@ -6,10 +6,7 @@
 # %% tags=["parameters"]
 upstream = ["clean", "features"]
 product = None
-candidate = None
-model = None
-model_params = None
-tune = None
+entry = None
 settings = None
 
 # %%
@@ -19,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from baton import config, figures
+from baton import config, figures, grid
 from baton.data.contract import read_contract
 from baton.handover import registry, saving, tracking
 from baton.training import evaluation, preparation, tournament
@@ -30,6 +27,7 @@ facts = json.loads(Path(upstream["clean"]["training"]).read_text())
 training = pd.read_parquet(upstream["clean"]["train"])
 X, folds = (pd.read_parquet(upstream["features"][part]) for part in ("X", "folds"))
 feature_code, y = config.load_features(settings.features), training[contract.target]
+candidate, model, model_params, tune = (entry[key] for key in grid.KEYS)
 
 # %% [markdown]
 # **Cross-validation.** Each fold is predicted by a model that did not see it.
@@ -54,12 +52,12 @@ costs["model_bytes"] = saving.save(Path(product["model"]), arguments, saving.tak
 costs
 
 # %% [markdown]
-# **Its pictures** show the out-of-fold predictions, so they are as honest as the scores above.
+# **Its figures**, those that `figures` in `env.yaml` asks for. They show the out-of-fold predictions, so they are as
+# honest as the scores above.
 
 # %%
-validated = folds["fold"] >= 0
-drawn = figures.evaluation_figures(contract.encode(y)[validated], result.predictions[validated], contract)
-drawn["importance"] = figures.importance(pipeline, raw, y, contract, settings.seed)
+wanted = figures.of_candidate(settings.figures, entry["swept"])
+drawn = figures.candidate(pipeline, raw, y, folds["fold"] >= 0, result.predictions, contract, settings.seed, wanted)
 figures.save(drawn, product["figures"])
 
 # %% [markdown]
@@ -76,7 +74,6 @@ model_uri = registry.log(run_id, Path(product["model"]), settings.mlflow_trackin
 
 # %%
 result.scores.to_csv(product["scores"])
-outcome = {"candidate": candidate, "model": model, "model_params": model_params, "tune": tune, "nested": result.nested}
-outcome |= {"run_id": run_id, "model_uri": model_uri, "costs": costs}
+outcome = entry | {"nested": result.nested, "run_id": run_id, "model_uri": model_uri, "costs": costs}
 Path(product["candidate"]).write_text(json.dumps(outcome, indent=2))
 pd.Series(outcome, name="candidate").to_frame()

@@ -110,11 +110,9 @@ class Project:
 
     def keep_candidates(self, *names: str) -> None:
         """Shrink the grid, where a test is not about the grid."""
-        pipeline = yaml.safe_load((self.folder / "pipeline.yaml").read_text())
-        for task in pipeline["tasks"]:
-            if "grid" in task:
-                task["grid"] = [entry for entry in task["grid"] if entry["candidate"][0] in names]
-        (self.folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+        file = self.folder / "grids" / "default.yaml"
+        entries = [entry for entry in yaml.safe_load(file.read_text()) if entry["candidate"] in names]
+        file.write_text(yaml.safe_dump(entries, sort_keys=False))
 
     def read(self, path: str) -> dict:
         """Read a JSON file of `products/<name>/`, for the name that env.yaml has."""
@@ -216,9 +214,7 @@ def copy_sources(folder: Path) -> Project:
             shutil.copy2(config.ROOT / name, folder / name)
     for name in ("env.yaml", "features.py"):
         shutil.copy2(PROJECT / name, folder / name)
-    pipeline = (folder / "pipeline.yaml").read_text()
-    start, end = pipeline.index("    grid:\n"), pipeline.index("\n  - source: tasks/compare.py")
-    (folder / "pipeline.yaml").write_text(pipeline[:start] + (PROJECT / "grid.yaml").read_text() + pipeline[end:])
+    shutil.copy2(PROJECT / "grid.yaml", folder / "grids" / "default.yaml")
     return Project(folder)
 
 

@@ -1,6 +1,5 @@
-"""What env.yaml and the grid may say, and what is said back when they are wrong."""
+"""What env.yaml may say, and what is said back when they are wrong."""
 
-import contextlib
 import importlib
 import re
 import sys
@@ -15,7 +14,8 @@ from baton.training import evaluation
 
 ALL = {
     "name": "demo", "target": "y", "train_data": "train.csv", "score_data": "new.csv", "predictions_table": None,
-    "id_columns": [], "ignore_columns": [], "features": None, "task": "auto", "positive": "auto", "metric": "auto",
+    "id_columns": [], "ignore_columns": [], "features": None, "grid": "default", "figures": ["auto"],
+    "task": "auto", "positive": "auto", "metric": "auto",
     "choose": "best", "promote": "superior", "confidence": 0.95, "margin": 0, "at_least": {}, "at_most": {}, "slices": [],
     "final_fit": "all", "split": "hash", "split_by": None, "holdout": 0.2, "folds": 5, "seed": 7, "batch": "one",
     "model_version": None, "keep_columns": [], "explain": 0, "bounds": {}, "max_reject_rate": 0.05, "max_age": None,
@@ -25,10 +25,6 @@ ALL = {
 NOWHERE = Path("no env.yaml here")
 SHIPPED = config.read_env(PROJECT / "env.yaml") | {"batch": "2026-11-21"}
 PIPELINES = ["pipeline.yaml", "pipeline.serve.yaml"]
-GRID = [
-    {key: values[0] for key, values in entry.items()}
-    for entry in yaml.safe_load((PROJECT / "grid.yaml").read_text())["grid"]
-]
 
 
 def check(**changed) -> config.Settings:
@@ -55,12 +51,6 @@ def test_each_pipeline_names_every_setting(pipeline):
     """Ploomber warns of keys of env.yaml that a pipeline does not name."""
     written = (config.ROOT / pipeline).read_text()
     assert [key for key in SHIPPED if f"{{{{{key}}}}}" not in written] == []
-
-
-@pytest.mark.parametrize("candidate", GRID, ids=lambda candidate: candidate["candidate"])
-def test_every_candidate_of_the_shipped_grid_is_valid(candidate):
-    config.check_candidate(candidate)
-    assert set(candidate) == {"candidate", "model", "model_params", "tune"}
 
 
 @pytest.mark.parametrize(
@@ -352,67 +342,6 @@ def test_what_was_filled_in_is_taken_out_of_messages(monkeypatch, value, message
     monkeypatch.setenv("S", value)
     assert config.hide(message, "${S}#t") == hidden
     assert config.hide(message, "another#t") == message
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"model": "rff"}, "there is no model 'rff' (did you mean 'rf'?). Choose from: lr, ridge, lasso, en"),
-        ({"model": "xgboost"}, "there is no model 'xgboost'"),
-        ({"model": None}, "there is no model 'None'"),
-        ({"model": "lr+lihgtgbm"}, "there is no model 'lihgtgbm' (did you mean 'lightgbm'?)"),
-        ({"model": "lr+"}, "there is no model ''"),
-        ({"model_params": [4]}, "model_params must be a mapping such as {max_depth: 4} (it is [4])"),
-        ({"model_params": None}, "model_params must be a mapping such as {max_depth: 4} (it is None)"),
-        ({"tune": "many"}, "tune must be a number of trials, 0 for none (it is 'many')"),
-        ({"tune": -1}, "tune must be a number of trials, 0 for none (it is -1)"),
-        ({"tune": 2.5}, "tune must be a number of trials, 0 for none (it is 2.5)"),
-        ({"tune": True}, "tune must be a number of trials, 0 for none (it is True)"),
-        ({"tune": None}, "tune must be a number of trials, 0 for none (it is None)"),
-        (
-            {"model": "lr+rf", "model_params": {"C": 1}},
-            "model_params of a blend are a mapping for each member, such as {lr: {…}}; 'C' is no member",
-        ),
-        ({"model": "lr+rf", "tune": 5}, "a blend can't be tuned; set tune to 0"),
-        ({"model": "lr+rf+lr"}, "'lr+rf+lr' names 'lr' twice"),
-        (
-            {"model": "lr+rf", "model_params": {"lr": 1}},
-            "model_params of a blend are a mapping for each member, such as {lr: {…}}; 'lr' is no member, or no mapping",
-        ),
-        ({"model": "stack(rf)"}, "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack(rf)')"),
-        ({"model": "stack()"}, "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack()')"),
-        (
-            {"model": "stack(lr+rf"},
-            "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack(lr+rf')",
-        ),
-        ({"model": "stack"}, "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack')"),
-        ({"model": "stack(lr+rff)"}, "there is no model 'rff' (did you mean 'rf'?)"),
-        ({"model": "stack(lr+stack(rf+knn))"}, "there is no model 'stack(rf'"),
-        ({"model": "stack(lr+lr)"}, "'stack(lr+lr)' names 'lr' twice"),
-        ({"model": "stack(lr+rf)", "tune": 5}, "a stack can't be tuned; set tune to 0"),
-        (
-            {"model": "stack(lr+rf)", "model_params": {"C": {}}},
-            "model_params of a stack are a mapping for each member, such as {lr: {…}}; 'C' is no member",
-        ),
-    ],
-)
-def test_a_wrong_candidate_is_named_with_what_is_wrong(changed, message):
-    right = {"candidate": "mine", "model": "rf", "model_params": {}, "tune": 0}
-    config.check_candidate(right)
-    with pytest.raises(BatonError, match=re.escape(f"pipeline.yaml, grid, candidate 'mine': {message}")):
-        config.check_candidate(right | changed)
-
-
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-@pytest.mark.parametrize("model", ["rf", "ridge", "lr+svm", "stack(lda+gbc)"])
-def test_a_candidate_is_held_to_the_question_once_that_is_known(model, task):
-    asked = {"candidate": "mine", "model": model, "model_params": {}, "tune": 0}
-    config.check_candidate(asked)
-    classes = ["binary", "multiclass"]
-    cannot = {"ridge": classes, "lr+svm": classes, "stack(lda+gbc)": ["regression"]}.get(model, [])
-    said = f"candidate 'mine': the question is {task}, and model '(ridge|svm|lda)' can't answer it"
-    with pytest.raises(BatonError, match=said) if task in cannot else contextlib.nullcontext():
-        config.check_candidate(asked, task)
 
 
 @pytest.mark.parametrize(("task", "first"), [("binary", "AUC"), ("multiclass", "AUC"), ("regression", "R2")])

@@ -24,7 +24,7 @@ from ploomber.products import File
 from ploomber.tasks import PythonCallable
 from sklearn.neighbors import KNeighborsClassifier
 
-from baton import BatonError, config
+from baton import BatonError, config, executor
 from baton.executor import Parallel
 
 SETTINGS = settings(score_data="new.csv").model_dump(mode="json")
@@ -147,6 +147,20 @@ def test_everything_runs_and_each_task_is_announced_with_what_is_left(tmp_path, 
     printed = capsys.readouterr().out.splitlines()
     assert [line.split("]")[0] + "]" for line in printed] == ["[1/3]", "[2/3]", "[3/3]"]
     assert [line.rsplit(";")[1] for line in printed] == [" 2 left", " 1 left", " 0 left"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tasks", "said"),
+    [
+        ([2.0] * 6, 200, ", about 3 min"),
+        ([2.0] * 6, 90, ", about 90 s"),
+        ([60.0, *[2.0] * 5], 90, ", about 90 s"),  # one that is slow says little of the others
+        ([2.0] * 6, 9, ""),
+        ([2.0] * 5, 200, ""),
+    ],
+)
+def test_how_long_is_left_goes_by_most_of_the_tasks_that_are_done(seconds, tasks, said):
+    assert executor._time_left(seconds, tasks, processes=2) == said
 
 
 def test_a_worker_does_not_wait_for_threads_of_the_process_that_was_forked(tmp_path):
@@ -297,24 +311,12 @@ def test_wrong_settings_stop_the_build_before_anything_runs(tmp_path, changed, s
     assert list(tmp_path.iterdir()) == []
 
 
-def fit(product, candidate, model, model_params, tune):
-    write(product)
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"model": "kn"}, r"candidate 'a': there is no model 'kn' \(did you mean 'knn'\?\)"),
-        ({"tune": "many"}, "candidate 'a': tune must be a number of trials"),
-    ],
-)
-def test_a_wrong_candidate_stops_the_build_before_anything_runs(tmp_path, changed, said):
-    dag = pipeline(tmp_path)
-    params = {"candidate": "a", "model": "knn", "model_params": {}, "tune": 0} | changed
-    PythonCallable(fit, File(tmp_path / "fit"), dag, name="fit", params=params)
-    with pytest.raises(DAGBuildError, match=said):
-        dag.build()
-    assert list(tmp_path.iterdir()) == []
+def test_a_wrong_grid_stops_the_build_before_anything_runs(tmp_path):
+    (tmp_path / "mine.yaml").write_text("- {candidate: a, model: kn}")
+    with pytest.raises(
+        DAGBuildError, match=r"Nothing was run.\n.*candidate 'a': there is no model 'kn' \(did you mean 'knn'"
+    ):
+        executor.read_grid(str(tmp_path / "mine.yaml"))
 
 
 def clean(product):
@@ -322,7 +324,7 @@ def clean(product):
     Path(str(product["contract"])).write_text(json.dumps(learn(table).to_dict()))
 
 
-def fit_after(product, upstream, candidate, model, model_params, tune):
+def fit_after(product, upstream, entry):
     write(product)
 
 
@@ -335,13 +337,13 @@ def test_a_candidate_that_cannot_answer_the_question_stops_the_build_before_any_
         dag = DAG(executor=Parallel(str(tmp_path / ".lock"), processes=2))
         before = PythonCallable(clean, {"contract": File(tmp_path / "contract.json")}, dag, name="clean")
         for name, asked in candidates.items():
-            params = {"candidate": name, "model": asked, "model_params": {}, "tune": 0}
+            params = {"entry": {"candidate": name, "model": asked, "model_params": {}, "tune": 0}}
             before >> PythonCallable(fit_after, File(tmp_path / name), dag, name=f"fit-{name}", params=params)
         dag.build()
 
     if has_run:
         build()
-    said = f"No candidate was fitted.\npipeline.yaml, grid, candidate 'b': the question is binary, and model '{model.strip(')').split('+')[-1]}'"
+    said = f"No candidate was fitted.\ncandidate 'b': the question is binary, and model '{model.strip(')').split('+')[-1]}'"
     with pytest.raises(DAGBuildError, match=said):
         build(a="lr", b=model)
     assert {path.name for path in tmp_path.glob("[!.]*")} == {"contract.json"}

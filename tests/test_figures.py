@@ -575,6 +575,78 @@ def test_of_many_candidates_the_best_are_on_the_leaderboard():
     assert axes.get_title().endswith("\nthe best 20 of 40 candidates")
 
 
+ALL = ["confusion", "roc", "precision_recall", "calibration", "importance"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "swept", "expected"),
+    [
+        (["auto"], {}, ALL),
+        (["auto"], {"C": 1}, []),
+        (["all"], {"C": 1}, ALL),
+        (["none"], {}, []),
+        (["roc", "importance"], {"C": 1}, ["roc", "importance"]),
+        (["residuals"], {}, []),  # of a regression alone
+    ],
+)
+def test_of_a_candidate_those_figures_are_drawn_that_are_asked_for(asked, swept, expected):
+    rows, target, of = table()
+    target = pd.Series(list(target), rows.index)
+    validated = pd.Series(np.arange(ROWS) >= 10, rows.index)
+    model = DummyClassifier().fit(rows, target)
+    predictions = np.where(validated.to_numpy()[:, None], answers(of), np.nan)  # of rows that no fold validates: none
+    wanted = figures.of_candidate(asked, swept)
+    assert [*figures.candidate(model, rows, target, validated, predictions, of, 1, wanted)] == expected
+
+
+def swept_over(**values) -> dict[str, dict]:
+    combinations = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+    return {"-".join(["en", *(f"{name}={value}" for name, value in one.items())]): one for one in combinations}
+
+
+def ranked_by(means: dict[str, float]) -> pd.DataFrame:
+    return pd.DataFrame({"mean": pd.Series(means)})
+
+
+def test_a_sweep_of_two_parameters_is_a_line_for_each_candidate_and_a_map():
+    swept = swept_over(alpha=[0.1, 10, 1], ratio=["low", "high"])
+    means = {name: 10 - place for place, name in enumerate(swept)}
+    figure = figures.sweep(ranked_by(means | {"lr": 3.5}), swept | {"lr": {}}, "R2")
+    lines, map_, _ = figure.axes
+    curves = [line.get_ydata().tolist() for line in lines.lines if len(line.get_ydata()) == 3]
+    assert len(curves) == 7  # and the best again
+    assert curves[-1] == [0, 0, 1] == curves[-2]  # alpha is the least of three, ratio the first, the mean the best
+    assert curves[0] == [0.5, 1, 0]  # 1 lies between 0.1 and 10, whatever order they come in
+    assert lines.lines[6].get_color() == figures.ORANGE
+    assert map_.images[0].get_array().tolist() == [[10, 6, 8], [9, 5, 7]]
+    assert ([t.get_text() for t in map_.get_xticklabels()], names(map_)) == (["0.1", "1", "10"], ["low", "high"])
+    assert map_.lines[0].get_xydata().tolist() == [[0, 0]]
+    assert lines.get_title() == "en: 6 candidates, the best in orange"
+
+
+def test_a_sweep_of_three_parameters_maps_the_best_over_the_third():
+    swept = swept_over(a=[1, 2, 3], b=[1, 2], c=[1, 2, 3])
+    means = {name: one["a"] + 10 * one["b"] + 100 * one["c"] for name, one in swept.items()}
+    map_ = figures.sweep(ranked_by(dict(sorted(means.items(), key=lambda pair: pair[1]))), swept, "Log Loss").axes[1]
+    assert (map_.get_xlabel(), map_.get_ylabel()) == ("a", "c")
+    assert map_.images[0].get_array().tolist() == [[111, 112, 113], [211, 212, 213], [311, 312, 313]]
+    assert map_.get_title() == "mean Log Loss, the best over the others"
+
+
+def test_a_sweep_of_one_parameter_is_a_curve_and_each_entry_has_its_own():
+    swept = swept_over(C=[10, 1]) | {"knn-n=5": {"n": 5}, "knn-n=9": {"n": 9}}
+    figure = figures.sweep(ranked_by({"en-C=10": 4, "knn-n=5": 3, "en-C=1": 2, "knn-n=9": 1}), swept, "R2")
+    assert [axes.get_title() for axes in figure.axes[::2]] == [
+        "en: 2 candidates, the best in orange", "knn: 2 candidates, the best in orange",
+    ]  # fmt: skip
+    curve, best = figure.axes[1].lines
+    assert (curve.get_xydata().tolist(), best.get_xydata().tolist()) == ([[0, 2], [1, 4]], [[1, 4]])
+
+
+def test_without_a_sweep_there_is_no_figure_of_one():
+    assert figures.sweep(ranked_by({"lr": 1, "rf": 0}), {"lr": {}, "rf": {}}, "AUC") is None
+
+
 def test_one_fold_alone_gives_no_interval(tmp_path):
     figure = figures.leaderboard(ranking([0, 0.1], np.nan), "AUC", {"c0": "lr", "c1": "rf"})
     figures.save({"leaderboard": figure}, tmp_path)

@@ -191,7 +191,7 @@ def test_a_candidate_that_fails_leaves_a_run_with_its_error(tmp_path, monkeypatc
     dag = DAG()
     made = {"training": File(tmp_path / "training.json")}
     before = PythonCallable(clean, made, dag, name="clean", params={"settings": {}})
-    params = {"candidate": "lr", "settings": asked.model_dump()}
+    params = {"entry": {"candidate": "lr"}, "settings": asked.model_dump()}
     task = PythonCallable(fail, {"nb": File(tmp_path / "fit.ipynb")}, dag, name="fit-lr", params=params)
     task.set_upstream(before)
     dag.render(show_progress=False)
@@ -204,7 +204,7 @@ def test_a_candidate_that_fails_leaves_a_run_with_its_error(tmp_path, monkeypatc
     assert filed == ([] if notebook == "missing" else ["notebook/fit.ipynb"])
 
 
-def fail(product, upstream, candidate, settings):
+def fail(product, upstream, entry, settings):
     raise ValueError("no such thing")
 
 

@@ -129,7 +129,7 @@ def test_the_notebooks_of_training_hand_on_the_right_rows(tmp_path, monkeypatch)
     fitted = made(tmp_path, **FITTED)
     fit = run_cells(
         "fit", upstream={"clean": cleaned, "features": made_of}, product=fitted, settings=settings,
-        candidate="lr", model="lr", model_params={}, tune=1,
+        entry={"candidate": "lr", "model": "lr", "model_params": {}, "tune": 1, "swept": {}},
     )  # fmt: skip
     raw, y, code = division.contract.read_features(training), training["left"], config.load_features("visit_code.py")
     prepare = preparation.prepare(code, X, "binary", grouped=True)
@@ -139,7 +139,7 @@ def test_the_notebooks_of_training_hand_on_the_right_rows(tmp_path, monkeypatch)
     again = tournament.cross_validate("lr", {}, 1, X, y, folds, division.contract, prepare, asked.seed)
     pd.testing.assert_frame_equal(pd.read_csv(fitted["scores"], index_col="fold"), again.scores)
     assert fit["result"].estimator.random_state == asked.seed
-    assert fit["validated"].all()
+    assert [*fit["drawn"]] == ["confusion", "roc", "precision_recall", "calibration", "importance"]
     candidate = json.loads(Path(fitted["candidate"]).read_text())
     assert (candidate["run_id"], candidate["nested"]) == (fit["run_id"], False)  # two folds leave none within
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from baton import config
+from baton import config, grid
 from baton.data import contract, split, tables
 from baton.handover import registry, runner, saving
 from baton.training import preparation, tournament
@@ -21,18 +21,19 @@ from baton.training import preparation, tournament
 SAMPLE = 300  # training rows
 
 
-def grid() -> list[dict]:
-    """The candidates of pipeline.yaml."""
-    tasks = yaml.safe_load((config.ROOT / "pipeline.yaml").read_text())["tasks"]
-    entries = next(task["grid"] for task in tasks if "grid" in task)
-    return [{key: value[0] for key, value in entry.items()} for entry in entries]
-
-
 @pytest.fixture(scope="module")
 def settings(request) -> config.Settings:
     file = request.config.getoption("--env-file")
     changed = yaml.safe_load((config.ROOT / file).read_text()) if file else {}
     return config.check_settings(changed)
+
+
+@pytest.fixture(scope="module")
+def candidates(settings) -> list[dict]:
+    """The candidates of the grid; of the many of a sweep, the first and the last."""
+    found = grid.read(settings.grid)
+    swept = [entry for entry in found if entry["swept"]]
+    return [entry for entry in found if not entry["swept"]] + swept[:1] + swept[-1:]
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +62,9 @@ def feature_code(settings):
     return config.load_features(settings.features)
 
 
-def test_every_candidate_of_the_grid_can_answer_the_question(division):
-    for entry in grid():
-        config.check_candidate(entry, division.contract.task)
-    names = [entry["candidate"] for entry in grid()]
-    assert len(names) == len(set(names))
+def test_every_candidate_of_the_grid_can_answer_the_question(settings, division):
+    for entry in grid.read(settings.grid):
+        grid.check(entry, division.contract.task)
 
 
 def test_the_table_can_be_divided(division):
@@ -87,14 +86,14 @@ def test_feature_code_gives_a_row_alone_what_it_gives_it_among_others(X, feature
 
 
 @pytest.fixture(scope="module")
-def fitted(division, sample, X, feature_code, settings):
+def fitted(division, sample, X, feature_code, settings, candidates):
     """Every candidate, fitted on the sample."""
     y, asked = sample[division.contract.target], division.contract
     prepare = preparation.prepare(feature_code, preparation.clean_and_derive(X, feature_code), asked.task)
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for entry in grid():
+        for entry in candidates:
             model = tournament.make_estimator(entry["model"], entry["model_params"], asked, len(X), settings.seed)
             found[entry["candidate"]] = tournament.assemble(prepare, model, feature_code).fit(X, y)
     return found

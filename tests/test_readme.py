@@ -41,6 +41,10 @@ RUN = {
     "ploomber build -e pipeline.serve.yaml $(baton options examples/parcels.yaml)": (
         "tests/test_examples.py", "test_an_example_runs_through_to_predictions", '"pipeline.serve.yaml", *options',
     ),
+    "ploomber build $(baton options examples/progression.yaml) --env--grid elasticnet": (
+        "tests/test_training.py", "test_a_sweep_given_on_the_command_line_is_a_run_for_each_combination",
+        'fresh.build(*options, "--env--grid", "elasticnet")',
+    ),
     "ploomber status": ("tests/test_readme.py", "test_the_commands_of_the_two_pipelines_run", '"ploomber", "status"'),
     "ploomber plot --backend mermaid": (
         "tests/test_readme.py", "test_the_commands_of_the_two_pipelines_run", '"plot", "--backend", "mermaid"',

@@ -10,16 +10,16 @@ from filelock import FileLock
 from ploomber.products._resources import process_resources
 from ploomber.spec import DAGSpec
 
-from baton import config, models
+from baton import config, grid, models
 from baton.data import contract, split
 from baton.handover import registry
 
 FILED = {"confusion.png", "roc.png", "precision_recall.png", "calibration.png", "importance.png"}
 
 
-def runs(project) -> pd.DataFrame:
+def runs(project, name: str = "diabetes") -> pd.DataFrame:
     client = mlflow.MlflowClient(project.uri)
-    experiment = client.get_experiment_by_name("diabetes").experiment_id
+    experiment = client.get_experiment_by_name(name).experiment_id
     found = client.search_runs([experiment], max_results=1000)
     return pd.DataFrame(
         {
@@ -40,10 +40,9 @@ def filed(project, run_id: str, folder: str) -> set[str]:
     }
 
 
-def grid() -> list[dict]:
-    """The candidates that the tests train."""
-    entries = yaml.safe_load((PROJECT / "grid.yaml").read_text())["grid"]
-    return [{key: value[0] for key, value in entry.items()} for entry in entries]
+def candidates() -> list[dict]:
+    """Those that the tests train."""
+    return grid.read(str(PROJECT / "grid.yaml"))
 
 
 def outdated(project, monkeypatch, **changed) -> set[str]:
@@ -61,7 +60,7 @@ def test_every_candidate_is_a_finished_child_of_the_training_with_all_that_belon
     parent = found[found["mlflow.parentRunId"].isna()]
     assert len(parent) == 1
     children = found[found["mlflow.parentRunId"] == parent["id"].item()].set_index("name")
-    assert sorted(children.index) == sorted(entry["candidate"] for entry in grid())
+    assert sorted(children.index) == sorted(entry["candidate"] for entry in candidates())
     assert set(children["status"]) == {"FINISHED"}
     assert set(children["data_digest"]) == set(parent["data_digest"])
     assert set(children["task"]) == {"binary"}
@@ -73,7 +72,7 @@ def test_every_candidate_is_a_finished_child_of_the_training_with_all_that_belon
         assert {"cv_mean/AUC", "cv_std/AUC", "cv_mean/F1", "fit_seconds", "score_seconds", "model_bytes"} <= set(
             run.data.metrics
         )
-        assert run.data.params["model"] == next(entry["model"] for entry in grid() if entry["candidate"] == name)
+        assert run.data.params["model"] == next(entry["model"] for entry in candidates() if entry["candidate"] == name)
         assert [given.dataset.name for given in run.inputs.dataset_inputs] == ["diabetes_train"]
         logged = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'")
         wins = name == project.read("compare/verdict.json")["winner"]
@@ -90,7 +89,7 @@ def test_every_candidate_is_a_finished_child_of_the_training_with_all_that_belon
 
 
 def test_the_tests_grid_has_enough_of_everything():
-    entries = grid()
+    entries = candidates()
     single = {entry["model"] for entry in entries if "+" not in entry["model"]}
     assert len(entries) >= 10
     assert len(single) >= 5
@@ -134,10 +133,10 @@ def test_the_champion_keeps_the_fingerprints_of_the_rows_it_learned_from(first_h
 
 # What is edited, and which tasks a build then runs; None edits a key of env.yaml.
 CHANGES = [
-    ("pipeline.yaml", "n_neighbors: 25", "n_neighbors: 15", {"fit-knn", "compare"}),
+    ("grids/default.yaml", "n_neighbors: 25", "n_neighbors: 15", {"fit-knn", "compare"}),
     (
-        "pipeline.yaml", "    grid:\n",
-        "    grid:\n      - {candidate: [knn-9], model: [knn], model_params: [{n_neighbors: 9}], tune: [0]}\n",
+        "grids/default.yaml", "- candidate: lightgbm-tuned",
+        "- {candidate: knn-9, model: knn, model_params: {n_neighbors: 9}}\n- candidate: lightgbm-tuned",
         {"fit-knn-9", "compare"},
     ),
     ("features.py", "/ 405", "/ 400", {"features", "fits", "compare"}),
@@ -154,7 +153,7 @@ CHANGES = [
 
 
 def test_a_change_reruns_what_uses_it_and_nothing_else(trained, monkeypatch):
-    fits = {f"fit-{entry['candidate']}" for entry in grid()}
+    fits = {f"fit-{entry['candidate']}" for entry in candidates()}
     assert outdated(trained, monkeypatch) == set()
     for file, old, new, reruns in CHANGES:
         expected = {name for each in reruns for name in (fits if each == "fits" else {each})}
@@ -170,7 +169,7 @@ def test_a_change_reruns_what_uses_it_and_nothing_else(trained, monkeypatch):
         for path, content in records.items():
             path.write_bytes(content)
     # Ploomber numbers the products of a grid; ours must not be renumbered.
-    trained.keep_candidates(*(entry["candidate"] for entry in grid()[1:]))
+    trained.keep_candidates(*(entry["candidate"] for entry in candidates()[1:]))
     assert outdated(trained, monkeypatch) == {"compare"}
 
 
@@ -189,7 +188,7 @@ CUT_OFF = {
 
 def test_what_a_power_failure_cut_off_is_made_again(trained, monkeypatch):
     products = trained.folder / "products/diabetes"
-    fits = {f"fit-{entry['candidate']}" for entry in grid()}
+    fits = {f"fit-{entry['candidate']}" for entry in candidates()}
     records = {path: path.read_bytes() for path in products.rglob("*.metadata")}
     for file, again in CUT_OFF.items():
         whole = (products / file).read_bytes()
@@ -213,14 +212,14 @@ def test_a_report_for_readers_has_no_paths_of_this_machine_and_the_notebook_besi
     card = folder / "products/diabetes/compare/version/card.html"
     assert str(folder) not in card.read_text()
     reports.remove(card)
-    assert len(reports) == 4 + len(grid()) + 3
+    assert len(reports) == 4 + len(candidates()) + 3
     for report in reports:
         assert str(folder) not in report.read_text(), report
         assert str(folder) in report.with_suffix(".ipynb").read_text(), report
 
 
 def test_a_removed_candidate_leaves_the_leaderboard(trained):
-    names = [entry["candidate"] for entry in grid()]
+    names = [entry["candidate"] for entry in candidates()]
     trained.keep_candidates(*names[1:])
     assert [line.split()[1] for line in trained.build().splitlines() if line.startswith("[")] == ["compare"]
     leaderboard = pd.read_csv(trained.folder / "products/diabetes/compare/leaderboard.csv")
@@ -241,7 +240,10 @@ def test_every_baton_module_a_notebook_uses_is_among_its_resources():
     """Else a change to it would leave stale products behind."""
     tasks = yaml.safe_load((config.ROOT / "pipeline.yaml").read_text())["tasks"]
     # These decide nothing about a product: what they hold is checked anew at every build, is a path, or only refuses.
-    exempt = {"tasks/clean.py": {"config", "handover/comparison", "handover/registry"}}
+    exempt = {
+        "tasks/clean.py": {"config", "handover/comparison", "handover/registry"},
+        "tasks/fit.py": {"config", "grid"},
+    }
     for task in tasks:
         source = (config.ROOT / task["source"]).read_text()
         found = re.findall(r"^from baton(?:\.(\w+))? import ([\w, ]+)$", source, re.MULTILINE)
@@ -264,10 +266,38 @@ def test_what_makes_a_task_rerun_is_found_wherever_the_build_was_started(tmp_pat
         assert process_resources(task.params.to_dict())
 
 
+def test_a_sweep_given_on_the_command_line_is_a_run_for_each_combination(fresh):
+    """Each with its parameters; and the build after it, of another grid, is a leaderboard of that."""
+    file = fresh.folder / "grids/elasticnet.yaml"
+    file.write_text(
+        re.sub(r"alpha: .*", "alpha: [0.1, 1]", re.sub(r"l1_ratio: .*", "l1_ratio: [0.2, 0.8]", file.read_text()))
+    )
+    pairs = {(alpha, ratio) for alpha in ("0.1", "1") for ratio in ("0.2", "0.8")}
+    options = fresh.run("baton", "options", "examples/progression.yaml").split()
+    printed = fresh.build(*options, "--env--grid", "elasticnet")
+    assert set(re.findall(r"\] (fit-\S+) done", printed)) == {
+        f"fit-en-alpha={one}-l1_ratio={two}" for one, two in pairs
+    }
+    found = runs(fresh, "progression")
+    client, children = mlflow.MlflowClient(fresh.uri), found[found["mlflow.parentRunId"].notna()]
+    params = [client.get_run(run_id).data.params for run_id in children["id"]]
+    assert {(run["alpha"], run["l1_ratio"]) for run in params} == pairs
+    assert [filed(fresh, run_id, "figures") for run_id in children["id"]] == [set()] * 4
+    (parent,) = found.loc[found["mlflow.parentRunId"].isna(), "id"]
+    assert filed(fresh, parent, "figures") == {"leaderboard.png", "sweeps.png", "decision.png"}
+
+    fresh.keep_candidates("lr")
+    fresh.build(*options, "--env--figures", "residuals")
+    leaderboard = pd.read_csv(fresh.folder / "products/progression/compare/leaderboard.csv", index_col="candidate")
+    assert [*leaderboard.index] == ["lr"]
+    (lr,) = runs(fresh, "progression").query("name == 'lr'")["id"]
+    assert filed(fresh, lr, "figures") == {"residuals.png"}
+
+
 def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_what_is_missing(fresh):
     """The first build spawns its processes, as on macOS and Windows, which have no safe fork."""
     fresh.keep_candidates("lr", "knn")
-    fresh.edit("pipeline.yaml", "n_neighbors: 25", "n_neighbors: -3")
+    fresh.edit("grids/default.yaml", "n_neighbors: 25", "n_neighbors: -3")
     executor = "dotted_path: baton.executor.Parallel"
     fresh.edit("pipeline.yaml", executor, f"start_method: spawn\n  processes: 1\n  {executor}")
     printed = fresh.build(succeeds=False)
@@ -280,7 +310,7 @@ def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_wh
     assert "'n_neighbors' parameter" in found.at["knn", "error"]
     assert filed(fresh, found.at["knn", "id"], "notebook") == {"fit.ipynb"}
 
-    fresh.edit("pipeline.yaml", "n_neighbors: -3", "n_neighbors: 25")
+    fresh.edit("grids/default.yaml", "n_neighbors: -3", "n_neighbors: 25")
     fresh.edit("pipeline.yaml", "start_method: spawn", "start_method: fork")
     printed = fresh.build()
     assert [line.split()[1] for line in printed.splitlines() if line.startswith("[")] == ["fit-knn", "compare"]

@@ -174,7 +174,7 @@ def log_failure(parent: str | None, uri: str, candidate: str, error: str, notebo
 
 
 def log_result(parent: str | None, uri: str, *, metrics: dict, tags: dict, figures: dict, tables: dict) -> None:
-    """Write the outcome of a training to its parent run."""
+    """Write the outcome of a training to its parent run; a figure that is None was not drawn."""
     if parent is None:
         return
     import mlflow
@@ -184,7 +184,8 @@ def log_result(parent: str | None, uri: str, *, metrics: dict, tags: dict, figur
         mlflow.set_tags(tags)
         mlflow.log_metrics(metrics)
         for name, figure in figures.items():
-            mlflow.log_figure(figure, f"figures/{name}.png")
+            if figure is not None:
+                mlflow.log_figure(figure, f"figures/{name}.png")
         for name, frame in tables.items():
             mlflow.log_text(frame.to_csv(), f"tables/{name}.csv")
 

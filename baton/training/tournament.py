@@ -130,7 +130,7 @@ def make_estimator(model: str, model_params: dict, contract: Contract, fewest: i
         # Its members keep their ids as names, by which their parameters are found.
         return joined.set_params(estimators=[*zip(names, made, strict=True)])
     if unable(model, contract.task):
-        raise BatonError(f"model {model!r} can't predict {kind}; take another for {contract.target!r} in pipeline.yaml")
+        raise BatonError(f"model {model!r} can't predict {kind}; take another for {contract.target!r}")
     entry = _entries(kind, seed).loc[model]
     estimator = entry["Class"](**(entry["Args"] | model_params))
     if "n_neighbors" in estimator.get_params():
@@ -197,7 +197,7 @@ def _tune(
     space = {name: _distribution(found) for name, found in CATALOGUE[model].search.items()}
     space = space or experiment.models(internal=True).at[model, "Tune Distributions"]
     if not space:
-        raise BatonError(f"model {model!r} has no settings to search; set tune to 0 in pipeline.yaml")
+        raise BatonError(f"model {model!r} has no settings to search; set tune to 0")
     if "n_neighbors" in space:
         space = space | {"n_neighbors": IntUniformDistribution(1, min(50, *sizes))}
     # PyCaret hands no groups on: within a search, the encoder is cross-fitted row by row.

@@ -1,0 +1,137 @@
+"""The candidates of a training: what a grid file asks for, each list of values taken apart into candidates, checked.
+
+A grid file is a list of entries, in `grids/`. `model` is an id of `baton/models.py`, or several: `a+b` for a blend,
+`stack(a+b)` for a stack. A parameter that is a list of values is a sweep: the entry stands for each combination.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from baton import SettingsError, config, models
+
+KEYS = {"candidate": None, "model": None, "model_params": {}, "tune": 0}  # of an entry; None has to be given
+NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # which YAML takes for a text: 1e-3
+LONGEST = 150  # letters in the name of a candidate, which names a folder
+
+
+def file_of(grid: str) -> Path:
+    """The file that `grid` in `env.yaml` means: one in `grids/` by its name alone, or any by its path."""
+    return config.ROOT / (grid if grid.endswith((".yaml", ".yml")) else f"grids/{grid}.yaml")
+
+
+def read(grid: str) -> list[dict]:
+    """Read the candidates of a grid file, in its order, with the keys of `KEYS` and `swept`.
+
+    `swept` are the parameters of a candidate, by name, whose entry gives several values for them. Raises `BatonError`
+    naming the first entry that is written wrongly.
+    """
+    file = file_of(grid)
+    if not file.is_file():
+        there = ", ".join(sorted(one.stem for one in (config.ROOT / "grids").glob("*.yaml")))
+        nearest = config.did_you_mean(grid, there.split(", "))
+        raise SettingsError(
+            f"grid: there is no file {file.relative_to(config.ROOT)}{nearest}. In grids/ there are: {there}"
+        )
+    where = f"{file.relative_to(config.ROOT) if file.is_relative_to(config.ROOT) else file}"
+    try:
+        entries = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{where}: this is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(entries, list) or not entries:
+        raise SettingsError(f"{where}: write a list of entries, such as `- {{candidate: forest, model: rf}}`")
+    candidates = []
+    for number, entry in enumerate(entries, 1):
+        _require_entry(entry, f"{where}, entry {number}")
+        for candidate in _candidates(KEYS | entry):
+            try:
+                check(candidate)
+            except SettingsError as error:
+                raise SettingsError(f"{where}: {error}") from None
+            if any(candidate["candidate"] == other["candidate"] for other in candidates):
+                raise SettingsError(f"{where}: two candidates are called {candidate['candidate']!r}")
+            candidates.append(candidate)
+    return candidates
+
+
+def check(candidate: dict, task: str | None = None) -> None:
+    """Raise `BatonError` if a candidate is written wrongly, or can't answer the question.
+
+    `task` is the kind of question, once that is known.
+    """
+    name, model, model_params, tune = (candidate[key] for key in KEYS)
+    where, members = f"candidate {name!r}", models.members(str(model))
+    if str(model).startswith("stack") and not (models.is_stack(model) and len(members) > 1):
+        raise SettingsError(f"{where}: a stack is written stack(rf+lightgbm), of two models or more (it is {model!r})")
+    for member in members:
+        if member not in models.CATALOGUE:
+            nearest, offered = config.did_you_mean(member, [*models.CATALOGUE]), ", ".join(models.CATALOGUE)
+            raise SettingsError(f"{where}: there is no model {member!r}{nearest}. Choose from: {offered}")
+        if members.count(member) > 1:
+            raise SettingsError(f"{where}: {model!r} names {member!r} twice")
+    if task and (unable := models.unable(model, task)):
+        raise SettingsError(f"{where}: the question is {task}, and model {unable[0]!r} can't answer it; take another")
+    if not isinstance(model_params, dict):
+        raise SettingsError(
+            f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})"
+        )
+    if not isinstance(tune, int) or isinstance(tune, bool) or tune < 0:
+        raise SettingsError(f"{where}: tune must be a number of trials, 0 for none (it is {tune!r})")
+    if len(members) > 1:
+        joined = "stack" if models.is_stack(model) else "blend"
+        if tune:
+            raise SettingsError(f"{where}: a {joined} can't be tuned; set tune to 0")
+        if odd := [key for key, value in model_params.items() if key not in members or not isinstance(value, dict)]:
+            raise SettingsError(
+                f"{where}: model_params of a {joined} are a mapping for each member, such as {{{members[0]}: {{…}}}};"
+                f" {odd[0]!r} is no member, or no mapping"
+            )
+
+
+def _require_entry(entry, where: str) -> None:
+    if not isinstance(entry, dict):
+        raise SettingsError(f"{where}: write a mapping, such as `- {{candidate: forest, model: rf}}` (it is {entry!r})")
+    for key in entry:
+        if key not in KEYS:
+            raise SettingsError(f"{where}: there is no such key as {key!r}{config.did_you_mean(str(key), [*KEYS])}")
+    for key in (key for key, value in KEYS.items() if value is None):
+        if not entry.get(key) or isinstance(entry[key], dict) or (key == "candidate" and isinstance(entry[key], list)):
+            raise SettingsError(f"{where}: {key} is missing, such as in `- {{candidate: forest, model: rf}}`")
+    name = str(entry["candidate"])
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise SettingsError(
+            f"{where}: {name!r} names a folder: write it in letters, digits, hyphens, dots, underscores"
+        )
+
+
+def _candidates(entry: dict) -> Iterator[dict]:
+    """Take an entry apart: a candidate for each combination of the values that it lists, named by what differs."""
+    for combined, swept in _combinations({key: value for key, value in entry.items() if key != "candidate"}):
+        names = [path[-1] if len(path) < 3 else ".".join(path[1:]) for path in swept]  # of a blend: rf.max_depth
+        swept = dict(zip(names, swept.values(), strict=True))
+        parts = [f"{name}={re.sub(r'[^A-Za-z0-9_.+-]+', '_', str(value))}" for name, value in swept.items()]
+        name = "-".join([str(entry["candidate"]), *parts])
+        if len(name) > LONGEST:
+            raise SettingsError(f"candidate {entry['candidate']!r}: {name!r} is too long to name a folder: sweep less")
+        yield {"candidate": name, **combined, "swept": swept}
+
+
+def _combinations(value, path: tuple = ()) -> Iterator[tuple]:
+    """Yield (value, {path: value chosen from a list}) for each combination of the lists in a value."""
+    if isinstance(value, list):
+        for one in value:
+            yield _number(one), {path: _number(one)} if len(value) > 1 else {}
+    elif isinstance(value, dict):
+        parts = [[*_combinations(one, (*path, str(key)))] for key, one in value.items()]
+        for chosen in itertools.product(*parts):
+            swept = {name: one for _, found in chosen for name, one in found.items()}
+            yield {key: one for key, (one, _) in zip(value, chosen, strict=True)}, swept
+    else:
+        yield _number(value), {}
+
+
+def _number(value):
+    return float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value

@@ -1,0 +1,50 @@
+"""What an executed notebook looks like as a page; `pipeline.yaml` names one of these for each of its tasks."""
+
+from jinja2 import BytecodeCache
+from nbconvert.exporters import HTMLExporter
+
+
+class _Compiled(BytecodeCache):
+    """The templates that a process has compiled: to do that takes as long as to fill them in."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def load_bytecode(self, bucket):
+        if bucket.key in self.kept:
+            bucket.bytecode_from_string(self.kept[bucket.key])
+
+    def dump_bytecode(self, bucket):
+        self.kept[bucket.key] = bucket.bytecode_to_string()
+
+
+COMPILED = _Compiled()
+
+
+class Report(HTMLExporter):
+    """The notebook as a page that opens without fetching scripts from anywhere; none is needed to read it.
+
+    The cell of parameters, with this machine's paths, is in the notebook beside it alone.
+    """
+
+    @property
+    def default_config(self):
+        own = super().default_config
+        own.HTMLExporter.update(require_js_url="", mathjax_url="", jquery_url="", mermaid_js_url="")
+        own.TagRemovePreprocessor.update(enabled=True, remove_cell_tags=["parameters", "injected-parameters"])
+        return own
+
+    def _create_environment(self):
+        environment = super()._create_environment()
+        environment.bytecode_cache = COMPILED
+        return environment
+
+
+class Page(Report):
+    """For readers: text, figures and tables. The code is in the notebook beside the page."""
+
+    @property
+    def default_config(self):
+        own = super().default_config
+        own.HTMLExporter.update(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
+        return own

@@ -1,0 +1,181 @@
+"""Which candidates a grid file means, and what is said of one that is written wrongly."""
+
+import contextlib
+import itertools
+import re
+
+import pytest
+from conftest import PROJECT
+
+from baton import BatonError, config, grid
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Write a grid file called "mine"."""
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    (tmp_path / "grids").mkdir()
+
+    def write(text: str) -> str:
+        (tmp_path / "grids" / "mine.yaml").write_text(text)
+        return "mine"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "file", [*(config.ROOT / "grids").glob("*.yaml"), PROJECT / "grid.yaml"], ids=lambda one: one.name
+)
+def test_every_grid_that_comes_along_can_be_read(file):
+    assert len(grid.read(str(file))) == {"elasticnet": 100}.get(file.stem, 10)
+
+
+def test_an_entry_without_lists_is_one_candidate(written):
+    asked = written(
+        "- {candidate: forest, model: rf, model_params: {min_samples_leaf: 5}, tune: 3}\n- {candidate: lr, model: lr}"
+    )
+    assert grid.read(asked) == [
+        {"candidate": "forest", "model": "rf", "model_params": {"min_samples_leaf": 5}, "tune": 3, "swept": {}},
+        {"candidate": "lr", "model": "lr", "model_params": {}, "tune": 0, "swept": {}},
+    ]
+
+
+def test_lists_of_values_are_a_candidate_for_each_combination_named_by_what_differs(written):
+    found = grid.read(
+        written(
+            "- {candidate: en, model: en, model_params: {alpha: [0.1, 1], selection: random, l1_ratio: [0.5, 0.9]}}"
+        )
+    )
+    assert [one["candidate"] for one in found] == [
+        "en-alpha=0.1-l1_ratio=0.5", "en-alpha=0.1-l1_ratio=0.9", "en-alpha=1-l1_ratio=0.5", "en-alpha=1-l1_ratio=0.9",
+    ]  # fmt: skip
+    pairs = [{"alpha": alpha, "l1_ratio": ratio} for alpha, ratio in itertools.product([0.1, 1], [0.5, 0.9])]
+    assert [one["swept"] for one in found] == pairs
+    assert [one["model_params"] for one in found] == [{"selection": "random"} | pair for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("entry", "names"),
+    [
+        # Of a blend, the member goes before the parameter.
+        (
+            "{candidate: both, model: lr+rf, model_params: {rf: {max_depth: [3, 5]}, lr: {C: 1}}}",
+            ["both-rf.max_depth=3", "both-rf.max_depth=5"],
+        ),
+        ("{candidate: one, model: [lr, knn]}", ["one-model=lr", "one-model=knn"]),
+        ("{candidate: lr, model: lr, tune: [0, 5]}", ["lr-tune=0", "lr-tune=5"]),
+        # A value that is a list stands in one of its own, as in Ploomber's grid; one value alone differs in nothing.
+        ("{candidate: net, model: mlp, model_params: {hidden_layer_sizes: [[20, 20]]}}", ["net"]),
+        (
+            "{candidate: net, model: mlp, model_params: {hidden_layer_sizes: [[20, 20], [9]]}}",
+            ["net-hidden_layer_sizes=_20_20_", "net-hidden_layer_sizes=_9_"],
+        ),
+        ("{candidate: lr, model: lr, model_params: {C: [1e-3, 10]}}", ["lr-C=0.001", "lr-C=10"]),
+        ("{candidate: knn, model: knn, model_params: {weights: [a/b, null]}}", ["knn-weights=a_b", "knn-weights=None"]),
+    ],
+)  # fmt: skip
+def test_what_a_sweep_is_called(written, entry, names):
+    assert [one["candidate"] for one in grid.read(written(f"- {entry}"))] == names
+
+
+def test_a_small_number_is_a_number(written):
+    (found,) = grid.read(written("- {candidate: lr, model: lr, model_params: {C: 1e-3}}"))
+    assert found["model_params"] == {"C": 0.001}
+
+
+def test_a_value_that_is_a_list_is_kept_whole(written):
+    (found,) = grid.read(written("- {candidate: net, model: mlp, model_params: {hidden_layer_sizes: [[20, 10]]}}"))
+    assert (found["model_params"], found["swept"]) == ({"hidden_layer_sizes": [20, 10]}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- {candidate: a", "grids/mine.yaml: this is no YAML: "),
+        ("", "grids/mine.yaml: write a list of entries, such as"),
+        ("a: {model: lr}", "grids/mine.yaml: write a list of entries, such as"),
+        ("- lr", "grids/mine.yaml, entry 1: write a mapping, such as `- {candidate: forest, model: rf}` (it is 'lr')"),
+        ("- {candidate: a, model: lr}\n- {candidate: b, modle: lr}", "grids/mine.yaml, entry 2: there is no such key as 'modle' (did you mean 'model'?)"),
+        ("- {candidate: a}", "grids/mine.yaml, entry 1: model is missing, such as in"),
+        ("- {model: lr}", "grids/mine.yaml, entry 1: candidate is missing, such as in"),
+        ("- {candidate: [a, b], model: lr}", "grids/mine.yaml, entry 1: candidate is missing, such as in"),
+        ("- {candidate: a/b, model: lr}", "grids/mine.yaml, entry 1: 'a/b' names a folder: write it in letters, digits"),
+        ("- {candidate: a, model: lr}\n- {candidate: a, model: rf}", "grids/mine.yaml: two candidates are called 'a'"),
+        ("- {candidate: a, model: lr, model_params: {C: [1, 1.0, 1]}}", "grids/mine.yaml: two candidates are called 'a-C=1'"),
+        ("- {candidate: a, model: lrr}", "grids/mine.yaml: candidate 'a': there is no model 'lrr' (did you mean 'lr'?)"),
+        (f"- {{candidate: a, model: lr, model_params: {{class_weight: [null, {'x' * 150}]}}}}", "too long to name a folder: sweep less"),
+    ],
+)  # fmt: skip
+def test_a_wrong_grid_file_is_named_with_what_is_wrong(written, text, message):
+    with pytest.raises(BatonError, match=re.escape(message)):
+        grid.read(written(text))
+
+
+def test_a_grid_that_is_not_there_is_named_with_those_that_are(written):
+    written("- {candidate: a, model: lr}")
+    said = "grid: there is no file grids/mien.yaml (did you mean 'mine'?). In grids/ there are: mine"
+    with pytest.raises(BatonError, match=re.escape(said)):
+        grid.read("mien")
+    with pytest.raises(BatonError, match=re.escape("grid: there is no file sweeps/mine.yaml")):
+        grid.read("sweeps/mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"model": "rff"}, "there is no model 'rff' (did you mean 'rf'?). Choose from: lr, ridge, lasso, en"),
+        ({"model": "xgboost"}, "there is no model 'xgboost'"),
+        ({"model": None}, "there is no model 'None'"),
+        ({"model": "lr+lihgtgbm"}, "there is no model 'lihgtgbm' (did you mean 'lightgbm'?)"),
+        ({"model": "lr+"}, "there is no model ''"),
+        ({"model_params": [4]}, "model_params must be a mapping such as {max_depth: 4} (it is [4])"),
+        ({"model_params": None}, "model_params must be a mapping such as {max_depth: 4} (it is None)"),
+        ({"tune": "many"}, "tune must be a number of trials, 0 for none (it is 'many')"),
+        ({"tune": -1}, "tune must be a number of trials, 0 for none (it is -1)"),
+        ({"tune": 2.5}, "tune must be a number of trials, 0 for none (it is 2.5)"),
+        ({"tune": True}, "tune must be a number of trials, 0 for none (it is True)"),
+        ({"tune": None}, "tune must be a number of trials, 0 for none (it is None)"),
+        (
+            {"model": "lr+rf", "model_params": {"C": 1}},
+            "model_params of a blend are a mapping for each member, such as {lr: {…}}; 'C' is no member",
+        ),
+        ({"model": "lr+rf", "tune": 5}, "a blend can't be tuned; set tune to 0"),
+        ({"model": "lr+rf+lr"}, "'lr+rf+lr' names 'lr' twice"),
+        (
+            {"model": "lr+rf", "model_params": {"lr": 1}},
+            "model_params of a blend are a mapping for each member, such as {lr: {…}}; 'lr' is no member, or no mapping",
+        ),
+        ({"model": "stack(rf)"}, "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack(rf)')"),
+        ({"model": "stack()"}, "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack()')"),
+        (
+            {"model": "stack(lr+rf"},
+            "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack(lr+rf')",
+        ),
+        ({"model": "stack"}, "a stack is written stack(rf+lightgbm), of two models or more (it is 'stack')"),
+        ({"model": "stack(lr+rff)"}, "there is no model 'rff' (did you mean 'rf'?)"),
+        ({"model": "stack(lr+stack(rf+knn))"}, "there is no model 'stack(rf'"),
+        ({"model": "stack(lr+lr)"}, "'stack(lr+lr)' names 'lr' twice"),
+        ({"model": "stack(lr+rf)", "tune": 5}, "a stack can't be tuned; set tune to 0"),
+        (
+            {"model": "stack(lr+rf)", "model_params": {"C": {}}},
+            "model_params of a stack are a mapping for each member, such as {lr: {…}}; 'C' is no member",
+        ),
+    ],
+)
+def test_a_wrong_candidate_is_named_with_what_is_wrong(changed, message):
+    right = {"candidate": "mine", "model": "rf", "model_params": {}, "tune": 0}
+    grid.check(right)
+    with pytest.raises(BatonError, match=re.escape(f"candidate 'mine': {message}")):
+        grid.check(right | changed)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("model", ["rf", "ridge", "lr+svm", "stack(lda+gbc)"])
+def test_a_candidate_is_held_to_the_question_once_that_is_known(model, task):
+    asked = {"candidate": "mine", "model": model, "model_params": {}, "tune": 0}
+    grid.check(asked)
+    classes = ["binary", "multiclass"]
+    cannot = {"ridge": classes, "lr+svm": classes, "stack(lda+gbc)": ["regression"]}.get(model, [])
+    said = f"candidate 'mine': the question is {task}, and model '(ridge|svm|lda)' can't answer it"
+    with pytest.raises(BatonError, match=said) if task in cannot else contextlib.nullcontext():
+        grid.check(asked, task)
