@@ -233,8 +233,10 @@ def show_history(asked) -> str:
     events = history.read(settings.name, settings.mlflow_tracking_uri)
     lines = []
     for event in events[::-1]:
-        what = f"version {event.version}" if event.version else "a challenger"
+        what = f"version {event.version}" if event.version else f"the challenger of run {event.run_id}"
         how = f"{event.kind} by {event.user}" if event.by_hand else event.kind
+        if event.kind == history.ROLLED_BACK:
+            what, how = f"rolled back to version {event.version}", f"by {event.user}"
         before = f", champion was version {event.previous}" if event.previous else ""
         lines += [f"{event.time[:16].replace('T', ' ')} UTC  {what} {how}{before}; commit {event.git_commit}"]
         lines += [textwrap.indent(textwrap.fill(event.reason, 110), "    "), ""]

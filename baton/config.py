@@ -50,7 +50,7 @@ REASONS = {
 # What is drawn of each candidate: a set, or some of these; `figures` in env.yaml names them.
 FIGURES = (
     "auto", "all", "none",
-    "confusion", "roc", "precision_recall", "calibration", "predicted_actual", "residuals", "importance",
+    "confusion", "roc", "precision_recall", "calibration", "predicted_actual", "residuals", "importance", "study",
 )  # fmt: skip
 
 # What stands for a value of the environment, so that a password is written down nowhere.

@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.dates
 import matplotlib.lines
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib import figure as matplotlib_figure
@@ -136,6 +137,44 @@ def candidate(
     if "importance" in wanted:
         drawn["importance"] = importance(pipeline, rows, target, contract, seed)
     return drawn
+
+
+def study(trials: list, importances: dict[str, float], metric: str, wanted=config.FIGURES) -> dict[str, Figure]:
+    """Draw a search: its history, how much each parameter mattered, and the score by each; {} without trials.
+
+    `trials` are `study.Trial`s. The best is orange. A pruned one has no score that could be compared: it was not scored
+    on all folds.
+    """
+    finished = [trial for trial in trials if trial.state == "finished"]
+    if "study" not in wanted or not finished:
+        return {}
+    higher = _higher_is_better(metric)
+    best = (max if higher else min)(finished, key=lambda trial: trial.score)
+    names = [*dict.fromkeys([*importances, *best.params])][: SHOWN - 2]
+    figure, grid = _grid(["", "importance", *names])
+    history, importance, *slices = grid.values()
+    so_far = (np.maximum if higher else np.minimum).accumulate([trial.score for trial in finished])
+    history.step([trial.number for trial in finished], so_far, where="post", color=DARK_GREY, linewidth=0.8)
+    others = [trial.number for trial in trials if trial.state != "finished"]
+    history.plot(others, [0.03] * len(others), "x", color=GREY, transform=history.get_xaxis_transform(), markersize=4)
+    history.set_title(f"{len(finished)} trials, {len(others)} pruned (x)" if others else f"{len(finished)} trials")
+    shares = dict(sorted(importances.items(), key=lambda pair: pair[1]))
+    _barh(importance, [*shares], [*shares.values()], color=BLUE)
+    importance.set_title("importance (fANOVA)")
+    for axes, name in zip([history, *slices], [None, *names], strict=True):
+        values = [trial.params.get(name) if name else trial.number for trial in finished]
+        numbers = all(map(_is_value, values))
+        for trial, value in zip(finished, values, strict=True):
+            at = value if numbers else _clipped(str(value))
+            axes.plot(at, trial.score, "o", color=ORANGE if trial is best else BLUE, markersize=4)
+        if name and numbers and min(values) > 0 and max(values) > 50 * min(values):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        axes.set_title(_clipped(name or history.get_title(), 28))
+        axes.tick_params(labelsize=8)
+    history.set_ylabel(f"mean {metric}")
+    return {"study": figure}
 
 
 def evaluation_figures(
@@ -268,14 +307,18 @@ def decision(verdict: dict) -> Figure:
     ]
     _intervals(axes[1], rows)
     axes[1].axvline(0, color="black", linewidth=0.8, zorder=1)
-    deciding = leads.get("champion") or next(iter(leads.values()))
-    if np.isfinite(deciding["detectable"]):
-        axes[1].axvspan(0, deciding["detectable"], color=LIGHT_GREY, zorder=0)
-    if margin := verdict["policy"]["margin"]:
-        axes[1].axvline(-margin, color=DARK_GREY, linewidth=0.8, linestyle="--")
+    name = next(name for name in ("reference", "champion", "baseline") if name in leads)  # the lead that decides
+    least, height = -verdict["policy"]["margin"], len(rows) - 1 - [*leads].index(name)
+    if np.isfinite(leads[name]["detectable"]):
+        axes[1].axvspan(least, leads[name]["detectable"], color=LIGHT_GREY, zorder=0)
+    axes[1].plot(leads[name]["bound"], height, "|", color="black", markersize=14)
+    if least:
+        axes[1].axvline(least, color=DARK_GREY, linewidth=0.8, linestyle="--")
+        axes[1].annotate("margin", (least, 1.01), xycoords=("data", "axes fraction"), ha="center", fontsize=8)
     below = "\norange: worse there by more than chance" if any(one["worse"] for one in slices) else ""
     axes[1].set(
-        xlabel=f"lead in {metric}, with 95% interval\ngrey: a lead too small to be seen in 80% of such holdouts{below}",
+        xlabel=f"lead in {metric}, with 95% interval; the upright stroke is the bound that decides\n"
+        f"grey: a lead too small to be seen in 80% of such holdouts{below}",
         title=f"The challenger's lead: {verdict['decision']}",
     )
     return figure
@@ -411,8 +454,12 @@ def _limit_ticks(axes):
 def _in_order(values) -> list:
     """The different values of a parameter: numbers by size, else as they come."""
     different = [*dict.fromkeys(values)]
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in different)
-    return sorted(different) if numbers else different
+    return sorted(different) if all(map(_is_value, different)) else different
+
+
+def _is_value(value) -> bool:
+    """Tell whether a parameter's value is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _parallel(axes, table, names, metric):

@@ -78,8 +78,11 @@ def check(candidate: dict, task: str | None = None) -> None:
         raise SettingsError(
             f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})"
         )
-    if not isinstance(tune, int) or isinstance(tune, bool) or tune < 0:
-        raise SettingsError(f"{where}: tune must be a number of trials, 0 for none (it is {tune!r})")
+    if not _is_budget(tune):
+        raise SettingsError(
+            f"{where}: tune must be a number of trials, 0 for none, or a mapping such as {{trials: 200, minutes: 10}}"
+            f" (it is {tune!r})"
+        )
     if len(members) > 1:
         joined = "stack" if models.is_stack(model) else "blend"
         if tune:
@@ -89,6 +92,16 @@ def check(candidate: dict, task: str | None = None) -> None:
                 f"{where}: model_params of a {joined} are a mapping for each member, such as {{{members[0]}: {{…}}}};"
                 f" {odd[0]!r} is no member, or no mapping"
             )
+
+
+def _is_budget(tune) -> bool:
+    """Tell whether `tune` is what `study.Budget.of` reads."""
+    given = tune if isinstance(tune, dict) else {"trials": tune}
+    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in given.values())
+    if not given or given.keys() - {"trials", "minutes"} or not numbers:
+        return False
+    trials, least = given.get("trials", 1), int(isinstance(tune, dict))
+    return isinstance(trials, int) and trials >= least and given.get("minutes", 1) > 0
 
 
 def _require_entry(entry, where: str) -> None:

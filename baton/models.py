@@ -150,7 +150,9 @@ def complexity(model: str) -> tuple[int, bool, int]:
     return len(members(model)), is_stack(model), max([*CATALOGUE].index(member) for member in members(model))
 
 
-def describe(model: str, model_params: dict, tune: int) -> str:
+def describe(model: str, model_params: dict, tune: int | dict) -> str:
     """Say in a few words what a candidate of the grid is."""
     params = [f"{name}={value}" for name, value in model_params.items()]
-    return ", ".join([model, *params, *([f"tuned in {tune} trials"] if tune else [])])
+    limits = tune if isinstance(tune, dict) else {"trials": tune}
+    tuned = " or ".join(f"{limit} {unit}" for unit, limit in limits.items())
+    return ", ".join([model, *params, *([f"tuned in {tuned}"] if tune else [])])

@@ -34,7 +34,8 @@ candidate, model, model_params, tune = (entry[key] for key in grid.KEYS)
 
 # %%
 prepare = preparation.prepare(feature_code, X, contract.task, grouped=folds["group"].duplicated().any())
-result = tournament.cross_validate(model, model_params, tune, X, y, folds, contract, prepare, settings.seed)
+study = Path(product["candidate"]).with_name("study.log")  # where a search that was stopped goes on
+result = tournament.cross_validate(model, model_params, tune, X, y, folds, contract, prepare, settings.seed, study)
 result.scores.agg(["mean", "std"]).T
 
 # %%
@@ -58,6 +59,7 @@ costs
 # %%
 wanted = figures.of_candidate(settings.figures, entry["swept"])
 drawn = figures.candidate(pipeline, raw, y, folds["fold"] >= 0, result.predictions, contract, settings.seed, wanted)
+drawn |= figures.study(result.trials, result.importances, contract.metric, wanted)
 figures.save(drawn, product["figures"])
 
 # %% [markdown]
@@ -66,10 +68,11 @@ figures.save(drawn, product["figures"])
 # %%
 run_id = tracking.log_candidate(
     facts, settings, candidate, started=started,
-    params={"model": model, "tune": tune, "seed": settings.seed, **result.estimator.get_params(deep=False)},
+    params={"model": model, "tune": str(tune), "seed": settings.seed, **result.estimator.get_params(deep=False)},
     metrics=evaluation.summary(result.scores) | costs,
     figures=product["figures"], tables={"scores": result.scores}, training=training,
 )  # fmt: skip
+tracking.log_trials(run_id, result.trials, contract.metric, settings.mlflow_tracking_uri)
 model_uri = registry.log(run_id, Path(product["model"]), settings.mlflow_tracking_uri)
 
 # %%

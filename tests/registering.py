@@ -63,11 +63,11 @@ def register(
 
 def register_version(saved: Path, run_id: str, asked: config.Settings, fingerprints=(3, 1, 2, 2), **tags):
     """Register a saved model of a run with what a version has beside it."""
-    folder = Path(tempfile.mkdtemp()) / "version"
-    shutil.copytree(saved, folder)
-    np.save(folder / saving.FINGERPRINTS, np.unique(np.array(fingerprints, dtype="uint64")))
-    model = saving.open_model(folder, run_id=run_id)
-    return registry.register(model, {"serves": "training"} | tags, "because", asked.mlflow_tracking_uri)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(saved, folder, dirs_exist_ok=True)
+        np.save(Path(folder, saving.FINGERPRINTS), np.unique(np.array(fingerprints, dtype="uint64")))
+        model = saving.open_model(Path(folder), run_id=run_id)
+        return registry.register(model, {"serves": "training"} | tags, "because", asked.mlflow_tracking_uri)
 
 
 def promote(version: saving.Model, asked: config.Settings) -> None:

@@ -250,7 +250,8 @@ def refused(tmp_path, monkeypatch) -> config.Settings:
     asked, _ = registering.open_store(tmp_path, monkeypatch, name="demo", train_data="t.csv")
     keys = {key: value for key, value in asked.model_dump().items() if value not in (None, "", [], {}, "unknown")}
     (tmp_path / "env.yaml").write_text(yaml.safe_dump(keys))
-    event = history.Event(history.REFUSED, None, None, "it is not certainly better than the baseline", "superior")
+    reason = "it is not certainly better than the baseline"
+    event = history.Event(history.REFUSED, None, None, reason, "superior", run_id="abc")
     history.record("demo", event, asked.mlflow_tracking_uri)
     return asked
 
@@ -259,7 +260,7 @@ def refused(tmp_path, monkeypatch) -> config.Settings:
 def test_the_history_tells_of_a_refusal_before_there_is_a_champion(capsys):
     code, said, _ = run(capsys, "history")
     assert (code, said.splitlines()[0]) == (0, "demo: there is no champion yet")
-    assert "UTC  a challenger refused; commit" in said
+    assert "UTC  the challenger of run abc refused; commit" in said
     assert "    it is not certainly better than the baseline" in said
 
 

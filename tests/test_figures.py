@@ -17,6 +17,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from baton import figures
 from baton.data import contract
+from baton.training.study import Trial
 
 ROWS = 60
 COLUMNS = ["number", "text", "constant", "empty", "date", "blank"]
@@ -531,7 +532,7 @@ def test_the_leaderboard_shows_how_far_each_is_behind_the_best_at_the_top(metric
 
 
 def found(value: float) -> dict:
-    return {"value": value, "low": value - 0.25, "high": value + 0.25, "detectable": 0.125}
+    return {"value": value, "low": value - 0.25, "high": value + 0.25, "detectable": 0.125, "bound": value - 0.1875}
 
 
 def test_a_decision_shows_scores_leads_slices_the_margin_and_what_stays_unseen():
@@ -557,10 +558,31 @@ def test_a_decision_shows_scores_leads_slices_the_margin_and_what_stays_unseen()
     assert [line.get_xdata()[0] for line in dots(right)] == [0.5, -0.5, 0.5, 0.25]
     assert [line.get_color() for line in dots(right)] == [figures.GREY, figures.ORANGE, figures.BLUE, figures.BLUE]
     [band] = right.patches
-    assert (band.get_x(), band.get_width()) == (0, 0.125)
+    assert (band.get_x(), band.get_width()) == (-0.0625, 0.1875)  # from the margin on
     assert [line.get_xdata()[0] for line in right.lines if line.get_linestyle() == "--"] == [-0.0625]
+    assert [text.xy[0] for text in right.texts if text.get_text() == "margin"] == [-0.0625]
+    assert bounds(right) == [[0.0625, 3]]  # of the lead over the champion, in the uppermost row
     assert "orange: worse there" in right.get_xlabel()
     assert right.get_title() == "The challenger's lead: refused"
+
+
+def bounds(axes) -> list:
+    return [line.get_xydata()[0].tolist() for line in axes.lines if line.get_marker() == "|"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [(["baseline"], [0.0625, 0]), (["champion", "reference", "baseline"], [0.3125, 1])],
+)
+def test_the_lead_that_decides_shows_its_bound(names, expected):
+    leads = {name: found(value) for name, value in zip(names, (0.25, 0.5, 0.75), strict=False)}
+    verdict = {
+        "scores": {"challenger": {"AUC": found(0.75)}}, "leads": leads, "slices": [], "metric": "AUC", "rows": 90,
+        "decision": "refused", "policy": {"margin": 0},
+    }  # fmt: skip
+    right = figures.decision(verdict).axes[1]
+    assert bounds(right) == [expected]
+    assert right.patches[0].get_x() == 0
 
 
 def test_a_decision_without_a_comparison_says_so():
@@ -641,6 +663,39 @@ def test_a_sweep_of_one_parameter_is_a_curve_and_each_entry_has_its_own():
     ]  # fmt: skip
     curve, best = figure.axes[1].lines
     assert (curve.get_xydata().tolist(), best.get_xydata().tolist()) == ([[0, 2], [1, 4]], [[1, 4]])
+
+
+def trial(number: int, score: float, state: str = "finished", **params) -> Trial:
+    return Trial(number, params, state, score, 0.0, 1.0, None)
+
+
+TRIALS = [
+    trial(0, 0.5, x=1, kind="a"), trial(1, 0.25, x=200, kind="b"), trial(2, 0.9, "pruned", x=3, kind="a"),
+    trial(3, 0.75, x=60, kind="a"), trial(4, np.nan, "failed", x=4, kind="b"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metric", "best", "so_far"), [("AUC", 3, [0.5, 0.5, 0.75]), ("Log Loss", 1, [0.5, 0.25, 0.25])]
+)
+def test_a_search_shows_its_history_what_mattered_and_the_score_by_each_parameter(metric, best, so_far):
+    history, importance, x, kind = figures.study(TRIALS, {"x": 0.75, "kind": 0.25}, metric)["study"].axes
+    steps, others, *points = history.lines
+    assert (steps.get_xdata().tolist(), steps.get_ydata().tolist()) == ([0, 1, 3], so_far)
+    assert [*others.get_xdata()] == [2, 4]
+    assert history.get_title() == "3 trials, 2 pruned (x)"
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in points] == [(0, 0.5), (1, 0.25), (3, 0.75)]
+    assert [line.get_color() == figures.ORANGE for line in points] == [number == best for number in (0, 1, 3)]
+    assert (names(importance), widths(importance)) == (["kind", "x"], [0.25, 0.75])
+    assert (x.get_title(), x.get_xscale()) == ("x", "log")
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in x.lines] == [(1, 0.5), (200, 0.25), (60, 0.75)]
+    assert [line.get_xdata(orig=True)[0] for line in kind.lines] == ["a", "b", "a"]
+
+
+def test_without_trials_or_when_it_is_not_wanted_there_is_no_figure_of_a_search():
+    assert figures.study([], {}, "AUC") == figures.study(TRIALS[4:], {}, "AUC") == {}
+    assert figures.study(TRIALS, {}, "AUC", ["roc"]) == {}
+    assert [*figures.study(TRIALS, {}, "AUC", ["study"])] == ["study"]
 
 
 def test_without_a_sweep_there_is_no_figure_of_one():

@@ -130,11 +130,26 @@ def test_a_grid_that_is_not_there_is_named_with_those_that_are(written):
         ({"model": "lr+"}, "there is no model ''"),
         ({"model_params": [4]}, "model_params must be a mapping such as {max_depth: 4} (it is [4])"),
         ({"model_params": None}, "model_params must be a mapping such as {max_depth: 4} (it is None)"),
-        ({"tune": "many"}, "tune must be a number of trials, 0 for none (it is 'many')"),
-        ({"tune": -1}, "tune must be a number of trials, 0 for none (it is -1)"),
-        ({"tune": 2.5}, "tune must be a number of trials, 0 for none (it is 2.5)"),
-        ({"tune": True}, "tune must be a number of trials, 0 for none (it is True)"),
-        ({"tune": None}, "tune must be a number of trials, 0 for none (it is None)"),
+        *(
+            (
+                {"tune": wrong},
+                f"tune must be a number of trials, 0 for none, or a mapping such as {{trials: 200, minutes: 10}} (it is {wrong!r})",
+            )
+            for wrong in (
+                "many",
+                -1,
+                2.5,
+                True,
+                None,
+                {},
+                {"trials": 0},
+                {"minutes": 0},
+                {"trials": 2.5},
+                {"trials": True},
+                {"trials": 5, "hours": 1},
+                {"minutes": "ten"},
+            )
+        ),
         (
             {"model": "lr+rf", "model_params": {"C": 1}},
             "model_params of a blend are a mapping for each member, such as {lr: {…}}; 'C' is no member",
@@ -167,6 +182,11 @@ def test_a_wrong_candidate_is_named_with_what_is_wrong(changed, message):
     grid.check(right)
     with pytest.raises(BatonError, match=re.escape(f"candidate 'mine': {message}")):
         grid.check(right | changed)
+
+
+@pytest.mark.parametrize("tune", [0, 7, {"trials": 200, "minutes": 10}, {"minutes": 0.5}, {"trials": 1}])
+def test_what_a_candidate_may_be_tuned_for(tune):
+    grid.check({"candidate": "mine", "model": "rf", "model_params": {}, "tune": tune})
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

@@ -49,3 +49,4 @@ def test_a_candidate_is_described_by_its_settings():
     assert models.describe("knn", {"n_neighbors": 25}, 0) == "knn, n_neighbors=25"
     assert models.describe("stack(lr+knn)", {"lr": {"C": 2}}, 0) == "stack(lr+knn), lr={'C': 2}"
     assert models.describe("lightgbm", {}, 12) == "lightgbm, tuned in 12 trials"
+    assert models.describe("lr", {}, {"trials": 20, "minutes": 5}) == "lr, tuned in 20 trials or 5 minutes"

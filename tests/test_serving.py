@@ -147,7 +147,7 @@ def test_train_serve_retrain_refuse_promote_serve_and_roll_back(fresh):
     assert said.startswith("story: champion is version 1\n")
     events = [line.partition("UTC  ")[2].partition(";")[0] for line in said.splitlines() if "UTC  " in line]
     assert [event.partition(" by ")[0] for event in events] == [
-        "version 1 rolled back", "version 3 promoted, champion was version 1", "version 2 refused, champion was version 1",
+        "rolled back to version 1", "version 3 promoted, champion was version 1", "version 2 refused, champion was version 1",
         "version 1 promoted",
     ]  # fmt: skip
     assert "    the strong column is late" in said
@@ -196,9 +196,9 @@ def test_a_mistake_is_told_before_any_long_work(fresh):
 
 
 def test_a_model_id_or_a_key_that_does_not_exist_is_told_before_anything_runs(fresh):
-    fresh.edit("pipeline.yaml", "        model: [knn]", "        model: [kn]")
+    fresh.edit("grids/default.yaml", "  model: knn", "  model: kn")
     assert "candidate 'knn': there is no model 'kn' (did you mean 'knn'?)" in fresh.build(succeeds=False)
-    fresh.edit("pipeline.yaml", "        model: [kn]", "        model: [knn]")
+    fresh.edit("grids/default.yaml", "  model: kn", "  model: knn")
     fresh.edit("env.yaml", "\nseed: 7", "\nseed: 7\nhold_out: 0.3")
     assert "hold_out: there is no such key (did you mean 'holdout'?)" in fresh.build(succeeds=False)
     assert not (fresh.folder / "products").exists()

@@ -60,13 +60,16 @@ def test_every_candidate_is_a_finished_child_of_the_training_with_all_that_belon
     parent = found[found["mlflow.parentRunId"].isna()]
     assert len(parent) == 1
     children = found[found["mlflow.parentRunId"] == parent["id"].item()].set_index("name")
+    trials = found[found["mlflow.parentRunId"] == children.at["lightgbm-tuned", "id"]]
+    assert len(trials) == 12 == len(found) - len(children) - 1
+    assert {*trials["trial"]} == {"finished", "pruned"}
     assert sorted(children.index) == sorted(entry["candidate"] for entry in candidates())
     assert set(children["status"]) == {"FINISHED"}
     assert set(children["data_digest"]) == set(parent["data_digest"])
     assert set(children["task"]) == {"binary"}
     client = mlflow.MlflowClient(project.uri)
     for name, run_id in children["id"].items():
-        assert filed(project, run_id, "figures") == FILED
+        assert filed(project, run_id, "figures") == FILED | ({"study.png"} if name == "lightgbm-tuned" else set())
         assert filed(project, run_id, "notebook") == {"fit.html"}
         run = client.get_run(run_id)
         assert {"cv_mean/AUC", "cv_std/AUC", "cv_mean/F1", "fit_seconds", "score_seconds", "model_bytes"} <= set(

@@ -429,7 +429,8 @@ def _features(contract, explanation):
     return [
         *parts,
         f"**Effects**: how the mean prediction ({_text(predicted)}) moves with each of the most important columns,"
-        f" {MOST} at most. Lines are accumulated local effects, and grey bars show where the rows are; dots and missing"
+        f" {MOST} at most. Lines are accumulated local effects, and grey bars show where the rows are; they add up"
+        " differences, so at their ends they can pass what is possible, such as a probability of 1. Dots and missing"
         " values are the mean prediction if all rows had that value. All figures have one scale. They tell what the"
         " model does, not what causes what.",
         {f"Effect of {column}": figure for column, figure in drawn.items()},

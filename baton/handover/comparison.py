@@ -118,7 +118,7 @@ def compare(
     unseen, caution = _find_unseen(known, contract, training, holdout)
     rows = holdout[unseen]
     about |= {"rows": len(rows), "seen": len(holdout) - len(rows), "rows_digest": tables.digest(rows)}
-    about["looks"] = _count_looks(champion, events) if champion else 0
+    about["looks"] = _count_looks(champion, events, challenger, about["rows_digest"]) if champion else 0
     if about["seen"] and (len(rows) < FEWEST or (contract.labels and rows[contract.target].nunique() < 2)):
         evidence = (
             f"{champion or challenger} may have learned from {about['seen']} of the {len(holdout)} holdout rows, and"
@@ -142,14 +142,15 @@ def compare(
     }
     # Of many that are compared with one reference, each by `not_worse`, one could slip through. So the first may take
     # 1/2 of the error, the next 1/6, then 1/12 and so on: however many there will be, all of it in all.
-    looks = {}
+    asked = {}
     if reference:
-        count = _count_looks(reference, events)
-        looks["reference" if "reference" in compared else "champion"] = count * (count + 1)
+        count = _count_looks(reference, events, challenger, about["rows_digest"])
+        deciding = "reference" if "reference" in compared else "champion"
+        asked[deciding] = {"looks": count * (count + 1), "least": -settings.margin}
     leads = {
         name: gate.measure_lead(
             y, predictions["challenger"], other, contract.task, contract.metric, groups, settings.confidence,
-            looks.get(name, 1),
+            **asked.get(name, {}),
         )
         for name, other in predictions.items() if name != "challenger"
     }  # fmt: skip
@@ -162,6 +163,8 @@ def compare(
         settings.promote, contract.metric, leads, reached, settings.at_least, settings.margin, by_chance,
         settings.confidence,
     )  # fmt: skip
+    if promoted:  # that a model is better, the figures say already; that this was not asked for, they don't
+        why = [f"promote is {settings.promote}"] if champion and settings.promote != "superior" else []
     slices, other = [], "champion" if champion else "baseline"
     if settings.slices:
         read = _slice_columns(rows, contract, settings)
@@ -171,7 +174,7 @@ def compare(
         )  # fmt: skip
     return Verdict(
         PROMOTED if promoted else REFUSED,
-        _describe(contract.metric, scores, leads, slices, about, [] if promoted else why) + caution,
+        _describe(contract.metric, scores, leads, slices, about, why) + caution,
         "the challenger becomes champion" if promoted else stays,
         scores=scores, leads=leads, slices=slices,
         newer=_score_newer(champion, contract, training, rows, predictions, y, groups), **about,
@@ -216,13 +219,16 @@ def _find_reference(champion: Model | None, events: list[Event], settings: confi
     return champion
 
 
-def _count_looks(version: Model, events: list[Event]) -> int:
+def _count_looks(version: Model, events: list[Event], challenger: Model, rows_digest: str) -> int:
     """How many challengers have been compared since a version was first promoted, now included.
 
-    Whatever was champion in between: it is the same holdout that is looked at.
+    Whatever was champion in between: it is the same holdout that is looked at. The same challenger on the same rows,
+    as after a change of the policy, is one look.
     """
     promoted = [place for place, event in enumerate(events) if event.moves and event.version == version.version]
-    return 1 + sum("challenger" in event.scores for event in events[promoted[0] + 1 if promoted else 0 :])
+    later = [event for event in events[promoted[0] + 1 if promoted else 0 :] if "challenger" in event.scores]
+    looks = {(event.run_id or place, event.scores.get("rows_digest")) for place, event in enumerate(later)}
+    return len(looks | {(challenger.run_id, rows_digest)})
 
 
 def _find_unseen(
@@ -247,9 +253,10 @@ def _find_unseen(
         seen |= found
         other = (model.contract.split, model.contract.split_by) != (contract.split, contract.split_by)
         if other and contract.split != "hash":
+            other_rows = "newer than these" if contract.split == "time" else f"of the same {contract.split_by}"
             caution += (
-                f". {model} was trained with split: {model.contract.split}, so it may have learned from other rows of"
-                f" the same {contract.split_by}"
+                f". {model} was trained with split: {model.contract.split}, so it may have learned from rows"
+                f" {other_rows}"
             )
     return ~seen, caution
 

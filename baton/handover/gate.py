@@ -33,8 +33,8 @@ class Lead(NamedTuple):
     """How much better one prediction of the same rows is than another; positive is better, whatever the metric.
 
     `low` and `high` bound its two-sided 95% interval, `bound` is its one-sided lower bound, and `detectable` the true
-    lead with which `bound` would be above 0 in 80% of holdouts like this one. All are NaN where that can't be told: the
-    metric is undefined on these rows, or is so without one of them.
+    lead with which `bound` would be above what is asked (0, or minus a margin) in 80% of holdouts like this one. All
+    are NaN where that can't be told: the metric is undefined on these rows, or is so without one of them.
     """
 
     value: float
@@ -58,12 +58,13 @@ def measure_score(
 
 def measure_lead(
     truth: np.ndarray, challenger: np.ndarray, other: np.ndarray, task: str, metric: str,
-    groups: np.ndarray | None = None, confidence: float = 0.95, looks: int = 1,
+    groups: np.ndarray | None = None, confidence: float = 0.95, looks: int = 1, least: float = 0.0,
 ) -> Lead:  # fmt: skip
     """Measure by how much the challenger's predictions score better than others of the same rows.
 
     Arrays as `evaluation.score` takes them; with `groups` (rows,), the rows of a group are one observation.
-    `bound` is one-sided at `confidence`; where it is one of several `looks`, each takes its part of the error.
+    `bound` is one-sided at `confidence`; where it is one of several `looks`, each takes its part of the error. It has
+    to be above `least`.
 
     A challenger that is no better gets a `bound` above 0 in at most 5% of holdouts (at confidence 0.95): by any metric,
     from 30 rows on, with few positive rows, few groups, heavy tails. One exception is known: a model that is wrong
@@ -77,7 +78,7 @@ def measure_lead(
     error, freedom = _jackknife(value, without, groups)
     reach, short = (stats.t.ppf(level, freedom) * error for level in (0.975, 1 - (1 - confidence) / looks))
     method = "DeLong" if metric == "AUC" and task == "binary" and groups is None else "jackknife"
-    found = (value, value - reach, value + reach, value - short, short + stats.norm.ppf(POWER) * error)
+    found = (value, value - reach, value + reach, value - short, least + short + stats.norm.ppf(POWER) * error)
     return Lead(*map(float, found), method)
 
 
@@ -113,7 +114,7 @@ def decide(
     sure = "" if promote == "better" else "certainly "
     reasons = [f"it is {'' if passed else 'not '}{sure}{aim}: {_describe(lead, metric)}"]
     if not passed and promote != "better" and np.isfinite(lead.detectable):
-        shown = f"a true lead of {lead.detectable + least:+.4f}"
+        shown = f"a true lead of {lead.detectable:+.4f}"
         reasons.append(f"rows like these show {shown} in {POWER:.0%} of cases, and can miss a smaller one")
     return passed, reasons
 

@@ -30,6 +30,8 @@ LONGEST = 4000  # characters of an event: a tag of a registered model takes 5,00
 class Event:
     """What happened to `version` (None: it was not fit to be registered), who was champion before, and why.
 
+    `run_id` is the candidate's, which is all there is of a challenger without a version.
+
     `time` is UTC, ISO 8601. `by_hand` tells a person's decision from the gate's, whose policy is `promote`. `scores`
     are a few figures of the decision: the metric, the score of each model compared, rows, rows_digest, looks; the lead
     over the champion, or without one the baseline (value, low, high, detectable, method); and the lower bound of the
@@ -43,6 +45,7 @@ class Event:
     promote: str | None = None
     by_hand: bool = False
     scores: dict = dataclasses.field(default_factory=dict)
+    run_id: str | None = None
     git_commit: str = ""
     user: str = ""
     time: str = ""

@@ -68,7 +68,7 @@ def carry_out(
         verdict = dataclasses.replace(verdict, outcome=f"{version} becomes champion")
     event = Event(
         verdict.decision, number, champion and champion.version, verdict.reason + note, settings.promote,
-        scores=_summary(verdict),
+        scores=_summary(verdict), run_id=version.run_id,
     )  # fmt: skip
     keep = history.move if event.moves else history.record
     keep(settings.name, event, uri)
@@ -83,7 +83,7 @@ def promote_by_hand(name: str, number: str, reason: str, settings: config.Settin
         raise BatonError(f"{version} is the champion already; nothing was changed")
     registry.require_servable(version, settings.at_most, uri)
     registry.keep_digest(version, uri)
-    history.move(name, Event(PROMOTED, version.version, current, reason, by_hand=True), uri)
+    history.move(name, Event(PROMOTED, version.version, current, reason, by_hand=True, run_id=version.run_id), uri)
     return version
 
 
@@ -113,7 +113,7 @@ def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: co
         verdict = dataclasses.replace(verdict, serves=version.tags.get("serves", "training"))
         # The version's own decision.json, and its card, tell of where it comes from.
         tracking.connect(registry_uri).log_dict(run_id, verdict.to_dict(), "decision_here.json")
-        note = f". Handed on from another registry, where it is version {version.version}: {reason}"
+        note = f" Handed on from another registry, where it is version {version.version}: {reason}"
         return carry_out(verdict, challenger, version.tags, reason, there, note)
 
     return _decide(challenger, division.training, division.holdout, there, finish)
@@ -132,7 +132,7 @@ def roll_back(name: str, reason: str, settings: config.Settings) -> Model:
     version = registry.version_of(name, former[-1], uri)
     registry.require_servable(version, settings.at_most, uri)
     registry.keep_digest(version, uri)
-    history.move(name, Event(ROLLED_BACK, version.version, current, reason, by_hand=True), uri)
+    history.move(name, Event(ROLLED_BACK, version.version, current, reason, by_hand=True, run_id=version.run_id), uri)
     return version
 
 

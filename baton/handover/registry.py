@@ -53,7 +53,7 @@ def log(run_id: str | None, folder: Path, tracking_uri: str) -> str | None:
 
 
 def find_champion(name: str, tracking_uri: str) -> Model | None:
-    """Fetch the champion; None if none was ever promoted, or there is no store yet: to look for one makes none."""
+    """Fetch the champion; None if none was ever promoted, or there is no store, which this makes none of."""
     file = store.file_of(tracking.resolve_uri(tracking_uri))
     if file and not file.is_file():
         return None
@@ -88,7 +88,8 @@ def version_of(name: str, number: str, tracking_uri: str) -> Model:
     if changed:
         raise ModelRefused(
             f"{model} is refused: a file of it was changed, added or removed since it was registered. Nothing of it was"
-            f" loaded. Look at {path}, restore it from a backup, or go back with `baton rollback`"
+            f" loaded. Look at {path}, and restore it from a backup, or make another version champion (`baton"
+            " rollback`, `baton promote`); if there is none, train under another name"
         )
     return model
 

@@ -125,6 +125,29 @@ def log_candidate(
     return created.info.run_id
 
 
+def log_trials(run_id: str | None, trials: list, metric: str, uri: str) -> None:
+    """File each `study.Trial` of a candidate as a run, a child of the candidate's."""
+    if run_id is None or not trials:
+        return
+    from mlflow.entities import Metric, Param
+
+    client = connect(uri)
+    experiment = client.get_run(run_id).info.experiment_id
+    for trial in trials:
+        tags = {"mlflow.parentRunId": run_id, "mlflow.runName": f"trial {trial.number}", "trial": trial.state}
+        tags |= {"error": trial.error} if trial.error else {}
+        started, ended = int(trial.started * 1000), int((trial.started + trial.seconds) * 1000)
+        run = client.create_run(experiment, start_time=started, tags=_tags(tags))
+        metrics = {metric: trial.score, "seconds": trial.seconds}
+        client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(key, value, ended, 0) for key, value in metrics.items() if value == value],
+            params=[Param(key, str(value)) for key, value in trial.params.items()],
+        )
+        status = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}[trial.state]
+        client.set_terminated(run.info.run_id, status, ended)
+
+
 def copy_run(run_id: str, settings: config.Settings, there: config.Settings) -> str:
     """Copy a run with its parameters, metrics, tags and artifacts into another store, once; return its id there.
 

@@ -1,41 +1,44 @@
 """The tournament: each candidate is cross-validated over the same folds; what is kept is plain scikit-learn.
 
-The only module that imports PyCaret, which gives the models with their defaults, blends and stacks them and searches
-for better settings. Its own preprocessing stays off: on pandas 2.2 and later it can pair rows with other rows' targets.
+The only module that imports PyCaret, which gives the models with their defaults and where to search for better ones,
+and blends and stacks them. Its own preprocessing stays off: on pandas 2.2 and later it can pair rows with other rows'
+targets.
 """
 
 import contextlib
 import functools
-import gc
+import hashlib
 import io
 import logging
 import os
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
 import numpy as np
 import pandas as pd
+import sklearn
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.pipeline import Pipeline
 
 from baton import BatonError
+from baton.data import tables
 from baton.data.contract import Contract
 from baton.data.split import make_splitter
 from baton.models import CATALOGUE, CLASSES, NUMBERS, Range, is_stack, members, unable
-from baton.training import evaluation, preparation
+from baton.training import evaluation, preparation, study
 
 os.environ.setdefault("PYCARET_CUSTOM_LOGGING_PATH", os.devnull)  # else it leaves a logs.log wherever it starts
 with matplotlib.rc_context():  # to import PyCaret restyles every plot of the process
     from pycaret.classification import ClassificationExperiment
-    from pycaret.distributions import IntUniformDistribution, UniformDistribution
     from pycaret.regression import RegressionExperiment
 
 # A search is repeated within each fold as long as it fits a model to no more rows than this in all: about ten minutes
-# of
-# LightGBM. A number of rows, not of seconds, so that the same table is always treated in the same way.
+# of LightGBM. A number of rows, not of seconds, so that the same table is always treated in the same way.
 NESTED_ROWS = 50_000_000
 INNER_FOLDS = 3
 STACK_FOLDS = 5  # by which the members of a stack predict rows for the model that combines them
@@ -47,25 +50,28 @@ class Result(NamedTuple):
     `estimator` is unfitted, with the settings that were found if it was tuned. `scores` has a row a fold and a column a
     metric; `predictions` holds, for every training row, what the model that did not see it predicted: probabilities
     (rows, classes) or numbers (rows,). `nested` is False if the folds that score the candidate chose its settings too.
+    `trials` are those of the study that found the settings, and `importances` how much each parameter mattered in it.
     """
 
     estimator: BaseEstimator
     scores: pd.DataFrame
     predictions: np.ndarray
     nested: bool
+    trials: list[study.Trial]
+    importances: dict[str, float]
 
 
 def cross_validate(
-    model: str, model_params: dict, tune: int, X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame,
-    contract: Contract, prepare: TransformerMixin, seed: int,
+    model: str, model_params: dict, tune: int | dict, X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame,
+    contract: Contract, prepare: TransformerMixin, seed: int, file: Path | None = None,
 ) -> Result:  # fmt: skip
     """Cross-validate a candidate over the given folds.
 
     `model` is an id of the catalogue, or several as a blend (`a+b`) or `stack(a+b)`, whose `model_params` are a mapping
     for each member. `folds` has the columns `fold` and `group` of `split.Division.folds`, and `trains`, which is False
-    for rows that are validated only. With `tune` > 0, PyCaret tries that many settings, as `metric` scores them: over
-    all folds for the estimator that is returned and, if that is affordable, within the rows each fold is fitted on for
-    its scores.
+    for rows that are validated only. With `tune` (see `study.Budget.of`), a study tries settings, as `metric` scores
+    them: over all folds for the estimator that is returned and, if that is affordable, within the rows each fold is
+    fitted on for its scores. A time is shared by all of these; `file` keeps them, to go on where they were stopped.
     """
     coded = contract.encode(y).astype("float64" if contract.task == "regression" else "int64")
     splitter = make_splitter(folds, contract)
@@ -77,22 +83,26 @@ def cross_validate(
         )
         # Of two folds, neither has folds within the rows it is fitted on; by time, only the first one has none.
         numbers = folds.loc[folds["fold"] >= 0, "fold"].nunique()
-        affordable = len(folds) * tune * INNER_FOLDS * numbers <= NESTED_ROWS and (splitter.forward or numbers > 2)
-        nested = not tune or affordable
+        budget, pipeline, trials, importances = study.Budget.of(tune), start, [], {}
+        affordable = budget.seconds < np.inf or len(folds) * budget.trials * INNER_FOLDS * numbers <= NESTED_ROWS
+        nested = not tune or (affordable and (splitter.forward or numbers > 2))
         if tune:
-            experiment = set_up(X, coded, folds, contract, seed)
-            _add_metric(experiment, contract)
-            search = functools.partial(_tune, experiment, start, model, tune, contract)
-        pipeline = search(folds) if tune else start
+            share = budget._replace(seconds=budget.seconds / (1 + numbers * nested))
+            search = functools.partial(_search, start, model, share, X, coded, contract, seed, file)
+            pipeline, trials, space = search(folds, "all")
+            higher_is_better = evaluation.METRICS[contract.metric].higher_is_better
+            importances = study.importances(trials, space, higher_is_better)
         predictions = np.full((len(X), len(contract.labels)) if contract.labels else len(X), np.nan)
-        for fitted, validated in splitter.split():
-            found = search(_fold_within(folds, fitted)) if tune and nested else pipeline
+        for number, (fitted, validated) in enumerate(splitter.split()):
+            found = pipeline
+            if tune and nested:
+                found, *_ = search(_fold_within(folds, fitted), f"fold {number}")
             parts = X.iloc[fitted], coded.iloc[fitted]
             predictions[validated] = _predict(
                 preparation.fit(clone(found), *parts, groups[fitted]), X.iloc[validated], contract
             )
     scores = evaluation.score_folds(coded.to_numpy(), predictions, folds["fold"].to_numpy(), contract.task)
-    return Result(clone(pipeline.named_steps["model"]), scores, predictions, nested)
+    return Result(clone(pipeline.named_steps["model"]), scores, predictions, nested, trials, importances)
 
 
 def assemble(prepare: TransformerMixin, estimator: BaseEstimator, features) -> Pipeline:
@@ -141,8 +151,7 @@ def make_estimator(model: str, model_params: dict, contract: Contract, fewest: i
 def set_up(X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame, contract: Contract, seed: int, prepare=None):
     """Set up PyCaret's experiment over features, a target as `Contract.encode` gives it, and folds, and return it.
 
-    For `tune_model` here, whose pipelines hold what prepares the features. With `prepare`, for whatever else PyCaret
-    offers: the README's "Then what?" has the lines to add to `tasks/fit.py`.
+    For whatever else PyCaret offers: the README's "Then what?" has the lines to add to `tasks/fit.py`.
     """
     # PyCaret wants a test split of its own and we have none to give: it is handed two training rows twice, and never
     # asked about them. All rows are its training rows.
@@ -186,32 +195,52 @@ def _joined(kind: str, seed: int, stacked: bool) -> BaseEstimator:
     return catalogue.blend_models(quick, fold=2, verbose=False)
 
 
-def _tune(
-    experiment, start: Pipeline, model: str, trials: int, contract: Contract, folds: pd.DataFrame
-) -> Pipeline:  # fmt: skip
-    """Search for better settings than a pipeline starts with, by the contract's metric over these folds."""
-    splitter = make_splitter(_merge_folds(folds, experiment.y_train, contract), contract)
+def _search(
+    start: Pipeline, model: str, budget: study.Budget, X: pd.DataFrame, y: pd.Series, contract: Contract, seed: int,
+    file: Path | None, folds: pd.DataFrame, name: str,
+) -> tuple[Pipeline, list[study.Trial], dict]:  # fmt: skip
+    """Search for better settings than a pipeline starts with, by the contract's metric over these folds.
+
+    Returns the unfitted pipeline, the trials, and the space that was searched.
+    """
+    metric, groups = evaluation.METRICS[contract.metric], folds["group"].to_numpy()
+    splitter = make_splitter(_merge_folds(folds, y, contract), contract)
     sizes = [len(fitted) for fitted, _ in splitter.split()]
     if not sizes:  # the first fold in time: no other shows what is better
-        return start
+        return start, [], {}
+    space = _space(model, contract, seed, min(sizes))
+
+    def set_to(params: dict) -> Pipeline:
+        return clone(start).set_params(**{f"model__{key}": value for key, value in params.items()})
+
+    def scores(params: dict):
+        for fitted, validated in splitter.split():
+            pipeline = preparation.fit(set_to(params), X.iloc[fitted], y.iloc[fitted], groups[fitted])
+            truth, predicted = y.iloc[validated].to_numpy(), _predict(pipeline, X.iloc[validated], contract)
+            yield evaluation.score(truth, predicted, contract.task, contract.metric)[contract.metric]
+
+    # What a study rests on: with any of it changed, a new one begins.
+    rests_on = [*map(tables.digest, (X, y.to_frame(), folds)), start.get_params(), contract.metric, space, seed]
+    rests_on += [Path(preparation.__file__).read_text(), sklearn.__version__]
+    key = hashlib.sha256(repr(rests_on).encode()).hexdigest()[:16]
+    found, trials = study.search(scores, space, budget, metric.higher_is_better, seed, file, f"{name} {key}")
+    if not found and trials and all(trial.state == study.FAILED for trial in trials):
+        raise BatonError(f"model {model!r} can't be tuned: none of {len(trials)} trials succeeded. {trials[0].error}")
+    return set_to(found), trials, space
+
+
+def _space(model: str, contract: Contract, seed: int, rows: int) -> dict:
+    """Where to search for a model's settings, as Optuna's distributions: by the catalogue, or else as PyCaret does."""
     space = {name: _distribution(found) for name, found in CATALOGUE[model].search.items()}
-    space = space or experiment.models(internal=True).at[model, "Tune Distributions"]
+    if not space:
+        kind = CLASSES if contract.labels else NUMBERS
+        pycarets = _entries(kind, seed).at[model, "Tune Distributions"]
+        space = {name: found.get_optuna() for name, found in pycarets.items()}
     if not space:
         raise BatonError(f"model {model!r} has no settings to search; set tune to 0")
     if "n_neighbors" in space:
-        space = space | {"n_neighbors": IntUniformDistribution(1, min(50, *sizes))}
-    # PyCaret hands no groups on: within a search, the encoder is cross-fitted row by row.
-    grouped, ungrouped = preparation.encoder_folds(start)
-    gc.freeze()  # PyCaret collects garbage again and again: among what a search leaves, not among all that is imported
-    try:
-        found = experiment.tune_model(
-            clone(start).set_params(**ungrouped), fold=splitter, n_iter=trials, optimize="chosen by",
-            custom_grid={f"model__{name}": values for name, values in space.items()}, choose_better=True,
-            search_library="optuna", search_algorithm="tpe", verbose=False, tuner_verbose=False,
-        )  # fmt: skip
-    finally:
-        gc.unfreeze()
-    return clone(found).set_params(**grouped)
+        space["n_neighbors"] = IntDistribution(1, min(50, rows))
+    return space
 
 
 def _fold_within(folds: pd.DataFrame, fitted: np.ndarray) -> pd.DataFrame:
@@ -235,30 +264,9 @@ def _merge_folds(folds: pd.DataFrame, y: pd.Series, contract: Contract) -> pd.Da
     return folds.assign(fold=fold)
 
 
-def _distribution(found: Range):
+def _distribution(found: Range) -> BaseDistribution:
     whole = isinstance(found.low, int) and isinstance(found.high, int)
-    return (IntUniformDistribution if whole else UniformDistribution)(found.low, found.high, log=found.log)
-
-
-def _add_metric(experiment, contract: Contract) -> None:
-    """Let PyCaret score as the candidates are scored, and by nothing else: each metric predicts anew."""
-    metric = evaluation.METRICS[contract.metric]
-    for name in experiment.get_metrics().index:
-        experiment.remove_metric(name)
-
-    def score(y, predicted, **_):
-        predicted = np.asarray(predicted, dtype=float)
-        if contract.task == "binary" and predicted.ndim == 1:
-            predicted = np.column_stack([1 - predicted, predicted])
-        if contract.labels and predicted.shape[1:] != (len(contract.labels),):
-            return 0.0  # a fold without rows of some class: the same for every setting
-        return np.nan_to_num(
-            evaluation.score(np.asarray(y), predicted, contract.task, contract.metric)[contract.metric]
-        )
-
-    # PyCaret's regressions read "pred" by themselves, and refuse that argument.
-    reads = {"target": "pred_proba"} if contract.labels else {}
-    experiment.add_metric("chosen_by", "chosen by", score, greater_is_better=metric.higher_is_better, **reads)
+    return (IntDistribution if whole else FloatDistribution)(found.low, found.high, log=found.log)
 
 
 def _predict(pipeline: Pipeline, X: pd.DataFrame, contract: Contract) -> np.ndarray:

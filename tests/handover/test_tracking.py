@@ -20,6 +20,7 @@ from conftest import ODD, settings
 
 from baton import BatonError, config
 from baton.handover import registry, tracking
+from baton.training.study import Trial
 
 ROWS = pd.DataFrame({"a": [1.0, 2.0]})
 
@@ -72,6 +73,32 @@ def test_a_candidate_is_filed_as_a_child_of_its_training_with_what_describes_it(
     assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["t"]
     assert [file.path for file in client.list_artifacts(run_id, "figures")] == ["figures/roc.png"]
     assert client.get_run(facts["run_id"]).info.experiment_id == run.info.experiment_id
+
+
+def test_every_trial_of_a_search_is_a_run_below_its_candidates(store):
+    asked, facts = store
+    client = mlflow.MlflowClient(asked.mlflow_tracking_uri)
+    parent = client.create_run(client.get_run(facts["run_id"]).info.experiment_id).info.run_id
+    trials = [
+        Trial(0, {"C": 0.5, "penalty": "l2"}, "finished", 0.75, 1_700_000_000.0, 2.5, None),
+        Trial(1, {"C": 9.0}, "pruned", 0.5, 1_700_000_002.5, 1.0, None),
+        Trial(2, {"C": -1.0}, "failed", float("nan"), 1_700_000_003.5, 0.5, "ValueError: C"),
+    ]
+    tracking.log_trials(parent, trials, "AUC", asked.mlflow_tracking_uri)
+    tracking.log_trials(None, trials, "AUC", asked.mlflow_tracking_uri)  # of a training that is not tracked
+    found = client.search_runs(
+        ["0", "1"], f"tags.`mlflow.parentRunId` = '{parent}'", order_by=["attributes.start_time"]
+    )
+    assert [(run.info.run_name, run.info.status, run.data.tags["trial"]) for run in found] == [
+        ("trial 0", "FINISHED", "finished"), ("trial 1", "KILLED", "pruned"), ("trial 2", "FAILED", "failed"),
+    ]  # fmt: skip
+    assert [run.data.params for run in found] == [{"C": "0.5", "penalty": "l2"}, {"C": "9.0"}, {"C": "-1.0"}]
+    assert [run.data.metrics for run in found] == [
+        {"AUC": 0.75, "seconds": 2.5}, {"AUC": 0.5, "seconds": 1.0}, {"seconds": 0.5},
+    ]  # fmt: skip
+    assert [(run.info.start_time, run.info.end_time) for run in found[:1]] == [(1_700_000_000_000, 1_700_000_002_500)]
+    assert [run.data.tags.get("error") for run in found] == [None, None, "ValueError: C"]
+    assert not any("candidate" in run.data.tags for run in found)
 
 
 def test_a_candidate_that_fails_leaves_one_failed_run_that_says_why(store, tmp_path):

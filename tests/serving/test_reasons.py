@@ -396,7 +396,9 @@ def test_the_last_bits_of_a_prediction_are_no_reason():
     pd.testing.assert_frame_equal(pd.concat(model.explain(1, first=row) for row in range(3)), whole, check_exact=True)
 
 
-@pytest.mark.parametrize("estimator", [LogisticRegression(), small(LGBMClassifier), RandomForestClassifier(9, random_state=0)])
+@pytest.mark.parametrize(
+    "estimator", [LogisticRegression(), small(LGBMClassifier), RandomForestClassifier(9, random_state=0)]
+)
 def test_missing_values_and_texts_never_seen_have_reasons(estimator):
     model = Fitted(mixed("binary"), estimator)
     model.X = model.X[:2].assign(size=[np.nan, 1e6], plan=[None, "new"], when=pd.NaT)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import skops.io
 from conftest import learn, settings
+from optuna.distributions import CategoricalDistribution
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, StackingClassifier, StackingRegressor
@@ -139,7 +140,7 @@ def test_a_stack_combines_what_its_members_predict_of_rows_they_have_not_seen(ta
     [
         ("knn", {"n_neighbors": -3}, r"model 'knn' with \{'n_neighbors': -3\} can't be fitted: .*'n_neighbors' parameter"),
         ("dt", {"depth": 3}, r"model 'dt' with \{'depth': 3\} can't be fitted: .*'depth'"),
-        ("lasso", {}, "model 'lasso' can't predict classes; take another for 'answer' in pipeline.yaml"),
+        ("lasso", {}, "model 'lasso' can't predict classes; take another for 'answer'"),
     ],
 )  # fmt: skip
 def test_a_model_that_cannot_be_fitted_is_named_with_the_reason(model, model_params, said):
@@ -283,12 +284,9 @@ def test_no_model_asks_for_more_neighbours_than_there_are_rows(monkeypatch):
     fewest = len(X) - folds["fold"].value_counts().max()
     assert cross_validate("knn", contract, X, y, folds, {"n_neighbors": 25}).estimator.n_neighbors == fewest
     assert cross_validate("knn", contract, X, y, folds, {"n_neighbors": 2}).estimator.n_neighbors == 2
-    tried, distribution = [], tournament.IntUniformDistribution
-    monkeypatch.setattr(
-        tournament, "IntUniformDistribution", lambda low, high: tried.append(high) or distribution(low, high)
-    )
-    assert cross_validate("knn", contract, X, y, folds, tune=4).estimator.n_neighbors <= fewest
-    assert 1 <= max(tried) <= fewest  # a trial that can't be fitted is lost
+    tuned = cross_validate("knn", contract, X, y, folds, tune=9)
+    assert {trial.state for trial in tuned.trials} <= {"finished", "pruned"}  # one that can't be fitted is lost
+    assert 1 < max(trial.params["n_neighbors"] for trial in tuned.trials) <= fewest
     contract, X, y, folds = divided(small().head(40))
     fewest = len(X) - folds["fold"].value_counts().max()
     for model, rows in (("lr+knn", fewest), ("stack(lr+knn)", fewest - -(-fewest // 5))):  # a stack has folds within
@@ -328,7 +326,7 @@ def test_a_search_for_one_fold_is_given_no_row_that_this_fold_does_not_train_on(
     contract, X, y, folds = divided(small(), folds=3)
     folds = folds.assign(trains=np.arange(len(folds)) % 4 > 0)
     given = []
-    monkeypatch.setattr(tournament, "_tune", lambda experiment, start, model, trials, contract, folds: given.append(folds) or start)  # fmt: skip
+    monkeypatch.setattr(tournament, "_search", lambda start, *_: given.append(_[-2]) or (start, [], {}))
     assert cross_validate("dt", contract, X, y, folds, tune=1).nested
     fitted = [range(len(folds)), *(fitted for fitted, _ in split.make_splitter(folds, contract).split())]
     assert len(given) == len(fitted) == 4
@@ -337,10 +335,48 @@ def test_a_search_for_one_fold_is_given_no_row_that_this_fold_does_not_train_on(
             assert {*np.concatenate(parts)} <= {*allowed}
 
 
+def test_a_time_to_tune_is_shared_by_the_searches_that_score_it(monkeypatch):
+    shares = []
+    monkeypatch.setattr(tournament, "_search", lambda start, model, share, *_: shares.append(share) or (start, [], {}))
+    assert cross_validate("dt", *divided(small(), folds=3), tune={"trials": 9, "minutes": 1}).nested
+    assert shares == [(9, 15)] * 4
+    monkeypatch.setattr(tournament, "NESTED_ROWS", 0)  # a search within each fold would take too long, but for a limit
+    assert cross_validate("dt", *divided(small(), folds=3), tune={"minutes": 1}).nested
+    assert not cross_validate("dt", *divided(small(), folds=3), tune={"trials": 9}).nested
+    assert cross_validate("dt", *divided(small(), folds=2), tune={"minutes": 1}).nested is False
+    assert shares[-1] == (np.inf, 60)
+
+
+def test_a_search_is_kept_and_begins_anew_when_what_it_rests_on_changes(tmp_path, monkeypatch):
+    contract, X, y, folds = divided(small(), folds=3)
+    monkeypatch.setattr(tournament, "NESTED_ROWS", 0)
+
+    def trials(file=tmp_path / "study.log", X=X, folds=folds, params=(("max_depth", 9),), count=3):
+        found = tournament.cross_validate(
+            "dt", dict(params), count, X, y, folds, contract, preparation.prepare(None, X, "binary"), SEED, file
+        )
+        return [trial.started for trial in found.trials]
+
+    first = trials()
+    assert trials() == first
+    assert trials(count=5)[:3] == first
+    for changed in ({"X": X * 2}, {"folds": folds.assign(fold=folds["fold"][::-1].to_numpy())}, {"params": ()}):
+        assert not {*trials(**changed)} & {*first}
+
+
+def test_a_search_in_which_every_trial_fails_says_why(monkeypatch):
+    searched = models.CATALOGUE["dt"]._replace(search={"max_depth": models.Range(-3, -2)})
+    monkeypatch.setitem(models.CATALOGUE, "dt", searched)
+    with pytest.raises(
+        BatonError, match="model 'dt' can't be tuned: none of 2 trials succeeded. Inv.*'max_depth' param"
+    ):
+        cross_validate("dt", *divided(small(), folds=3), tune=2)
+
+
 def test_a_search_that_finds_nothing_better_leaves_the_settings_as_they_were(monkeypatch):
     """Of two columns that tell the target only together, a tree of depth 1 makes nothing."""
     monkeypatch.setitem(models.CATALOGUE, "dt", models.CATALOGUE["dt"]._replace(search={"max_depth": models.Range(1, 2)}))  # fmt: skip
-    monkeypatch.setattr(tournament, "_distribution", lambda found: [1])
+    monkeypatch.setattr(tournament, "_distribution", lambda found: CategoricalDistribution([1]))
     rows = small(names="ab")
     contract, X, y, folds = divided(rows.assign(answer=np.where((rows["a"] > 0) == (rows["b"] > 0), "yes", "no")))
     assert cross_validate("dt", contract, X, y, folds, {"max_depth": 6}, tune=1).estimator.max_depth == 6
@@ -356,7 +392,7 @@ def test_a_search_goes_by_the_chosen_metric(target, metric, monkeypatch):
     monkeypatch.setattr(tournament, "NESTED_ROWS", 0)
     searched = models.CATALOGUE["dt"]._replace(search={"min_samples_leaf": models.Range(1, 60)})
     monkeypatch.setitem(models.CATALOGUE, "dt", searched)
-    monkeypatch.setattr(tournament, "_distribution", lambda found: values)
+    monkeypatch.setattr(tournament, "_distribution", lambda found: CategoricalDistribution(values))
     contract, X, y, folds = divided(table("numeric", target), metric=metric)
     found = cross_validate("dt", contract, X, y, folds, tune=12).estimator.min_samples_leaf
     merged = folds.assign(fold=folds["fold"] * 3 // 5)
@@ -388,7 +424,7 @@ def test_odd_tables_can_be_tuned(rows, keys, nested):
 def test_the_first_fold_in_time_is_scored_by_the_settings_a_candidate_starts_with():
     """The rows before it have no folds of their own, and all others are later."""
     sample = divided(small(day=DAYS), split="time", split_by="day", folds=2)
-    tuned, plain = (cross_validate("dt", *sample, {"max_depth": 12}, tune) for tune in (4, 0))
+    tuned, plain = (cross_validate("dt", *sample, {"max_depth": 12}, tune) for tune in (9, 0))
     first = sample[3]["fold"].to_numpy() == 0
     assert tuned.estimator.get_params() != plain.estimator.get_params()
     np.testing.assert_array_equal(tuned.predictions[first], plain.predictions[first])
