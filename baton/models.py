@@ -150,9 +150,11 @@ def complexity(model: str) -> tuple[int, bool, int]:
     return len(members(model)), is_stack(model), max([*CATALOGUE].index(member) for member in members(model))
 
 
-def describe(model: str, model_params: dict, tune: int | dict) -> str:
-    """Say in a few words what a candidate of the grid is."""
-    params = [f"{name}={value}" for name, value in model_params.items()]
+def describe(candidate: dict) -> str:
+    """Say in a few words what a candidate is: an entry of the grid, with what `fit` has found of it."""
+    tune = candidate["tune"]
+    params = [f"{name}={value}" for name, value in candidate["model_params"].items()]
+    params += ["of the target's logarithm"] if candidate.get("target_scale") == "log" else []
     limits = tune if isinstance(tune, dict) else {"trials": tune}
     tuned = " or ".join(f"{limit} {unit}" for unit, limit in limits.items())
-    return ", ".join([model, *params, *([f"tuned in {tuned}"] if tune else [])])
+    return ", ".join([candidate["model"], *params, *([f"tuned in {tuned}"] if tune else [])])

@@ -39,9 +39,7 @@ ratio = split.make_splitter(folds, contract).test_train_ratio()
 ranking = evaluation.compare_to_best(scores, contract.metric, ratio)
 leaderboard = ranking.join(pd.DataFrame({name: made["costs"] for name, made in candidates.items()}).T)
 nested = pd.Series({name: made["nested"] for name, made in candidates.items()}, name="nested")
-described = {
-    name: models.describe(made["model"], made["model_params"], made["tune"]) for name, made in candidates.items()
-}
+described = {name: models.describe(made) for name, made in candidates.items()}
 leaderboard = leaderboard.join(nested).join(pd.Series(described, name="settings"))
 board = figures.leaderboard(ranking, contract.metric, described)
 board

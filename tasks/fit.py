@@ -68,7 +68,7 @@ figures.save(drawn, product["figures"])
 # %%
 run_id = tracking.log_candidate(
     facts, settings, candidate, started=started,
-    params={"model": model, "tune": str(tune), "seed": settings.seed, **result.estimator.get_params(deep=False)},
+    params={"model": model, "tune": str(tune), "seed": settings.seed, "target_scale": result.scale, **result.params},
     metrics=evaluation.summary(result.scores) | costs,
     figures=product["figures"], tables={"scores": result.scores}, training=training,
 )  # fmt: skip
@@ -77,6 +77,12 @@ model_uri = registry.log(run_id, Path(product["model"]), settings.mlflow_trackin
 
 # %%
 result.scores.to_csv(product["scores"])
-outcome = entry | {"nested": result.nested, "run_id": run_id, "model_uri": model_uri, "costs": costs}
+outcome = entry | {
+    "nested": result.nested,
+    "target_scale": result.scale,
+    "run_id": run_id,
+    "model_uri": model_uri,
+    "costs": costs,
+}
 Path(product["candidate"]).write_text(json.dumps(outcome, indent=2))
 pd.Series(outcome, name="candidate").to_frame()

@@ -45,8 +45,22 @@ def test_models_go_from_the_simplest_to_the_most_complex():
     assert places == sorted({*places})  # no two of them are equal
 
 
-def test_a_candidate_is_described_by_its_settings():
-    assert models.describe("knn", {"n_neighbors": 25}, 0) == "knn, n_neighbors=25"
-    assert models.describe("stack(lr+knn)", {"lr": {"C": 2}}, 0) == "stack(lr+knn), lr={'C': 2}"
-    assert models.describe("lightgbm", {}, 12) == "lightgbm, tuned in 12 trials"
-    assert models.describe("lr", {}, {"trials": 20, "minutes": 5}) == "lr, tuned in 20 trials or 5 minutes"
+@pytest.mark.parametrize(
+    ("model", "params", "tune", "scale", "expected"),
+    [
+        ("knn", {"n_neighbors": 25}, 0, "plain", "knn, n_neighbors=25"),
+        ("stack(lr+knn)", {"lr": {"C": 2}}, 0, None, "stack(lr+knn), lr={'C': 2}"),
+        ("lightgbm", {}, 12, "plain", "lightgbm, tuned in 12 trials"),
+        (
+            "lr",
+            {},
+            {"trials": 20, "minutes": 5},
+            "log",
+            "lr, of the target's logarithm, tuned in 20 trials or 5 minutes",
+        ),
+    ],
+)
+def test_a_candidate_is_described_by_its_settings(model, params, tune, scale, expected):
+    candidate = {"candidate": "a", "model": model, "model_params": params, "tune": tune}
+    candidate |= {"target_scale": scale} if scale else {}  # one of an earlier training has none
+    assert models.describe(candidate) == expected

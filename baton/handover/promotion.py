@@ -198,7 +198,7 @@ def _describe_version(
     described = profile.describe(
         contract.read_features(learned), learned[contract.target], verdict.answers, contract
     )  # fmt: skip
-    what = models.describe(candidate["model"], candidate["model_params"], candidate["tune"])
+    what = models.describe(candidate)
     record = verdict.to_dict() | {
         "task": contract.task,
         "challenger": {"candidate": candidate["candidate"], "model": what, "run_id": challenger.run_id},

@@ -22,7 +22,9 @@ import numpy as np
 import pandas as pd
 import sklearn
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from scipy import stats
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 
 from baton import BatonError
@@ -41,6 +43,8 @@ with matplotlib.rc_context():  # to import PyCaret restyles every plot of the pr
 # of LightGBM. A number of rows, not of seconds, so that the same table is always treated in the same way.
 NESTED_ROWS = 50_000_000
 INNER_FOLDS = 3
+PLAIN, LOG = "plain", "log"  # scales of the target
+SKEWED = 1.0  # skewness of a positive target above which its logarithm is tried
 STACK_FOLDS = 5  # by which the members of a stack predict rows for the model that combines them
 
 
@@ -51,6 +55,7 @@ class Result(NamedTuple):
     metric; `predictions` holds, for every training row, what the model that did not see it predicted: probabilities
     (rows, classes) or numbers (rows,). `nested` is False if the folds that score the candidate chose its settings too.
     `trials` are those of the study that found the settings, and `importances` how much each parameter mattered in it.
+    `scale` is "log" where the logarithm of the target is fitted, else "plain".
     """
 
     estimator: BaseEstimator
@@ -59,6 +64,13 @@ class Result(NamedTuple):
     nested: bool
     trials: list[study.Trial]
     importances: dict[str, float]
+    scale: str
+
+    @property
+    def params(self) -> dict:
+        """The parameters of the model itself."""
+        model = self.estimator.regressor if self.scale == LOG else self.estimator
+        return model.get_params(deep=False)
 
 
 def cross_validate(
@@ -72,37 +84,63 @@ def cross_validate(
     for rows that are validated only. With `tune` (see `study.Budget.of`), a study tries settings, as `metric` scores
     them: over all folds for the estimator that is returned and, if that is affordable, within the rows each fold is
     fitted on for its scores. A time is shared by all of these; `file` keeps them, to go on where they were stopped.
+
+    A positive, skewed target is fitted as its logarithm as well, and the better of both is taken: for each fold the one
+    that is better on the others, so that a fold has no say in how it is predicted.
     """
     coded = contract.encode(y).astype("float64" if contract.task == "regression" else "int64")
-    splitter = make_splitter(folds, contract)
-    groups = folds["group"].to_numpy()
+    splitter, sign = make_splitter(folds, contract), 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
+    groups, fold = folds["group"].to_numpy(), folds["fold"].to_numpy()
+
+    def predict(choose: Callable) -> np.ndarray:
+        """Predict each fold by the pipeline that is chosen for its number and the rows it is fitted on."""
+        predictions = np.full((len(X), len(contract.labels)) if contract.labels else len(X), np.nan)
+        for fitted, validated in splitter.split():
+            pipeline = clone(choose(fold[validated[0]], fitted))
+            pipeline = preparation.fit(pipeline, X.iloc[fitted], coded.iloc[fitted], groups[fitted])
+            predictions[validated] = _predict(pipeline, X.iloc[validated], contract)
+        return predictions
+
+    def score(predictions: np.ndarray) -> pd.DataFrame:
+        return evaluation.score_folds(coded.to_numpy(), predictions, fold, contract.task)
+
     with _quiet(), _named_in_errors(model, model_params):
         fewest = min(len(fitted) for fitted, _ in splitter.split())
-        start = Pipeline(
-            [("prepare", clone(prepare)), ("model", make_estimator(model, model_params, contract, fewest, seed))]
-        )
+        estimator = make_estimator(model, model_params, contract, fewest, seed)
+        steps = {PLAIN: estimator} | ({LOG: _of_logarithm(estimator)} if _is_skewed(coded, contract) else {})
+        starts = {
+            scale: Pipeline([("prepare", clone(prepare)), ("model", clone(step))]) for scale, step in steps.items()
+        }
+        tried = pd.DataFrame(index=np.unique(fold[fold >= 0]))
+        for scale in starts if len(starts) > 1 else []:
+            with contextlib.suppress(ValueError):  # a number so large that it is infinite
+                tried[scale] = score(predict(lambda *_, scale=scale: starts[scale]))[contract.metric]
+
+        def scale_without(number: int | None = None) -> str:
+            means = sign * tried.drop(index=[] if number is None else number).mean()
+            return PLAIN if means.isna().all() else str(means.idxmax())
+
         # Of two folds, neither has folds within the rows it is fitted on; by time, only the first one has none.
-        numbers = folds.loc[folds["fold"] >= 0, "fold"].nunique()
-        budget, pipeline, trials, importances = study.Budget.of(tune), start, [], {}
+        budget, numbers = study.Budget.of(tune), len(tried)
         affordable = budget.seconds < np.inf or len(folds) * budget.trials * INNER_FOLDS * numbers <= NESTED_ROWS
         nested = not tune or (affordable and (splitter.forward or numbers > 2))
+        share = budget._replace(seconds=budget.seconds / (1 + numbers * nested))
+        pipeline, trials, importances = starts[scale_without()], [], {}
+        search = functools.partial(_search, model, share, X, coded, contract, seed, file)
         if tune:
-            share = budget._replace(seconds=budget.seconds / (1 + numbers * nested))
-            search = functools.partial(_search, start, model, share, X, coded, contract, seed, file)
-            pipeline, trials, space = search(folds, "all")
-            higher_is_better = evaluation.METRICS[contract.metric].higher_is_better
-            importances = study.importances(trials, space, higher_is_better)
-        predictions = np.full((len(X), len(contract.labels)) if contract.labels else len(X), np.nan)
-        for number, (fitted, validated) in enumerate(splitter.split()):
-            found = pipeline
+            pipeline, trials, space = search(pipeline, folds, "all")
+            importances = study.importances(trials, space, sign > 0)
+
+        def choose(number: int, fitted: np.ndarray) -> Pipeline:
+            start = starts[scale_without(number)]
             if tune and nested:
-                found, *_ = search(_fold_within(folds, fitted), f"fold {number}")
-            parts = X.iloc[fitted], coded.iloc[fitted]
-            predictions[validated] = _predict(
-                preparation.fit(clone(found), *parts, groups[fitted]), X.iloc[validated], contract
-            )
-    scores = evaluation.score_folds(coded.to_numpy(), predictions, folds["fold"].to_numpy(), contract.task)
-    return Result(clone(pipeline.named_steps["model"]), scores, predictions, nested, trials, importances)
+                return search(start, _fold_within(folds, fitted), f"fold {number}")[0]
+            return pipeline if tune else start
+
+        predictions = predict(choose)
+    step = clone(pipeline.named_steps["model"])
+    scale = LOG if isinstance(step, TransformedTargetRegressor) else PLAIN
+    return Result(step, score(predictions), predictions, nested, trials, importances, scale)
 
 
 def assemble(prepare: TransformerMixin, estimator: BaseEstimator, features) -> Pipeline:
@@ -196,8 +234,8 @@ def _joined(kind: str, seed: int, stacked: bool) -> BaseEstimator:
 
 
 def _search(
-    start: Pipeline, model: str, budget: study.Budget, X: pd.DataFrame, y: pd.Series, contract: Contract, seed: int,
-    file: Path | None, folds: pd.DataFrame, name: str,
+    model: str, budget: study.Budget, X: pd.DataFrame, y: pd.Series, contract: Contract, seed: int, file: Path | None,
+    start: Pipeline, folds: pd.DataFrame, name: str,
 ) -> tuple[Pipeline, list[study.Trial], dict]:  # fmt: skip
     """Search for better settings than a pipeline starts with, by the contract's metric over these folds.
 
@@ -209,9 +247,10 @@ def _search(
     if not sizes:  # the first fold in time: no other shows what is better
         return start, [], {}
     space = _space(model, contract, seed, min(sizes))
+    within = "model__regressor__" if isinstance(start.named_steps["model"], TransformedTargetRegressor) else "model__"
 
     def set_to(params: dict) -> Pipeline:
-        return clone(start).set_params(**{f"model__{key}": value for key, value in params.items()})
+        return clone(start).set_params(**{f"{within}{key}": value for key, value in params.items()})
 
     def scores(params: dict):
         for fitted, validated in splitter.split():
@@ -227,6 +266,15 @@ def _search(
     if not found and trials and all(trial.state == study.FAILED for trial in trials):
         raise BatonError(f"model {model!r} can't be tuned: none of {len(trials)} trials succeeded. {trials[0].error}")
     return set_to(found), trials, space
+
+
+def _is_skewed(y: pd.Series, contract: Contract) -> bool:
+    """Tell a target whose logarithm is worth a try: amounts, prices, durations."""
+    return contract.task == "regression" and bool(y.min() > 0) and stats.skew(y) > SKEWED
+
+
+def _of_logarithm(estimator: BaseEstimator) -> TransformedTargetRegressor:
+    return TransformedTargetRegressor(clone(estimator), func=np.log, inverse_func=np.exp)
 
 
 def _space(model: str, contract: Contract, seed: int, rows: int) -> dict:

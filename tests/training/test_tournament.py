@@ -326,7 +326,7 @@ def test_a_search_for_one_fold_is_given_no_row_that_this_fold_does_not_train_on(
     contract, X, y, folds = divided(small(), folds=3)
     folds = folds.assign(trains=np.arange(len(folds)) % 4 > 0)
     given = []
-    monkeypatch.setattr(tournament, "_search", lambda start, *_: given.append(_[-2]) or (start, [], {}))
+    monkeypatch.setattr(tournament, "_search", lambda *_: given.append(_[-2]) or (_[-3], [], {}))
     assert cross_validate("dt", contract, X, y, folds, tune=1).nested
     fitted = [range(len(folds)), *(fitted for fitted, _ in split.make_splitter(folds, contract).split())]
     assert len(given) == len(fitted) == 4
@@ -337,7 +337,7 @@ def test_a_search_for_one_fold_is_given_no_row_that_this_fold_does_not_train_on(
 
 def test_a_time_to_tune_is_shared_by_the_searches_that_score_it(monkeypatch):
     shares = []
-    monkeypatch.setattr(tournament, "_search", lambda start, model, share, *_: shares.append(share) or (start, [], {}))
+    monkeypatch.setattr(tournament, "_search", lambda model, share, *_: shares.append(share) or (_[-3], [], {}))
     assert cross_validate("dt", *divided(small(), folds=3), tune={"trials": 9, "minutes": 1}).nested
     assert shares == [(9, 15)] * 4
     monkeypatch.setattr(tournament, "NESTED_ROWS", 0)  # a search within each fold would take too long, but for a limit
@@ -544,3 +544,80 @@ def test_the_same_rows_and_seed_give_the_same_choice_on_a_busy_machine():
             other.wait()
     pd.testing.assert_frame_equal(ranking, busy_ranking)
     assert choices == busy_choices
+
+
+def amounts(rows: int = 240, seed: int = 1) -> pd.DataFrame:
+    """Prices: what a signal adds to their logarithm."""
+    generator = np.random.default_rng(seed)
+    table = pd.DataFrame(generator.normal(size=(rows, 3)), columns=[*"abc"])
+    return table.assign(answer=np.exp(1.2 * table["a"] + 0.6 * table["b"] + 0.1 * generator.normal(size=rows)))
+
+
+@pytest.mark.parametrize("model", ["lr", "lr+knn", "stack(lr+knn)"])
+def test_a_skewed_target_is_fitted_as_its_logarithm_where_that_is_better(model, monkeypatch, tmp_path):
+    contract, X, y, folds = divided(amounts())
+    found = cross_validate(model, contract, X, y, folds)
+    assert found.scale == "log"
+    pipeline = tournament.assemble(preparation.prepare(None, X, "regression"), found.estimator, None).fit(X, y)
+    assert (
+        np.corrcoef(np.log(pipeline.predict(X)), np.log(y.astype("float64")))[0, 1] > 0.9
+    )  # in the target's own units
+    skops.io.dump(pipeline, tmp_path / "model.skops")
+    assert {*skops.io.get_untrusted_types(file=tmp_path / "model.skops")} <= {*models.trusted_types()}
+    assert "func" not in found.params
+    monkeypatch.setattr(tournament, "SKEWED", np.inf)
+    plain = cross_validate(model, contract, X, y, folds)
+    assert (plain.scale, str(plain.params)) == ("plain", str(found.params))
+    assert found.scores["R2"].mean() > plain.scores["R2"].mean() + 0.02
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda y: -np.exp(y),
+        lambda y: np.exp(y) - np.exp(y).min(),  # one that is 0 has no logarithm
+        lambda y: y + 100,  # symmetric
+    ],
+    ids=["negative", "zero", "symmetric"],
+)
+def test_no_other_target_is_tried_as_its_logarithm(change, monkeypatch):
+    monkeypatch.setattr(tournament, "_of_logarithm", None)
+    rows = amounts()
+    assert cross_validate("lr", *divided(rows.assign(answer=change(np.log(rows["answer"]))))).scale == "plain"
+
+
+def test_a_fold_has_no_say_in_the_scale_it_is_predicted_on(monkeypatch):
+    contract, X, y, folds = divided(amounts(), folds=3)
+    both = {}
+    for scale, skewed in (("plain", np.inf), ("log", -np.inf)):
+        monkeypatch.setattr(tournament, "SKEWED", skewed)
+        both[scale] = cross_validate("lr", contract, X, y, folds).predictions
+    scored = iter([{"R2": [0.5, 0.5, 0.5]}, {"R2": [0.9, 0.4, 0.4]}, {"R2": [1.0, 1.0, 1.0]}])
+    monkeypatch.setattr(evaluation, "score_folds", lambda *_: pd.DataFrame(next(scored)))
+    found = cross_validate("lr", contract, X, y, folds)
+    fold = folds["fold"].to_numpy()
+    assert found.scale == "log"  # the better one of all folds, by 0.07
+    assert np.abs(both["plain"] - both["log"]).min() > 0
+    np.testing.assert_array_equal(found.predictions[fold == 0], both["plain"][fold == 0])
+    np.testing.assert_array_equal(found.predictions[fold > 0], both["log"][fold > 0])
+
+
+def test_a_logarithm_that_leads_to_infinite_numbers_is_not_taken():
+    rows = amounts()
+    rows.loc[::40, "a"] = 20_000.0  # a linear model goes on where nothing was
+    rows["answer"] = np.exp(rows["a"].clip(upper=2))
+    found = cross_validate("lr", *divided(rows))
+    assert found.scale == "plain" or np.isfinite(found.predictions).all()
+    assert np.isfinite(found.predictions).all()
+
+
+def test_settings_of_a_logarithm_are_searched_by_the_target_itself(monkeypatch):
+    contract, X, y, folds = divided(amounts(), folds=3)
+    monkeypatch.setattr(tournament, "_distribution", lambda found: CategoricalDistribution([0.01, 300.0]))
+    searched = models.CATALOGUE["ridge"]._replace(search={"alpha": models.Range(0.01, 300.0)})
+    monkeypatch.setitem(models.CATALOGUE, "ridge", searched)
+    found = cross_validate("ridge", contract, X, y, folds, {"alpha": 30.0}, tune=6)
+    assert (found.scale, found.nested, found.params["alpha"]) == ("log", True, 0.01)
+    alone = cross_validate("ridge", contract, X, y, folds, {"alpha": 0.01})
+    best = max(trial.score for trial in found.trials if trial.state == "finished")
+    assert best == pytest.approx(alone.scores["R2"].mean(), abs=1e-9)  # three folds are not merged
