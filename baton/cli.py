@@ -10,6 +10,7 @@ baton history
 baton show 3
 baton rollback --reason "complaints since Monday"
 baton promote 3 --reason "the new branch needs it"
+baton clean --keep 20
 """
 
 import argparse
@@ -71,6 +72,12 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (back, promote):
         text = "why, in a sentence: it stays in the history"
         command.add_argument("--reason", required=True, type=_sentence, help=text)
+    text = "remove old trainings from the store; never what is or was champion, or scored a batch"
+    cleans = commands.add_parser("clean", help=text, allow_abbrev=False)
+    cleans.set_defaults(run=clean)
+    cleans.add_argument("--keep", type=_whole, required=True, metavar="COUNT", help="trainings that stay, the newest")
+    cleans.add_argument("--days", type=float, default=30, help="so do those of the last days (default 30)")
+    cleans.add_argument("--yes", action="store_true", help="do it; without, only say what would go")
     ploombers, own = _part(sys.argv[1:] if arguments is None else arguments)
     chosen, rest = parser.parse_known_args(own)
     rest = ploombers + rest
@@ -276,6 +283,30 @@ def promote_version(asked) -> str:
         return promotion.hand_to(settings.name, asked.version, asked.to, asked.reason, settings).reason
     version = promotion.promote_by_hand(settings.name, asked.version, asked.reason, settings)
     return f"{version} is champion; the next batch is scored by it"
+
+
+def clean(asked) -> str:
+    """Remove old trainings, or say what would be removed."""
+    from baton.handover import retention
+
+    settings = config.check_settings(asked.changed)
+    uri = settings.mlflow_tracking_uri
+    old = retention.find_old(settings.name, asked.keep, asked.days, uri)
+    if not old.runs:
+        return (
+            f"{settings.name}: nothing to remove of {old.all_trainings} trainings, with the {asked.keep} newest kept,"
+            f" and those of the last {asked.days:g} days"
+        )
+    if not asked.yes:
+        return f"{settings.name}: this would remove {old.describe()}. To do it, add --yes"
+    retention.remove(settings.name, old, uri)
+    return f"{settings.name}: removed {old.describe()}"
+
+
+def _whole(given: str) -> int:
+    if not given.isdecimal() or int(given) < 1:
+        raise argparse.ArgumentTypeError("give a whole number, 1 or more")
+    return int(given)
 
 
 def _sentence(given: str) -> str:

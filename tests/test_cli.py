@@ -145,7 +145,18 @@ def test_a_mistake_is_told_in_one_message(capsys, tmp_path, arguments, said):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["bogus"], ["options"], ["options", "a.yaml", "--b"], ["results", "now"], ["check", "-x"]]
+    "arguments",
+    [
+        [],
+        ["bogus"],
+        ["options"],
+        ["options", "a.yaml", "--b"],
+        ["results", "now"],
+        ["check", "-x"],
+        ["clean"],
+        ["clean", "--keep", "0"],
+        ["clean", "--keep", "x"],
+    ],
 )
 def test_a_command_that_does_not_exist_is_refused(arguments):
     if arguments[:1] == ["check"]:

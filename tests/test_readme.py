@@ -8,15 +8,13 @@ import subprocess
 import mlflow
 import numpy as np
 import pandas as pd
-import pytest
 import yaml
 from conftest import PROGRAMS
-from mlflow.exceptions import MlflowException
 
 from baton import config
 
 README = (config.ROOT / "README.md").read_text()
-COMMAND = r"^ *(?:nox|ploomber|baton (?=check|options|results|history|show|rollback|promote)|mlflow gc|pytest|pip install nox && nox|MLFLOW\S+ mlflow)\b[^#\n]*"
+COMMAND = r"^ *(?:nox|ploomber|baton (?=check|options|results|history|show|rollback|promote|clean)|pytest|pip install nox && nox|MLFLOW\S+ mlflow)\b[^#\n]*"
 
 STORY = "test_train_serve_retrain_refuse_promote_serve_and_roll_back"
 
@@ -60,9 +58,7 @@ RUN = {
     "nox -s baton -- history": ("tests/test_cli.py", "test_nox_runs_each_command_as_it_is", '[*nox, "history"'),
     "ploomber task fit-lr --force": ("tests/test_readme.py", "test_then_what", '"task", "fit-lr", "--force"'),
     "ploomber build --env--metric F1": ("tests/test_readme.py", "test_then_what", '"--env--metric", "F1"'),
-    "mlflow gc --backend-store-uri sqlite:///mlflow.db --tracking-uri sqlite:///mlflow.db": (
-        "tests/test_readme.py", "test_then_what", 'command.split()[1:]',
-    ),
+    "baton clean --keep 20": ("tests/test_readme.py", "test_then_what", '"baton", "clean", "--keep", "20"'),
     "pytest tests/test_project.py --env-file examples/wine.yaml": (
         "tests/test_examples.py", "test_an_example_passes_the_tests_of_a_project", '"tests/test_project.py"',
     ),
@@ -131,14 +127,18 @@ def test_then_what(trained):
     assert not folds["trains"].all()
     assert trained.read("compare/verdict.json")["metric"] == "F1"
 
+    said = trained.run("baton", "clean", "--keep", "20")
+    assert re.fullmatch(r"diabetes: nothing to remove of \d trainings, with the 20 newest kept.*30 days\n", said)
     client = mlflow.MlflowClient(trained.uri)
     experiment = client.get_experiment_by_name("diabetes").experiment_id
-    [newest] = client.search_runs([experiment], "tags.winner = 'lr'", max_results=1)
-    client.delete_run(newest.info.run_id)
-    command = next(found for found in RUN if found.startswith("mlflow gc"))
-    trained.run("mlflow", *command.split()[1:])
-    with pytest.raises(MlflowException, match="not found"):
-        client.get_run(newest.info.run_id)
+    before = client.search_runs([experiment])
+    said = trained.run("baton", "clean", "--keep", "1", "--days", "0")
+    assert re.match(r"diabetes: this would remove \d of \d trainings: \d+ runs .*MB. To do it, add --yes\n", said)
+    assert len(client.search_runs([experiment])) == len(before)
+    assert trained.run("baton", "clean", "--keep", "1", "--days", "0", "--yes").startswith("diabetes: removed ")
+    assert 0 < len(client.search_runs([experiment])) < len(before)
+    assert "Everything is up to date" in trained.build("--env--metric", "F1")
+    assert "rows scored by version" in trained.build("-e", "pipeline.serve.yaml", "--env--batch", "after")
 
 
 def test_the_drawing_has_the_tasks_of_the_pipelines():

@@ -132,12 +132,12 @@ def log_trials(run_id: str | None, trials: list, metric: str, uri: str) -> None:
     from mlflow.entities import Metric, Param
 
     client = connect(uri)
-    experiment = client.get_run(run_id).info.experiment_id
+    experiment, shared = client.get_run(run_id).info.experiment_id, _tags({"mlflow.parentRunId": run_id})
     for trial in trials:
-        tags = {"mlflow.parentRunId": run_id, "mlflow.runName": f"trial {trial.number}", "trial": trial.state}
+        tags = shared | {"mlflow.runName": f"trial {trial.number}", "trial": trial.state}
         tags |= {"error": trial.error} if trial.error else {}
         started, ended = int(trial.started * 1000), int((trial.started + trial.seconds) * 1000)
-        run = client.create_run(experiment, start_time=started, tags=_tags(tags))
+        run = client.create_run(experiment, start_time=started, tags=tags)
         metrics = {metric: trial.score, "seconds": trial.seconds}
         client.log_batch(
             run.info.run_id,
