@@ -111,20 +111,21 @@ def cross_validate(
         starts = {
             scale: Pipeline([("prepare", clone(prepare)), ("model", clone(step))]) for scale, step in steps.items()
         }
-        tried = pd.DataFrame(index=np.unique(fold[fold >= 0]))
-        for scale in starts if len(starts) > 1 else []:
+        answers = {scale: predict(lambda *_, start=start: start) for scale, start in starts.items() if len(starts) > 1}
+        numbers, tried = np.unique(fold[fold >= 0]), {}
+        for scale, predictions in answers.items():
             with contextlib.suppress(ValueError):  # a number so large that it is infinite
-                tried[scale] = score(predict(lambda *_, scale=scale: starts[scale]))[contract.metric]
+                tried[scale] = score(predictions)[contract.metric]
 
-        def scale_without(number: int | None = None) -> str:
-            means = sign * tried.drop(index=[] if number is None else number).mean()
+        def scale_without(*left_out: int) -> str:
+            means = sign * pd.DataFrame(tried, numbers).drop(index=[*left_out]).mean()
             return PLAIN if means.isna().all() else str(means.idxmax())
 
         # Of two folds, neither has folds within the rows it is fitted on; by time, only the first one has none.
-        budget, numbers = study.Budget.of(tune), len(tried)
-        affordable = budget.seconds < np.inf or len(folds) * budget.trials * INNER_FOLDS * numbers <= NESTED_ROWS
-        nested = not tune or (affordable and (splitter.forward or numbers > 2))
-        share = budget._replace(seconds=budget.seconds / (1 + numbers * nested))
+        budget, count = study.Budget.of(tune), len(numbers)
+        affordable = budget.seconds < np.inf or len(folds) * budget.trials * INNER_FOLDS * count <= NESTED_ROWS
+        nested = not tune or (affordable and (splitter.forward or count > 2))
+        share = budget._replace(seconds=budget.seconds / (1 + count * nested))
         pipeline, trials, importances = starts[scale_without()], [], {}
         search = functools.partial(_search, model, share, X, coded, contract, seed, file)
         if tune:
@@ -137,7 +138,12 @@ def cross_validate(
                 return search(start, _fold_within(folds, fitted), f"fold {number}")[0]
             return pipeline if tune else start
 
-        predictions = predict(choose)
+        if answers and not tune:
+            predictions = answers[PLAIN].copy()
+            for number in numbers:
+                predictions[fold == number] = answers[scale_without(number)][fold == number]
+        else:
+            predictions = predict(choose)
     step = clone(pipeline.named_steps["model"])
     scale = LOG if isinstance(step, TransformedTargetRegressor) else PLAIN
     return Result(step, score(predictions), predictions, nested, trials, importances, scale)
