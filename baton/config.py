@@ -42,7 +42,7 @@ REASONS = {
     "missing": "missing, where none was in training",
     "out_of_bounds": "outside of the bounds that env.yaml sets",
     "duplicate_id": "with the ids of an earlier row",
-    "far_outside": "further outside of those seen in training than these are apart",
+    "far_outside": "far outside of what was seen in training",
     "unseen_category": "not seen in training",
     "infinite": "infinite, counted as missing",
 }

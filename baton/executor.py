@@ -222,6 +222,7 @@ def _prepare_worker():
     # A terminal's Ctrl-C reaches all processes, and the build's ends its workers. One that is killed can't: without
     # a word, they would wait for ever for their next task.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the build may make an error of it; a worker just ends
     threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
     # One worker a core already: threads within a worker would only fight over it. Worse, one forked from a process that
     # has computed in threads (a notebook's kernel, say) waits for ever for those it has not. So both the libraries that

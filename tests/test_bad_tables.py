@@ -45,7 +45,7 @@ FILES = {
     "half a gzip": ({"t.csv.gz": gzip.compress(GOOD.encode())[:-20]}, {"train_data": "bad/t.csv.gz"}, "bad/t.csv.gz: this can't be read as csv: Compressed file ended"),
     "half a Parquet": ({"t.parquet": PARQUET.getvalue()[:-9]}, {"train_data": "bad/t.parquet"}, "bad/t.parquet: this can't be read as parquet: "),
     "a CSV called Parquet": ({"t.parquet": GOOD}, {"train_data": "bad/t.parquet"}, "bad/t.parquet: this can't be read as parquet: "),
-    "no file": ({"u.csv": GOOD}, {}, "bad/t.csv: there is no such file. Set train_data and score_data in env.yaml"),
+    "no file": ({"u.csv": GOOD}, {}, "bad/t.csv: there is no such file. It is not here yet, or train_data"),
     "no file of the pattern": ({"t.csv": GOOD}, {"train_data": "bad/2026-*.csv"}, "bad/2026-*.csv: there is no such file"),
     "a folder of something else": ({"notes.md": "hm"}, {"train_data": "bad"}, "bad: there is no CSV or Parquet file in this folder"),
     "parts that differ": ({"1.csv": GOOD, "2.csv": GOOD.replace("b", "B", 1)}, {"train_data": "bad"}, "bad/2.csv and bad/1.csv have different columns: only one of them has 'B', 'b'"),

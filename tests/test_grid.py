@@ -30,6 +30,13 @@ def test_every_grid_that_comes_along_can_be_read(file):
     assert len(grid.read(str(file))) == {"elasticnet": 100}.get(file.stem, 10)
 
 
+@pytest.mark.parametrize("name", ["mine", "grids/mine.yaml", "other.yml"])
+def test_a_grid_is_named_by_its_name_alone_or_its_path(written, name):
+    written("- {candidate: lr, model: lr}")
+    (config.ROOT / "other.yml").write_text("- {candidate: lr, model: lr}")
+    assert [one["candidate"] for one in grid.read(name)] == ["lr"]
+
+
 def test_an_entry_without_lists_is_one_candidate(written):
     asked = written(
         "- {candidate: forest, model: rf, model_params: {min_samples_leaf: 5}, tune: 3}\n- {candidate: lr, model: lr}"

@@ -12,12 +12,14 @@ import urllib.parse
 
 import pandas as pd
 import pytest
+import registering
 import sqlalchemy
 from conftest import ODD, PROGRAMS, copy_sources, free_port, warm_command
 from serving.test_scoring import ROWS, train
 
 import baton
 from baton import config
+from baton.handover import registry
 
 HERE = config.ROOT
 EXIT_CODES = {kind.outcome: kind.exit_code for kind in [baton.BatonError, *baton.BatonError.__subclasses__()]}
@@ -183,6 +185,50 @@ def test_a_range_of_days_is_filled_in_and_goes_on_after_a_day_that_fails(project
     assert (code, said[0]["outcome"]) == (EXIT_CODES["no champion"], "no champion")
 
 
+def test_days_that_are_complete_stay_as_they_are_whoever_is_champion_by_now(project):
+    (project.folder / "days").mkdir()
+    for day in (1, 2):
+        ROWS.head(10 * day).to_csv(project.folder / f"days/2026-01-0{day}.csv", index=False)
+    asked = ("--from", "2026-01-01", "--to", "2026-01-02", "--env--score_data", "days/{batch}.csv")
+    assert [one["outcome"] for one in run(project, *asked, of="backfill")[1]] == ["scored"] * 2
+    first = registry.version_of("demo", "1", project.uri)
+    settings = config.check_settings(
+        config.read_env(project.folder / "env.yaml") | {"mlflow_tracking_uri": project.uri}
+    )
+    registering.promote(registering.register_version(first.path, first.run_id, settings, serves="again"), settings)
+    code, said, printed = run(project, *asked, of="backfill")
+    assert (code, {one["outcome"] for one in said}) == (EXIT_CODES["nothing to do"], {"nothing to do"})
+    assert "was scored by version 1 from these 10 rows" in printed
+    # The version that is asked for is another matter, and so are other rows.
+    ROWS.head(3).to_csv(project.folder / "days/2026-01-01.csv", index=False)
+    said = run(project, *asked, of="backfill")[1]
+    assert [(one["outcome"], one.get("model_version")) for one in said] == [("scored", "2"), ("nothing to do", None)]
+    said = run(project, *asked, "--env--model_version", "1", of="backfill")[1]
+    assert [(one["outcome"], one.get("model_version")) for one in said] == [("scored", "1"), ("nothing to do", None)]
+
+
+def test_a_job_that_is_ended_by_its_time_limit_leaves_its_record(project):
+    project.edit(
+        "baton/serving/scoring.py",
+        "    _require_unchanged(batch)\n",
+        "    time.sleep(60)\n    _require_unchanged(batch)\n",
+    )
+    how = {"cwd": project.folder, "env": project.environment(), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    job = subprocess.Popen([PROGRAMS / "baton", "score", "--json"], text=True, **how)
+    while not [*project.folder.glob("predictions/demo/.batch=night/chunk-*.json")]:
+        assert job.poll() is None
+        time.sleep(0.1)
+    job.terminate()
+    said, printed = job.communicate(timeout=60)
+    assert (job.returncode, json.loads(said)["outcome"]) == (1, "failed")
+    assert "ended from outside (SIGTERM)" in json.loads(said)["reason"]
+    assert "Traceback" not in printed
+    assert json.loads((project.folder / "told.json").read_text())["status"] == "failed"
+    assert (project.folder / "predictions/demo/_failed/batch=night/_manifest.json").is_file()
+    project.edit("baton/serving/scoring.py", "    time.sleep(60)\n", "")
+    assert run(project)[0] == 0
+
+
 def test_the_exit_codes_are_those_of_the_readme():
     rows = re.findall(r"^\| (\d+) \| ([a-z ]+) \|", (HERE / "README.md").read_text(), re.MULTILINE)
     assert {outcome: int(code) for code, outcome in rows} == EXIT_CODES | {"scored": 0}
@@ -256,6 +302,8 @@ def test_a_full_disk_is_told_publishes_nothing_and_the_next_night_is_right(proje
         assert ("No space left on device" if mounted else "File too large") in said["reason"]
         assert "Traceback" not in done.stderr
         assert not (predictions / "demo" / "batch=night").exists()
+        record = json.loads((predictions / "demo" / "_failed" / "batch=night" / "_manifest.json").read_text())
+        assert record["reason"] == said["reason"]
         if mounted:
             subprocess.run(["mount", "-o", "remount,size=50m", predictions], check=True)
         assert run(project)[0] == 0

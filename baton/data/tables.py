@@ -85,7 +85,8 @@ def files(source: str) -> list[Path]:
         data = [file for file in data if kind_of(file)]
     if not data:
         what = "no CSV or Parquet file in this folder" if path.is_dir() else "no such file"
-        raise InputMissing(f"{source}: there is {what}. Set train_data and score_data in env.yaml to your tables.")
+        where = "It is not here yet, or train_data or score_data in env.yaml names the wrong place."
+        raise InputMissing(f"{source}: there is {what}. {where}")
     return data
 
 
@@ -114,6 +115,19 @@ def append(parts: Iterable[pd.DataFrame], destination: str, replacing: dict) -> 
             how = {"schema": schema, "if_exists": "append", "index": False, "method": "multi"}
             # A statement takes about 32,000 values, in SQLite and in PostgreSQL.
             rows.to_sql(name, connection, chunksize=30_000 // len(rows.columns), **how)
+
+
+def count(destination: str, where: dict) -> int:
+    """Count the rows of a table of a database that have these values; 0 if there is no such table."""
+    import sqlalchemy
+
+    schema, name = _table_name(destination)
+    with _connected(destination) as connection:
+        if not sqlalchemy.inspect(connection).has_table(name, schema):
+            return 0
+        table = sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema, autoload_with=connection)
+        same = [table.c[column] == value for column, value in where.items()]
+        return connection.execute(sqlalchemy.select(sqlalchemy.func.count()).select_from(table).where(*same)).scalar()
 
 
 def check_destination(destination: str | None) -> None:

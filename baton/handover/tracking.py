@@ -44,6 +44,9 @@ def connect(uri: str):
     # Its progress bars and advice would be written into every notebook; its errors are raised, not logged.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # A server that does not answer is waited for two minutes at most, not twenty.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     # A signature's numbers are doubles here; and a file's name says enough of where rows came from.
     warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")

@@ -30,6 +30,7 @@ from baton.handover import registry
 HEAD = 10_000  # rows by which a batch is looked at before it is scored
 CELLS = 2_000_000  # values of a chunk: what a process holds of a batch at once
 MOST_ROWS = 100_000  # rows of a chunk
+ASIDE = "replaced"  # where a result lies, in a draft, that is taken away before the new one is put in its place
 FORGOTTEN = 24 * 3600  # seconds after which a draft that nobody goes on with is swept
 
 # The keys of env.yaml that a result depends on, besides its rows and its model.
@@ -97,8 +98,15 @@ def draft_of(name: str, batch: str) -> Path:
 
 
 def source_of(score_data: str, batch: str) -> str:
-    """Where the rows of a batch come from: `score_data`, which may hold the batch's name."""
-    return score_data.replace("{batch}", batch)
+    """Where the rows of a batch come from: `score_data`, which may hold the batch's name.
+
+    A file within the project is named from there, however it is written.
+    """
+    source = score_data.replace("{batch}", batch)
+    if tables.is_database(source):
+        return source
+    path = os.path.normpath(config.ROOT / source)
+    return os.path.relpath(path, config.ROOT) if Path(path).is_relative_to(config.ROOT) else path
 
 
 def read_batch(path: str | Path) -> Batch:
@@ -115,6 +123,7 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
     """
     folder = folder_of(settings.name, settings.batch)
     _sweep(folder)
+    _put_back(draft_of(settings.name, settings.batch), folder)
     before = read_manifest(folder)
     source = source_of(settings.score_data, settings.batch)
     _require_same_source(before, settings, source)
@@ -142,11 +151,12 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
     settled = model.contract.settle(head)
     _require_kinds(settled, head, source)
     _require_columns(received, opened.columns, settled)
-    if before and before["key"] == received.key:
+    same = bool(before) and before["key"] == received.key
+    if same and _in_its_table(received, before):
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(failed_folder(settings.name, settings.batch), ignore_errors=True)
         return dataclasses.replace(received, complete=True), model, head
-    if kept and not settings.model_version:
+    if kept and not settings.model_version and not same:
         raise SettingsError(
             f"batch {settings.batch} of {settings.name} was scored by version {kept}, which was asked for by number,"
             f" and its input or options have changed. Score it by the same version: --env--model_version {kept}, or by"
@@ -186,11 +196,11 @@ def read_manifest(folder: Path) -> dict | None:
 def read(folder: Path) -> pd.DataFrame:
     """Read all rows of a published batch, or of one that takes its place while it is read: never some of each."""
     for _ in range(10):
-        manifest = json.loads((Path(folder) / "_manifest.json").read_text())
         with contextlib.suppress(FileNotFoundError):
+            manifest = json.loads((Path(folder) / "_manifest.json").read_text())
             return pd.concat(_parts(Path(folder), manifest), ignore_index=True)
         time.sleep(0.1)
-    raise BatonError(f"{folder}: files that its manifest names are gone. Score the batch again")
+    raise BatonError(f"{folder}: its manifest, or files that this names, are gone. Score the batch again")
 
 
 def _parts(folder: Path, manifest: dict) -> Iterator[pd.DataFrame]:
@@ -229,7 +239,7 @@ def publish(batch: Batch, report: Path) -> dict:
     shutil.copyfile(report, batch.result / "_report.html")
     manifest = seal(batch, json.loads((batch.result / "_manifest.json").read_text()))
     if table := batch.options["predictions_table"]:
-        key = {"model_name": batch.name, "batch": batch.batch}
+        key = _key_in_table(batch)
         tables.append((part.assign(**key) for part in _parts(batch.result, manifest)), table, replacing=key)
     for file in [*batch.result.iterdir(), batch.result]:
         _flush(file)
@@ -302,11 +312,36 @@ def _require_columns(batch: Batch, columns: list[str], contract: contracts.Contr
             )
 
 
+def same_rows(before: dict | None, batch: Batch) -> bool:
+    """Tell whether a published batch was made of these rows with these options, by whatever version."""
+    if before is None or before["input"]["digest"] != batch.input_digest:
+        return False
+    return json.dumps(before["options"], sort_keys=True) == json.dumps(batch.options, sort_keys=True, default=str)
+
+
+def _key_in_table(batch: Batch) -> dict:
+    """The values of `predictions_table` by which a batch's rows are found."""
+    return {"model_name": batch.name, "batch": batch.batch}
+
+
+def _in_its_table(batch: Batch, before: dict) -> bool:
+    """Tell whether the rows of a published batch are in `predictions_table` as well, if it names one."""
+    table = batch.options["predictions_table"]
+    return table is None or tables.count(table, _key_in_table(batch)) == before["rows_scored"]
+
+
 def _sweep(folder: Path) -> None:
     """Remove drafts that were left by runs that died, unless they may still be gone on with."""
     for draft in folder.parent.glob(".batch=*"):
         if draft.name != f".{folder.name}" and time.time() - draft.stat().st_mtime > FORGOTTEN:
+            _put_back(draft, draft.with_name(draft.name.removeprefix(".")))
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def _put_back(draft: Path, folder: Path) -> None:
+    """Put a result in its place again if a run was killed after it took it away, before it put the new one there."""
+    if (draft / ASIDE).is_dir() and not folder.exists():
+        (draft / ASIDE).rename(folder)
 
 
 def _describe(file: Path) -> dict:
@@ -344,8 +379,7 @@ def _swap(new: Path, place: Path) -> None:
     except OSError as error:
         if error.errno not in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV}:
             raise
-        aside = new.with_name("replaced")
-        place.rename(aside)
+        place.rename(new.with_name(ASIDE))
         new.rename(place)
 
 

@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -24,20 +26,21 @@ LARGE = 10_000_000  # bytes of input for which another process is worth its star
 PATIENCE = 60  # seconds that a command or an address of on_failure is waited for
 
 
-def score(changed: dict) -> dict:
+def score(changed: dict, again: bool = True) -> dict:
     """Score one batch by the serving pipeline; return what came of it, as `baton score --json` prints it.
 
-    `changed` are keys of env.yaml with other values. Raises `BatonError`, each kind with an exit code of its own. A
-    batch that failed has a record by then, and `on_failure` was called.
+    `changed` are keys of env.yaml with other values. Without `again`, what was scored from the same rows is left as it
+    is, by whatever version, unless another one is asked for. Raises `BatonError`, each kind with an exit code of its
+    own. A batch that failed has a record by then, and `on_failure` was called.
     """
     asked = _asked(changed)
     try:
         settings = config.check_settings(asked)
-        with hold(lock(settings.name)):
+        with _terminable(), hold(lock(settings.name)):
             if batches.read_manifest(batches.folder_of(settings.name, settings.batch)):
                 with _loading():
                     received, *_ = batches.receive(settings)  # without Ploomber, which takes longer to load than this
-                if received.complete:
+                if received.complete or not (again or _asks_for_more(received, settings)):
                     raise NothingToDo(nothing_to_do(received))
             with registry.started_early(_processes(settings)):
                 _build(changed | {"batch": settings.batch})
@@ -66,7 +69,7 @@ def backfill(days: list[str], changed: dict, champion_then: bool = False) -> lis
     for day in days:
         try:
             version = {"model_version": _champion_on(day, config.check_settings(asked))} if champion_then else {}
-            outcomes.append(score(changed | {"batch": day} | version))
+            outcomes.append(score(changed | {"batch": day} | version, again=False))
         except Exception as error:
             outcomes.append(failed(error) | {"batch": day})
     return outcomes
@@ -80,8 +83,8 @@ def lock(name: str) -> str:
 def nothing_to_do(batch: Batch) -> str:
     manifest = batches.read_manifest(batch.folder)
     return (
-        f"Nothing has changed: batch {batch.batch} of {batch.name} was scored by version {batch.model_version} from"
-        f" these {manifest['rows_in']} rows."
+        f"Nothing has changed: batch {batch.batch} of {batch.name} was scored by version {manifest['model_version']}"
+        f" from these {manifest['rows_in']} rows."
     )
 
 
@@ -114,6 +117,8 @@ def report(manifest: dict) -> dict:
 def failed(error: Exception) -> dict:
     """What came of a batch that failed, in a line."""
     reason = str(getattr(error, "reason", None) or tracking.complaint(error) or error).strip()
+    if "Traceback (most recent call last)" in reason:  # of a mistake of ours, whose last line says what it was
+        reason = reason.splitlines()[-1]
     kind = error if hasattr(error, "outcome") else BatonError
     return {"outcome": kind.outcome, "exit_code": kind.exit_code, "reason": reason}
 
@@ -128,16 +133,19 @@ def record_failure(settings: dict, error: Exception) -> None:
     error.recorded = True
     name, batch = (None if settings.get(key) is None else str(settings[key]) for key in ("name", "batch"))
     source = settings.get("score_data") and batches.source_of(str(settings["score_data"]), str(batch))
-    record = failed(error) | {
+    record = failed(error) | getattr(error, "facts", {}) | {
         "status": "failed", "name": name, "batch": batch, "input": {"source": source},
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "git_commit": tracking.git_commit(),
     }  # fmt: skip
     with contextlib.suppress(OSError):  # a full disk, maybe; the failure itself is told in any case
         if all(re.fullmatch(_pattern(key), value or "") for key, value in (("name", name), ("batch", batch))):
-            folder = batches.failed_folder(name, batch)
+            folder, draft = batches.failed_folder(name, batch), batches.draft_of(name, batch)
+            # On a full disk, what the next run makes anew leaves no room for the record.
+            for remade in [*draft.glob("chunk-*.arrow"), draft / "result" / "_report.html"]:
+                remade.unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            rejects = batches.draft_of(name, batch) / "result" / "_rejects.parquet"
+            rejects = draft / "result" / "_rejects.parquet"
             if record["outcome"] in {"too many rejects", "schema mismatch"} and rejects.is_file():
                 shutil.copyfile(rejects, folder / "_rejects.parquet")
             batches.write_json(folder / "_manifest.json", record)
@@ -197,6 +205,23 @@ def _build(changed: dict) -> None:
 
 
 @contextlib.contextmanager
+def _terminable():
+    """Let SIGTERM, by which systemd and Kubernetes end a job that takes too long, fail the batch as any error does."""
+
+    def end(*_):
+        raise BatonError("it was ended from outside (SIGTERM), as by a time limit. What was done is kept: run it again")
+
+    if threading.current_thread() is not threading.main_thread():  # no other may listen to signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
 def _loading():
     """Look for no garbage while libraries load, nor among them when all ends: that takes as long as 200 rows do."""
     gc.disable()
@@ -222,6 +247,14 @@ def _champion_on(day: str, settings: config.Settings) -> str:
     if version is None:
         raise NoChampion(f"{settings.name} had no champion on {day}: `baton history` tells since when there is one")
     return version
+
+
+def _asks_for_more(received: Batch, settings: config.Settings) -> bool:
+    """Tell whether these rows were not scored yet, or are asked for by another version."""
+    before = batches.read_manifest(received.folder)
+    if not batches.same_rows(before, received):
+        return True
+    return settings.model_version not in {None, before["model_version"]}
 
 
 def _pattern(key: str) -> str:

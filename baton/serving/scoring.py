@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from baton import BatonError, SchemaMismatch, TooManyRejects, config
+from baton import BatonError, SchemaMismatch, TooManyRejects, config, models
 from baton.data import stream
 from baton.data.contract import Contract
 from baton.handover import registry, saving, tracking
@@ -24,7 +24,7 @@ from baton.serving import batch as batches
 from baton.serving import quarantine, reasons
 from baton.serving.batch import Batch
 
-LIBRARIES = ("scikit-learn", "pandas", "numpy", "mlflow", "pyarrow")
+LIBRARIES = sorted({"scikit-learn", "pandas", "numpy", "mlflow", "pyarrow"} | models.packages())
 ROUND = 64  # rows, a multiple of which a model is asked for at once
 SHOWN = 100_000  # rows that the report is drawn from
 
@@ -252,9 +252,21 @@ def _progress(total: int | None, name: str):
     """A bar with rows, rows per second and time left; lines, ten seconds apart, where there is no terminal."""
     terminal = sys.__stderr__.isatty()
     return tqdm(
-        total=total, desc=f"batch {name}", unit=" rows", unit_scale=True, file=sys.__stderr__, dynamic_ncols=terminal,
+        total=total, desc=f"batch {name}", unit=" rows", unit_scale=True, dynamic_ncols=terminal,
+        file=sys.__stderr__ if terminal else _Lines(),
         mininterval=0.5 if terminal else 10, ascii=not terminal, leave=terminal, delay=2,
     )  # fmt: skip
+
+
+class _Lines:
+    """What a log gets of a bar that is drawn again and again: a line each time."""
+
+    def write(self, drawn: str) -> None:
+        if drawn.strip():
+            print(drawn.strip(), file=sys.__stderr__, flush=True)
+
+    def flush(self) -> None:
+        pass
 
 
 def _require_unchanged(batch: Batch) -> None:
@@ -313,7 +325,9 @@ def _require_few_rejects(batch: Batch, counted: dict, notes: list[dict], most: f
         unread, present = (sum(note["unparsable"].get(column, [0, 0])[place] for note in notes) for place in (0, 1))
         if unread > 1 and unread == present:
             raise SchemaMismatch(f"{message}. Column {column!r} holds no {contract.columns[column].kind}s at all")
-    raise TooManyRejects(message)
+    refused = TooManyRejects(message)
+    refused.facts = {"model_version": batch.model_version} | counted  # of the record that a failed batch leaves
+    raise refused
 
 
 def _warnings(notes: list[dict], contract: Contract, columns: list[str]) -> list[str]:

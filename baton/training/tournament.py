@@ -114,7 +114,7 @@ def cross_validate(
         answers = {scale: predict(lambda *_, start=start: start) for scale, start in starts.items() if len(starts) > 1}
         numbers, tried = np.unique(fold[fold >= 0]), {}
         for scale, predictions in answers.items():
-            with contextlib.suppress(ValueError):  # a number so large that it is infinite
+            if np.isfinite(predictions[fold >= 0]).all():  # e to a large number is infinite
                 tried[scale] = score(predictions)[contract.metric]
 
         def scale_without(*left_out: int) -> str:

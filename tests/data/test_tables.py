@@ -116,8 +116,8 @@ BINARY = "this is no text but binary data. Is it a spreadsheet, or compressed? S
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("absent.csv", None, "there is no such file. Set train_data and score_data in env.yaml to your tables."),
-        ("absent/*.csv", None, "there is no such file. Set train_data and score_data in env.yaml to your tables."),
+        ("absent.csv", None, "there is no such file. It is not here yet, or train_data or score_data in env.yaml names the wrong place."),
+        ("absent/*.csv", None, "there is no such file. It is not here yet, or train_data or score_data in env.yaml names the wrong place."),
         ("a.xlsx", "PK", READS.format(".xlsx")),
         ("table", "a,b\n1,2\n", READS.format("nameless")),
         ("a.gz", "", READS.format(".gz")),
@@ -215,7 +215,7 @@ def test_parts_of_different_columns_are_refused_by_name(tmp_path):
 def test_a_folder_without_a_table_is_refused(tmp_path):
     write(tmp_path / "README.md", "a,b\n1,2\n")
     with pytest.raises(
-        BatonError, match=f"^{tmp_path}: there is no CSV or Parquet file in this folder. Set train_data"
+        BatonError, match=f"^{tmp_path}: there is no CSV or Parquet file in this folder. It is not here yet"
     ):
         tables.read_table(tmp_path)
 

@@ -181,7 +181,30 @@ def test_a_batch_from_a_database_is_read_as_it_comes_and_goes_to_a_table_once(as
     assert not folder("one").with_name(".batch=one").exists()
     found = tables.read_table(keys["predictions_table"]).sort_values(["batch", "id"])
     assert found["batch"].value_counts().to_dict() == {"one": 40, "two": 40}
+    again = asked.model_copy(update=keys | {"batch": "two"})
+    for lose in ("DELETE FROM scores WHERE batch = 'two' AND id < 105", "DROP TABLE scores"):
+        with sqlite3.connect(config.ROOT / "out.db") as database:
+            database.execute(lose)
+        assert batch.receive(again)[0].complete is False  # the rows are to be put back
+        score(again)
+        assert batch.receive(again)[0].complete is True
+        assert tables.count(keys["predictions_table"], {"batch": "two"}) == 40
+    pinned = again.model_copy(update={"model_version": "1"})
+    score(pinned)
+    with sqlite3.connect(config.ROOT / "out.db") as database:
+        database.execute("DROP TABLE scores")
+    assert batch.receive(again)[0].complete is False  # and by the version that was asked for
     assert found["probability"].tolist()[:40] == expected["probability"].tolist()
+
+
+@pytest.mark.parametrize("spelled", ["./new.csv", "days/../new.csv", "{root}/new.csv"])
+def test_the_same_file_by_another_spelling_is_the_same_input(asked, spelled):
+    score(asked)
+    (config.ROOT / "days").mkdir()
+    again = asked.model_copy(update={"score_data": spelled.replace("{root}", str(config.ROOT))})
+    assert batch.receive(again)[0].complete is True
+    assert batch.source_of("sqlite:///a/../b.db#t", "x") == "sqlite:///a/../b.db#t"
+    assert batch.source_of("/elsewhere/./a.csv", "x") == "/elsewhere/a.csv"
 
 
 def test_nothing_is_published_if_the_database_refuses(asked):
@@ -241,6 +264,33 @@ def test_where_folders_can_not_be_exchanged_one_is_moved_after_the_other(tmp_pat
     batch._swap(tmp_path / "new", tmp_path / "place")
     assert (tmp_path / "place" / "new").is_file()
     assert (tmp_path / "replaced" / "place").is_file()
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["this batch", "another batch"])
+def test_a_result_that_a_killed_run_had_taken_away_is_put_back(asked, other):
+    """Where folders can't be exchanged, and it died before the new one was there."""
+    score(asked)
+    draft = folder().with_name(".batch=b")
+    draft.mkdir()
+    folder().rename(draft / "replaced")
+    os.utime(draft, (time.time() - 25 * 3600,) * 2)
+    (config.ROOT / "new.csv").write_text("id,x\n")  # so this run will fail
+    with pytest.raises(InputEmpty):
+        batch.receive(asked.model_copy(update={"batch": "c"} if other else {}))
+    assert len(published()) == 40
+    assert not (draft / "replaced").exists()
+
+
+def test_a_reader_waits_for_a_result_that_is_put_in_its_place(asked, monkeypatch):
+    score(asked)
+    aside = folder().with_name("aside")
+    folder().rename(aside)
+    monkeypatch.setattr(time, "sleep", lambda _: aside.rename(folder()))
+    assert len(batch.read(folder())) == 40
+    folder().rename(aside)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(BatonError, match="batch=b: its manifest, or files that this names, are gone"):
+        batch.read(folder())
 
 
 def test_drafts_that_nobody_goes_on_with_are_swept(asked):

@@ -136,7 +136,7 @@ def test_a_range_goes_on_after_a_day_that_fails_in_a_way_that_nobody_thought_of(
     keys = "name: demo\ntrain_data: t.csv\nscore_data: 'days/{batch}.csv'\ntarget: y\nbatch: x\n"
     (tmp_path / "env.yaml").write_text(keys)
 
-    def score(changed):
+    def score(changed, again):
         if changed["batch"] == "2026-01-01":
             raise ValueError("what a library says")
         return {"outcome": "scored", "batch": changed["batch"]}
@@ -172,3 +172,8 @@ def test_a_batch_is_given_as_many_processes_as_it_will_keep_busy(tmp_path, monke
 
     assert (processes(9e6), processes(6e6, 6e6), processes(6e6, 90e6)) == (1, 2, 3)
     assert processes(source="sqlite:///new.db#rows") == 1
+
+
+def test_the_reason_of_a_mistake_of_ours_is_its_last_line():
+    error = RuntimeError("Traceback (most recent call last):\n  File ...\nValueError: no such thing\n")
+    assert job.failed(error) == {"outcome": "failed", "exit_code": 1, "reason": "ValueError: no such thing"}

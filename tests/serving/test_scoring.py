@@ -376,3 +376,12 @@ def test_the_extremes_are_the_highest_and_lowest_or_of_many_classes_the_least_ce
     # Where all are alike, or few, no row is shown twice.
     assert scoring.extremes(pd.DataFrame({"prediction": [1.5] * 6}), 2).index.tolist() == [0, 1, 5, 4]
     assert scoring.extremes(pd.DataFrame({"prediction": [1.0, 3.0, 2.0]}), 2).index.tolist() == [1, 2, 0]
+
+
+def test_where_there_is_no_terminal_progress_is_lines(capfd, monkeypatch):
+    monkeypatch.setattr(scoring, "tqdm", lambda **how: how)
+    file = scoring._progress(100, "b")["file"]
+    for drawn in ("\rbatch b:  58%|#### | 1.00M/4.50M", "\r     \r", "", "\rbatch b: 100%|####|"):
+        file.write(drawn)
+    file.flush()
+    assert capfd.readouterr().err == "batch b:  58%|#### | 1.00M/4.50M\nbatch b: 100%|####|\n"
