@@ -23,6 +23,7 @@ from baton.serving.batch import Batch
 
 PIPELINE = "pipeline.serve.yaml"
 LARGE = 10_000_000  # bytes of input for which another process is worth its start
+TERMINATED = threading.Event()  # set by SIGTERM, which ends a batch, and a range of them
 PATIENCE = 60  # seconds that a command or an address of on_failure is waited for
 
 
@@ -72,6 +73,8 @@ def backfill(days: list[str], changed: dict, champion_then: bool = False) -> lis
             outcomes.append(score(changed | {"batch": day} | version, again=False))
         except Exception as error:
             outcomes.append(failed(error) | {"batch": day})
+            if TERMINATED.is_set():
+                break
     return outcomes
 
 
@@ -209,11 +212,13 @@ def _terminable():
     """Let SIGTERM, by which systemd and Kubernetes end a job that takes too long, fail the batch as any error does."""
 
     def end(*_):
+        TERMINATED.set()
         raise BatonError("it was ended from outside (SIGTERM), as by a time limit. What was done is kept: run it again")
 
     if threading.current_thread() is not threading.main_thread():  # no other may listen to signals
         yield
         return
+    TERMINATED.clear()
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield

@@ -2,6 +2,8 @@
 
 import http.server
 import json
+import os
+import signal
 import threading
 
 import pandas as pd
@@ -172,6 +174,18 @@ def test_a_batch_is_given_as_many_processes_as_it_will_keep_busy(tmp_path, monke
 
     assert (processes(9e6), processes(6e6, 6e6), processes(6e6, 90e6)) == (1, 2, 3)
     assert processes(source="sqlite:///new.db#rows") == 1
+
+
+def test_a_range_that_is_ended_from_outside_ends(tmp_path, monkeypatch):
+    (tmp_path / "env.yaml").write_text(
+        "name: demo\ntrain_data: t.csv\nscore_data: '{batch}.csv'\ntarget: y\nbatch: x\n"
+    )
+    monkeypatch.setattr(job.batches, "read_manifest", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    (outcome,) = job.backfill(["2026-01-01", "2026-01-02"], {})
+    assert (outcome["batch"], outcome["outcome"]) == ("2026-01-01", "failed")
+    assert outcome["reason"].startswith("it was ended from outside (SIGTERM)")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_reason_of_a_mistake_of_ours_is_its_last_line():
