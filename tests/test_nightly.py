@@ -108,7 +108,7 @@ def test_a_batch_is_scored_once_and_its_failure_is_forgotten_when_it_is_scored(p
     assert run(project)[0] == EXIT_CODES["input missing"]
     (project.folder / "late.csv").rename(project.folder / "new.csv")
     code, said, printed = run(project)
-    assert (code, said["outcome"], said["rows_in"], said["rows_scored"]) == (0, "scored", 40, 40)
+    assert (code, said["outcome"], said["rows_in"], said["rows_scored"], said["replaces"]) == (0, "scored", 40, 40, "")
     assert "Batch night of demo: 40 rows scored by version 1, 0 rejected" in printed
     assert not (project.folder / "predictions/demo/_failed/batch=night").exists()
     code, said, printed = run(project)

@@ -112,7 +112,9 @@ def publish(batch: Batch, page: Path, tracking_uri: str) -> str:
 
 def report(manifest: dict) -> dict:
     """What came of a batch, in a line."""
-    facts = ("name", "batch", "model_version", "rows_in", "rows_scored", "rows_rejected", "rejected", "seconds")
+    facts = (
+        "name", "batch", "model_version", "rows_in", "rows_scored", "rows_rejected", "rejected", "seconds", "replaces",
+    )  # fmt: skip
     folder = batches.folder_of(manifest["name"], manifest["batch"])
     return {"outcome": "scored", "exit_code": 0} | {key: manifest[key] for key in facts} | {"folder": str(folder)}
 
