@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     cleans = commands.add_parser("clean", help=text, allow_abbrev=False)
     cleans.set_defaults(run=clean)
     cleans.add_argument("--keep", type=_whole, required=True, metavar="COUNT", help="trainings that stay, the newest")
-    cleans.add_argument("--days", type=float, default=30, help="so do those of the last days (default 30)")
+    cleans.add_argument("--days", type=_days, default=30, help="so do those of the last days (default 30)")
     cleans.add_argument("--yes", action="store_true", help="do it; without, only say what would go")
     ploombers, own = _part(sys.argv[1:] if arguments is None else arguments)
     chosen, rest = parser.parse_known_args(own)
@@ -301,6 +301,16 @@ def clean(asked) -> str:
         return f"{settings.name}: this would remove {old.describe()}. To do it, add --yes"
     retention.remove(settings.name, old, uri)
     return f"{settings.name}: removed {old.describe()}"
+
+
+def _days(given: str) -> float:
+    try:
+        days = float(given)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days < 100_000:
+        raise argparse.ArgumentTypeError("give a number of days, 0 or more")
+    return days
 
 
 def _whole(given: str) -> int:

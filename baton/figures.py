@@ -274,9 +274,12 @@ def sweep(ranking: pd.DataFrame, swept: dict[str, dict], metric: str) -> Figure 
     rows = figure.subplots(len(sweeps), 2, squeeze=False)
     for (entry, *names), (lines, means) in zip(sweeps, rows, strict=True):
         candidates = sweeps[entry, *names]
-        table = pd.DataFrame([swept[name] for name in candidates], dtype="object").assign(
-            **{metric: ranking.loc[candidates, "mean"].to_numpy()}
-        )
+        # What is no number is shown as a text, which None, lists and mappings can be compared as.
+        values = [
+            {key: value if _is_value(value) else str(value) for key, value in swept[name].items()}
+            for name in candidates
+        ]
+        table = pd.DataFrame(values, dtype="object").assign(**{metric: ranking.loc[candidates, "mean"].to_numpy()})
         _parallel(lines, table, names, metric)
         lines.set_title(f"{entry}: {len(table)} candidates, the best in orange")
         most = sorted(names, key=lambda name: -table[name].nunique())[:2]
@@ -459,7 +462,7 @@ def _in_order(values) -> list:
 
 def _is_value(value) -> bool:
     """Tell whether a parameter's value is a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
 
 
 def _parallel(axes, table, names, metric):
@@ -502,7 +505,8 @@ def _means(axes, table, names, metric, of_others):
     axes.set_xticks(range(len(across)), _labels(map(str, across)), rotation=45, ha="right")
     axes.set_xlabel(names[0])
     if len(names) == 1:
-        axes.plot([means[value] for value in across], "o-", color=BLUE)
+        line = "o-" if all(map(_is_value, across)) else "o"  # between names there is nothing
+        axes.plot([means[value] for value in across], line, color=BLUE)
         axes.plot(across.index(first[names[0]]), first[metric], "o", color=ORANGE)
         return
     up = _in_order(table[names[1]])

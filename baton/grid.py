@@ -5,6 +5,9 @@ A grid file is a list of entries, in `grids/`. `model` is an id of `baton/models
 """
 
 import itertools
+import json
+import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +23,7 @@ LONGEST = 150  # letters in the name of a candidate, which names a folder
 
 def file_of(grid: str) -> Path:
     """The file that `grid` in `env.yaml` means: one in `grids/` by its name alone, or any by its path."""
-    return config.ROOT / (grid if grid.endswith((".yaml", ".yml")) else f"grids/{grid}.yaml")
+    return config.ROOT / (grid if "/" in grid or grid.endswith((".yaml", ".yml")) else f"grids/{grid}.yaml")
 
 
 def read(grid: str) -> list[dict]:
@@ -30,27 +33,34 @@ def read(grid: str) -> list[dict]:
     naming the first entry that is written wrongly.
     """
     file = file_of(grid)
-    if not file.is_file():
+    where = str(file.relative_to(config.ROOT) if file.is_relative_to(config.ROOT) else file)
+    if not os.path.isfile(file):  # False, too, for a name that is too long
         there = ", ".join(sorted(one.stem for one in (config.ROOT / "grids").glob("*.yaml")))
         nearest = config.did_you_mean(grid, there.split(", "))
-        raise SettingsError(
-            f"grid: there is no file {file.relative_to(config.ROOT)}{nearest}. In grids/ there are: {there}"
-        )
-    where = f"{file.relative_to(config.ROOT) if file.is_relative_to(config.ROOT) else file}"
+        raise SettingsError(f"grid: there is no file {where}{nearest}. In grids/ there are: {there}")
     try:
         entries = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # such as a date that there is not
         raise SettingsError(f"{where}: this is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(entries, list) or not entries:
         raise SettingsError(f"{where}: write a list of entries, such as `- {{candidate: forest, model: rf}}`")
     candidates = []
     for number, entry in enumerate(entries, 1):
         _require_entry(entry, f"{where}, entry {number}")
-        for candidate in _candidates(KEYS | entry):
-            try:
+        try:
+            json.dumps(entry)
+        except (TypeError, ValueError, RecursionError):
+            raise SettingsError(
+                f"{where}, entry {number}: it holds a value that is no number, text, list or mapping (or holds itself)."
+                " Put a date in quotes"
+            ) from None
+        try:
+            expanded = [*_candidates(KEYS | entry)]
+            for candidate in expanded:
                 check(candidate)
-            except SettingsError as error:
-                raise SettingsError(f"{where}: {error}") from None
+        except SettingsError as error:
+            raise SettingsError(f"{where}: {error}") from None
+        for candidate in expanded:
             if any(candidate["candidate"] == other["candidate"] for other in candidates):
                 raise SettingsError(f"{where}: two candidates are called {candidate['candidate']!r}")
             candidates.append(candidate)
@@ -101,7 +111,7 @@ def _is_budget(tune) -> bool:
     if not given or given.keys() - {"trials", "minutes"} or not numbers:
         return False
     trials, least = given.get("trials", 1), int(isinstance(tune, dict))
-    return isinstance(trials, int) and trials >= least and given.get("minutes", 1) > 0
+    return isinstance(trials, int) and trials >= least and 0 < given.get("minutes", 1) < math.inf
 
 
 def _require_entry(entry, where: str) -> None:
@@ -135,6 +145,8 @@ def _candidates(entry: dict) -> Iterator[dict]:
 def _combinations(value, path: tuple = ()) -> Iterator[tuple]:
     """Yield (value, {path: value chosen from a list}) for each combination of the lists in a value."""
     if isinstance(value, list):
+        if not value:
+            raise SettingsError(f"{path[-1]} lists no value: leave it out, or give it one")
         for one in value:
             yield _number(one), {path: _number(one)} if len(value) > 1 else {}
     elif isinstance(value, dict):

@@ -156,6 +156,8 @@ def test_a_mistake_is_told_in_one_message(capsys, tmp_path, arguments, said):
         ["clean"],
         ["clean", "--keep", "0"],
         ["clean", "--keep", "x"],
+        ["clean", "--keep", "1", "--days", "-1"],
+        ["clean", "--keep", "1", "--days", "nan"],
     ],
 )
 def test_a_command_that_does_not_exist_is_refused(arguments):

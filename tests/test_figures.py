@@ -692,6 +692,19 @@ def test_a_search_shows_its_history_what_mattered_and_the_score_by_each_paramete
     assert [line.get_xdata(orig=True)[0] for line in kind.lines] == ["a", "b", "a"]
 
 
+@pytest.mark.parametrize("odd", [None, float("nan"), True, [9, 9], {"a": 1}, "sqrt"])
+def test_what_is_no_number_is_a_value_of_a_sweep_like_any_other(odd):
+    for values in ({"x": [odd, 3]}, {"x": [odd, 3], "y": [1, 2]}, {"x": [1, 2], "y": [3, odd, 4]}):
+        swept = {str(number): one for number, one in enumerate(swept_over(**values).values())}
+        means = {name: float(place) for place, name in enumerate(swept)}
+        ranked = ranked_by(dict(sorted(means.items(), key=lambda pair: -pair[1])))
+        _, map_, *_ = figures.sweep(ranked, swept, "R2").axes
+        labels = {text.get_text() for text in [*map_.get_xticklabels(), *map_.get_yticklabels()]}
+        assert str(odd) in labels
+        if map_.images:
+            assert sorted(map_.images[0].get_array().ravel().tolist()) == sorted(means.values())
+
+
 def test_without_trials_or_when_it_is_not_wanted_there_is_no_figure_of_a_search():
     assert figures.study([], {}, "AUC") == figures.study(TRIALS[4:], {}, "AUC") == {}
     assert figures.study(TRIALS, {}, "AUC", ["roc"]) == {}

@@ -106,6 +106,10 @@ def test_a_value_that_is_a_list_is_kept_whole(written):
         ("- {candidate: a}", "grids/mine.yaml, entry 1: model is missing, such as in"),
         ("- {model: lr}", "grids/mine.yaml, entry 1: candidate is missing, such as in"),
         ("- {candidate: [a, b], model: lr}", "grids/mine.yaml, entry 1: candidate is missing, such as in"),
+        ("- {candidate: a, model: lr, model_params: {C: []}}", "grids/mine.yaml: C lists no value: leave it out, or"),
+        ("- {candidate: a, model: lr, model_params: {C: 2020-13-45}}", "grids/mine.yaml: this is no YAML: month must be"),
+        ("- {candidate: a, model: lr, model_params: {C: 2020-01-05}}", "grids/mine.yaml, entry 1: it holds a value that is no number"),
+        ("- &a {candidate: a, model: lr, model_params: *a}", "grids/mine.yaml, entry 1: it holds a value that is no number"),
         ("- {candidate: a/b, model: lr}", "grids/mine.yaml, entry 1: 'a/b' names a folder: write it in letters, digits"),
         ("- {candidate: a, model: lr}\n- {candidate: a, model: rf}", "grids/mine.yaml: two candidates are called 'a'"),
         ("- {candidate: a, model: lr, model_params: {C: [1, 1.0, 1]}}", "grids/mine.yaml: two candidates are called 'a-C=1'"),
@@ -125,6 +129,12 @@ def test_a_grid_that_is_not_there_is_named_with_those_that_are(written):
         grid.read("mien")
     with pytest.raises(BatonError, match=re.escape("grid: there is no file sweeps/mine.yaml")):
         grid.read("sweeps/mine.yaml")
+    with pytest.raises(BatonError, match=re.escape("grid: there is no file /nowhere/mine.yaml")):
+        grid.read("/nowhere/mine.yaml")
+    with pytest.raises(BatonError, match=re.escape("grid: there is no file grids/other. In")):
+        grid.read("grids/other")
+    with pytest.raises(BatonError, match="grid: there is no file grids/x+.yaml"):
+        grid.read("x" * 400)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +154,7 @@ def test_a_grid_that_is_not_there_is_named_with_those_that_are(written):
             )
             for wrong in (
                 "many",
+                {"minutes": float("inf")},
                 -1,
                 2.5,
                 True,

@@ -41,8 +41,9 @@ def find_old(name: str, keep: int, days: float, tracking_uri: str) -> Old:
 
     Of those, the runs of a version that was champion or scored a batch stay, and so does the training it came from.
     """
-    client = tracking.connect(tracking_uri)
-    experiment = client.get_experiment_by_name(name)
+    file = store.file_of(tracking.resolve_uri(tracking_uri))
+    client = tracking.connect(tracking_uri) if file is None or file.is_file() else None  # to look makes no store
+    experiment = client and client.get_experiment_by_name(name)
     if experiment is None:
         raise BatonError(f"there is no experiment {name!r} in {tracking_uri}: nothing was trained there")
     # Those that were deleted in MLflow's pages still take their room in the embedded store; on a server, all is done.

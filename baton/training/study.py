@@ -60,6 +60,7 @@ def search(
     storage = optuna.storages.InMemoryStorage()
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
+        _drop_cut_off(file)
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
     study = optuna.create_study(
         storage=storage, study_name=name, load_if_exists=True, pruner=optuna.pruners.MedianPruner(),
@@ -116,11 +117,21 @@ def _try(study, trial, scores) -> None:
                 if trial.should_prune():
                     study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                     return
-        study.tell(trial, _mean(found))
+        if not math.isfinite(mean := _mean(found)):
+            raise ValueError("no fold has a score that is a finite number")
+        study.tell(trial, mean)
     except Exception as error:  # whatever a library says of settings that it can't be fitted with
         trial.set_user_attr("error", f"{type(error).__name__}: {error}")
         with contextlib.suppress(ValueError):  # it was told already, of a score that is no number
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
+
+
+def _drop_cut_off(file: Path) -> None:
+    """Drop the last line of a journal if it was not written to its end, as when the power failed."""
+    content = file.read_bytes() if file.is_file() else b""
+    if content and not content.endswith(b"\n"):
+        with file.open("r+b") as journal:
+            journal.truncate(content.rfind(b"\n") + 1)
 
 
 def _trials(study) -> list[Trial]:

@@ -139,6 +139,12 @@ def test_other_names_and_their_deleted_runs_are_left_alone(store):
         retention.find_old("none", 1, 0, store.uri)
 
 
+def test_to_look_for_old_trainings_makes_no_store(tmp_path):
+    with pytest.raises(BatonError, match="there is no experiment 'demo' in sqlite:"):
+        retention.find_old("demo", 1, 0, f"sqlite:///{tmp_path / 'none' / 'mlflow.db'}")
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_broken_off_half_way_it_is_completed_by_doing_it_again(store, monkeypatch):
     store.train(90, trials=2)
     newest = store.train(0)

@@ -88,6 +88,9 @@ def test_folds_without_a_score_do_not_count_and_without_any_a_trial_fails():
     assert found["x"] == max(trial.score for trial in trials if trial.state == FINISHED)
     found, trials = study.search(lambda params: [math.nan], SPACE, Budget(3), True, seed=1)
     assert (found, {trial.state for trial in trials}) == ({}, {FAILED})
+    assert {trial.error for trial in trials} == {"ValueError: no fold has a score that is a finite number"}
+    trials = study.search(lambda params: [math.inf], SPACE, Budget(3), True, seed=1)[1]
+    assert {trial.state for trial in trials} == {FAILED}
 
 
 def test_a_time_ends_it_and_counts_what_was_spent_before(tmp_path):
@@ -138,6 +141,14 @@ def test_a_search_whose_process_was_killed_goes_on(tmp_path):
     found, trials = study.search(lambda params: [params.get("x", 9)], space, Budget(60), True, 3, file)
     assert (found, len(trials)) == ({}, 60)  # the start is best
     assert trials[: len(begun)] == begun
+
+
+def test_a_last_line_that_was_cut_off_is_dropped(tmp_path):
+    file = tmp_path / "s.log"
+    study.search(bowl, SPACE, Budget(6), True, 3, file)
+    file.write_bytes(file.read_bytes()[:-20])
+    _, trials = study.search(bowl, SPACE, Budget(12), True, 3, file)
+    assert [trial.state for trial in trials].count(FINISHED) + [trial.state for trial in trials].count(PRUNED) == 12
 
 
 def test_importances_tell_which_parameter_makes_the_difference():
