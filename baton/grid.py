@@ -44,7 +44,7 @@ def read(grid: str) -> list[dict]:
         raise SettingsError(f"{where}: this is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(entries, list) or not entries:
         raise SettingsError(f"{where}: write a list of entries, such as `- {{candidate: forest, model: rf}}`")
-    candidates = []
+    candidates = {}
     for number, entry in enumerate(entries, 1):
         _require_entry(entry, f"{where}, entry {number}")
         try:
@@ -61,10 +61,10 @@ def read(grid: str) -> list[dict]:
         except SettingsError as error:
             raise SettingsError(f"{where}: {error}") from None
         for candidate in expanded:
-            if any(candidate["candidate"] == other["candidate"] for other in candidates):
+            if candidate["candidate"] in candidates:
                 raise SettingsError(f"{where}: two candidates are called {candidate['candidate']!r}")
-            candidates.append(candidate)
-    return candidates
+            candidates[candidate["candidate"]] = candidate
+    return [*candidates.values()]
 
 
 def check(candidate: dict, task: str | None = None) -> None:

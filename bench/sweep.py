@@ -44,21 +44,14 @@ def fit(params: dict, uri: str, experiment: str) -> None:
     import mlflow
     import numpy as np
     import pandas as pd
+    from handwritten import prepare
     from sklearn import metrics, model_selection
-    from sklearn.compose import make_column_selector, make_column_transformer
-    from sklearn.impute import SimpleImputer
     from sklearn.linear_model import ElasticNet
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     table = pd.read_csv(TABLE)
     X, y = table.drop(columns=TARGET), table[TARGET]
-    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
-    prepare = make_column_transformer(
-        (numbers, make_column_selector(dtype_include="number")),
-        (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_exclude="number")),
-    )
-    pipeline = make_pipeline(prepare, ElasticNet(**params))
+    pipeline = make_pipeline(prepare(), ElasticNet(**params))
     folds = model_selection.KFold(5, shuffle=True, random_state=7)
     predicted = model_selection.cross_val_predict(pipeline, X, y, cv=folds)
     found = {"R2": metrics.r2_score(y, predicted), "MAE": metrics.mean_absolute_error(y, predicted)}

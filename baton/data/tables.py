@@ -109,8 +109,7 @@ def append(parts: Iterable[pd.DataFrame], destination: str, replacing: dict) -> 
                         f"{destination}: the table exists, and lacks the columns {', '.join(sorted(lacking))};"
                         " name another in predictions_table"
                     )
-                table = sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema, autoload_with=connection)
-                same = [table.c[column] == value for column, value in replacing.items()]
+                table, same = _rows_with(replacing, name, schema, connection)
                 connection.execute(sqlalchemy.delete(table).where(*same))
             how = {"schema": schema, "if_exists": "append", "index": False, "method": "multi"}
             # A statement takes about 32,000 values, in SQLite and in PostgreSQL.
@@ -125,9 +124,16 @@ def count(destination: str, where: dict) -> int:
     with _connected(destination) as connection:
         if not sqlalchemy.inspect(connection).has_table(name, schema):
             return 0
-        table = sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema, autoload_with=connection)
-        same = [table.c[column] == value for column, value in where.items()]
+        table, same = _rows_with(where, name, schema, connection)
         return connection.execute(sqlalchemy.select(sqlalchemy.func.count()).select_from(table).where(*same)).scalar()
+
+
+def _rows_with(values: dict, name: str, schema: str | None, connection):
+    """A table as it is in a database, and the conditions by which its rows with these values are found."""
+    import sqlalchemy
+
+    table = sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema, autoload_with=connection)
+    return table, [table.c[column] == value for column, value in values.items()]
 
 
 def check_destination(destination: str | None) -> None:

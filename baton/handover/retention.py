@@ -5,6 +5,7 @@ scored by, or what is young.
 """
 
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 from mlflow.entities import ViewType
@@ -47,7 +48,7 @@ def find_old(name: str, keep: int, days: float, tracking_uri: str) -> Old:
     if experiment is None:
         raise BatonError(f"there is no experiment {name!r} in {tracking_uri}: nothing was trained there")
     # Those that were deleted in MLflow's pages still take their room in the embedded store; on a server, all is done.
-    view = ViewType.ALL if store.file_of(tracking.resolve_uri(tracking_uri)) else ViewType.ACTIVE_ONLY
+    view = ViewType.ALL if file else ViewType.ACTIVE_ONLY
     found = _all(client.search_runs, [experiment.experiment_id], run_view_type=view)
     runs = {run.info.run_id: run for run in found}  # the newest first
     parents = {run_id: run.data.tags.get("mlflow.parentRunId") for run_id, run in runs.items()}
@@ -76,7 +77,7 @@ def find_old(name: str, keep: int, days: float, tracking_uri: str) -> Old:
         runs=[*gone],
         models=[model.model_id for model in models],
         versions=[str(version.version) for version in versions if version.run_id in gone],
-        megabytes=_megabytes(places, tracking_uri),
+        megabytes=_megabytes(places, file),
     )
 
 
@@ -132,9 +133,9 @@ def _all(search, experiments: list[str], **how) -> list:
     return found
 
 
-def _megabytes(locations: list[str], tracking_uri: str) -> float:
-    file = store.file_of(tracking.resolve_uri(tracking_uri))
+def _megabytes(locations: list[str], file: Path | None) -> float:
+    """What lies at these locations of the embedded store; NaN for a server's."""
     if file is None:
         return float("nan")
-    paths = [file.parent / location.partition(f"{store.SCHEME}:/")[2] for location in locations]
+    paths = [store.path_of(location, file) for location in locations]
     return sum(one.stat().st_size for path in paths for one in path.rglob("*") if one.is_file()) / 1e6

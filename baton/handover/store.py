@@ -48,8 +48,12 @@ def open_files(artifact_uri: str, tracking_uri: str | None = None, registry_uri:
             f"{artifact_uri} lies beside the SQLite file of its store, but the tracking URI is {store!r}: set it to"
             " sqlite:///FOLDER/mlflow.db"
         )
-    inside = urllib.request.url2pathname(urllib.parse.urlsplit(artifact_uri).path.lstrip("/"))
-    return LocalArtifactRepository((file.parent / inside).as_uri(), tracking_uri, registry_uri)
+    return LocalArtifactRepository(path_of(artifact_uri, file).as_uri(), tracking_uri, registry_uri)
+
+
+def path_of(artifact_uri: str, file: Path) -> Path:
+    """What `baton:/mlruns/...` means for a store's file."""
+    return file.parent / urllib.request.url2pathname(urllib.parse.urlsplit(artifact_uri).path.lstrip("/"))
 
 
 def make_movable(file: Path) -> None:

@@ -126,7 +126,8 @@ def cross_validate(
         affordable = budget.seconds < np.inf or len(folds) * budget.trials * INNER_FOLDS * count <= NESTED_ROWS
         nested = not tune or (affordable and (splitter.forward or count > 2))
         share = budget._replace(seconds=budget.seconds / (1 + count * nested))
-        pipeline, trials, importances = starts[scale_without()], [], {}
+        scale, trials, importances = scale_without(), [], {}
+        pipeline = starts[scale]
         search = functools.partial(_search, model, share, X, coded, contract, seed, file)
         if tune:
             pipeline, trials, space = search(pipeline, folds, "all")
@@ -145,7 +146,6 @@ def cross_validate(
         else:
             predictions = predict(choose)
     step = clone(pipeline.named_steps["model"])
-    scale = LOG if isinstance(step, TransformedTargetRegressor) else PLAIN
     return Result(step, score(predictions), predictions, nested, trials, importances, scale)
 
 
