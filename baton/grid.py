@@ -16,7 +16,8 @@ import yaml
 
 from baton import SettingsError, config, models
 
-KEYS = {"candidate": None, "model": None, "model_params": {}, "tune": 0}  # of an entry; None has to be given
+# The keys of an entry; None has to be given.
+KEYS = {"candidate": None, "model": None, "model_params": {}, "tune": 0, "prepare": "auto"}
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # which YAML takes for a text: 1e-3
 LONGEST = 150  # letters in the name of a candidate, which names a folder
 
@@ -72,7 +73,7 @@ def check(candidate: dict, task: str | None = None) -> None:
 
     `task` is the kind of question, once that is known.
     """
-    name, model, model_params, tune = (candidate[key] for key in KEYS)
+    name, model, model_params, tune, prepare = ((KEYS | candidate)[key] for key in KEYS)
     where, members = f"candidate {name!r}", models.members(str(model))
     if str(model).startswith("stack") and not (models.is_stack(model) and len(members) > 1):
         raise SettingsError(f"{where}: a stack is written stack(rf+lightgbm), of two models or more (it is {model!r})")
@@ -82,6 +83,12 @@ def check(candidate: dict, task: str | None = None) -> None:
             raise SettingsError(f"{where}: there is no model {member!r}{nearest}. Choose from: {offered}")
         if members.count(member) > 1:
             raise SettingsError(f"{where}: {model!r} names {member!r} twice")
+        package = models.CATALOGUE[member].package
+        if package not in models.packages():
+            raise SettingsError(
+                f"{where}: model {member!r} needs the package {package}, which is not installed. Add"
+                f" {models.PACKAGES[package]!r} to MODELS in noxfile.py"
+            )
     if task and (unable := models.unable(model, task)):
         raise SettingsError(f"{where}: the question is {task}, and model {unable[0]!r} can't answer it; take another")
     if not isinstance(model_params, dict):
@@ -92,6 +99,11 @@ def check(candidate: dict, task: str | None = None) -> None:
         raise SettingsError(
             f"{where}: tune must be a number of trials, 0 for none, or a mapping such as {{trials: 200, minutes: 10}}"
             f" (it is {tune!r})"
+        )
+    if not re.fullmatch(r"[A-Za-z_]\w*", str(prepare)):
+        raise SettingsError(
+            f"{where}: prepare must be auto, {models.SCALED}, {models.NATIVE}, or a function of your feature"
+            f" file (it is {prepare!r})"
         )
     if len(members) > 1:
         joined = "stack" if models.is_stack(model) else "blend"

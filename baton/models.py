@@ -1,13 +1,23 @@
 """The catalogue of models that a candidate can name: its questions, its package, its trusted types, its search.
 
-The keys are PyCaret's ids. Their order is from the simplest model to the most complex, which `choose: simplest` goes
-by. To offer another model, add it here; if its package is new, add that to `pyproject.toml` too.
+The keys are PyCaret's ids, where it has the model. Their order is from the simplest model to the most complex, which
+`choose: simplest` goes by. To offer another model, add it here; if its package is new, add that to `pyproject.toml`
+too.
 """
 
+import importlib.util
 from typing import NamedTuple
 
 CLASSES, NUMBERS = "classes", "numbers"  # what a model can predict
 BOTH = (CLASSES, NUMBERS)
+SCALED, NATIVE = (
+    "scaled",
+    "native",
+)  # how rows are prepared: for any model; for trees, which take them nearly as they are
+
+# The packages that models come from: the name that installs it, and the one that imports it. The last two are groups of
+# pyproject.toml: see noxfile.py.
+PACKAGES = {"scikit-learn": "sklearn", "lightgbm": "lightgbm", "xgboost-cpu": "xgboost", "catboost": "catboost"}
 
 TREE = ("sklearn.tree._tree.Tree",)
 NEIGHBOURS = (
@@ -28,12 +38,21 @@ class Range(NamedTuple):
 
 class Model(NamedTuple):
     """`trusted` are the types its file holds beside those that skops trusts by itself; `search` maps parameters to
-    ranges, and without any a search goes by PyCaret's own."""
+    ranges, and without any a search goes by PyCaret's own.
+
+    `classes` are the estimators, by what they predict, of a model that PyCaret does not have. `prepare` is how its rows
+    are prepared unless a candidate names another way, see `preparation.prepare`; `categories` is the parameter that
+    takes the places of the columns that are categories, and `poisson` what makes it fit counts.
+    """
 
     predicts: tuple[str, ...] = BOTH
     package: str = "scikit-learn"
     trusted: tuple[str, ...] = ()
     search: dict[str, Range] = {}
+    classes: dict[str, str] = {}
+    prepare: str = SCALED
+    categories: str | None = None
+    poisson: dict[str, str] = {}
 
 
 CATALOGUE = {
@@ -84,6 +103,27 @@ CATALOGUE = {
     "rf": Model(trusted=TREE),
     "gbc": Model((CLASSES,), trusted=TREE),
     "gbr": Model((NUMBERS,), trusted=TREE),
+    "hgb": Model(
+        trusted=(
+            "functools.partial",
+            "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+            "sklearn.utils.validation.check_array",
+        ),
+        search={
+            "learning_rate": Range(0.02, 0.3, log=True),
+            "max_leaf_nodes": Range(6, 96, log=True),
+            "min_samples_leaf": Range(5, 100, log=True),
+            "max_features": Range(0.3, 1.0),
+            "l2_regularization": Range(0.001, 30.0, log=True),
+        },
+        classes={
+            CLASSES: "sklearn.ensemble.HistGradientBoostingClassifier",
+            NUMBERS: "sklearn.ensemble.HistGradientBoostingRegressor",
+        },
+        prepare=NATIVE,
+        categories="categorical_features",
+        poisson={"loss": "poisson"},
+    ),
     "lightgbm": Model(
         package="lightgbm",
         trusted=(
@@ -101,6 +141,32 @@ CATALOGUE = {
             "subsample": Range(0.5, 1.0),
             "reg_lambda": Range(0.001, 30.0, log=True),
         },
+        categories="categorical_feature",
+        poisson={"objective": "poisson"},
+    ),
+    "xgboost": Model(
+        package="xgboost-cpu",
+        trusted=("xgboost.core.Booster", "xgboost.sklearn.XGBClassifier", "xgboost.sklearn.XGBRegressor"),
+        search={
+            "learning_rate": Range(0.02, 0.3, log=True),
+            "max_depth": Range(2, 10),
+            "min_child_weight": Range(1.0, 30.0, log=True),
+            "colsample_bytree": Range(0.3, 1.0),
+            "subsample": Range(0.5, 1.0),
+            "reg_lambda": Range(0.01, 30.0, log=True),
+        },
+        classes={CLASSES: "xgboost.XGBClassifier", NUMBERS: "xgboost.XGBRegressor"},
+        poisson={"objective": "count:poisson"},
+    ),
+    "catboost": Model(
+        package="catboost",
+        trusted=("catboost.core.CatBoostClassifier", "catboost.core.CatBoostRegressor"),
+        search={
+            "learning_rate": Range(0.02, 0.3, log=True),
+            "depth": Range(3, 9),
+            "l2_leaf_reg": Range(0.5, 30.0, log=True),
+        },
+        poisson={"loss_function": "Poisson"},
     ),
 }
 
@@ -124,9 +190,9 @@ def trusted_types() -> list[str]:
     return sorted({*TRUSTED_STEPS, *(name for model in CATALOGUE.values() for name in model.trusted)})
 
 
-def packages() -> set[str]:
-    """The packages that the catalogue's models come from."""
-    return {model.package for model in CATALOGUE.values()}
+def packages() -> dict[str, str]:
+    """The packages of models that are installed here: the name of each, and the one it is imported by."""
+    return {name: module for name, module in PACKAGES.items() if importlib.util.find_spec(module)}
 
 
 def members(model: str) -> list[str]:
@@ -145,6 +211,11 @@ def unable(model: str, task: str) -> list[str]:
     return [member for member in members(model) if kind not in CATALOGUE[member].predicts]
 
 
+def usual_preparation(model: str) -> str:
+    """How rows are prepared for a candidate's model; a blend and a stack share one way, which suits every member."""
+    return CATALOGUE[model].prepare if model in CATALOGUE else SCALED
+
+
 def complexity(model: str) -> tuple[int, bool, int]:
     """How complex a candidate's model is, to compare it with others: members, whether stacked, the most complex one."""
     return len(members(model)), is_stack(model), max([*CATALOGUE].index(member) for member in members(model))
@@ -154,7 +225,11 @@ def describe(candidate: dict) -> str:
     """Say in a few words what a candidate is: an entry of the grid, with what `fit` has found of it."""
     tune = candidate["tune"]
     params = [f"{name}={value}" for name, value in candidate["model_params"].items()]
-    params += ["of the target's logarithm"] if candidate.get("target_scale") == "log" else []
+    prepare = candidate.get("prepare", "auto")
+    params += [f"prepare={prepare}"] if prepare != "auto" else []
+    params += {"log": ["of the target's logarithm"], "poisson": ["of Poisson counts"]}.get(
+        candidate.get("target_scale"), []
+    )
     limits = tune if isinstance(tune, dict) else {"trials": tune}
     tuned = " or ".join(f"{limit} {unit}" for unit, limit in limits.items())
     return ", ".join([candidate["model"], *params, *([f"tuned in {tuned}"] if tune else [])])

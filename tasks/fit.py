@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from baton import config, figures, grid
+from baton import config, figures, grid, models
 from baton.data.contract import read_contract
 from baton.handover import registry, saving, tracking
 from baton.training import evaluation, preparation, tournament
@@ -27,13 +27,14 @@ facts = json.loads(Path(upstream["clean"]["training"]).read_text())
 training = pd.read_parquet(upstream["clean"]["train"])
 X, folds = (pd.read_parquet(upstream["features"][part]) for part in ("X", "folds"))
 feature_code, y = config.load_features(settings.features), training[contract.target]
-candidate, model, model_params, tune = (entry[key] for key in grid.KEYS)
+candidate, model, model_params, tune, how = (entry[key] for key in grid.KEYS)
 
 # %% [markdown]
 # **Cross-validation.** Each fold is predicted by a model that did not see it.
 
 # %%
-prepare = preparation.prepare(feature_code, X, contract.task, grouped=folds["group"].duplicated().any())
+grouped, usual = folds["group"].duplicated().any(), models.usual_preparation(model)
+prepare = preparation.prepare(feature_code, X, contract.task, grouped, how, usual)
 study = Path(product["candidate"]).with_name("study.log")  # where a search that was stopped goes on
 result = tournament.cross_validate(model, model_params, tune, X, y, folds, contract, prepare, settings.seed, study)
 result.scores.agg(["mean", "std"]).T

@@ -7,7 +7,7 @@ import re
 import pytest
 from conftest import PROJECT
 
-from baton import BatonError, config, grid
+from baton import BatonError, config, grid, models
 
 
 @pytest.fixture
@@ -42,8 +42,15 @@ def test_an_entry_without_lists_is_one_candidate(written):
         "- {candidate: forest, model: rf, model_params: {min_samples_leaf: 5}, tune: 3}\n- {candidate: lr, model: lr}"
     )
     assert grid.read(asked) == [
-        {"candidate": "forest", "model": "rf", "model_params": {"min_samples_leaf": 5}, "tune": 3, "swept": {}},
-        {"candidate": "lr", "model": "lr", "model_params": {}, "tune": 0, "swept": {}},
+        {
+            "candidate": "forest",
+            "model": "rf",
+            "model_params": {"min_samples_leaf": 5},
+            "tune": 3,
+            "prepare": "auto",
+            "swept": {},
+        },
+        {"candidate": "lr", "model": "lr", "model_params": {}, "tune": 0, "prepare": "auto", "swept": {}},
     ]
 
 
@@ -141,7 +148,8 @@ def test_a_grid_that_is_not_there_is_named_with_those_that_are(written):
     ("changed", "message"),
     [
         ({"model": "rff"}, "there is no model 'rff' (did you mean 'rf'?). Choose from: lr, ridge, lasso, en"),
-        ({"model": "xgboost"}, "there is no model 'xgboost'"),
+        ({"model": "xgbost"}, "there is no model 'xgbost' (did you mean 'xgboost'?)"),
+        ({"prepare": "for trees"}, "prepare must be auto, scaled, native, or a function of your feature file (it is"),
         ({"model": None}, "there is no model 'None'"),
         ({"model": "lr+lihgtgbm"}, "there is no model 'lihgtgbm' (did you mean 'lightgbm'?)"),
         ({"model": "lr+"}, "there is no model ''"),
@@ -196,10 +204,19 @@ def test_a_grid_that_is_not_there_is_named_with_those_that_are(written):
     ],
 )
 def test_a_wrong_candidate_is_named_with_what_is_wrong(changed, message):
-    right = {"candidate": "mine", "model": "rf", "model_params": {}, "tune": 0}
+    right = grid.KEYS | {"candidate": "mine", "model": "rf"}
     grid.check(right)
     with pytest.raises(BatonError, match=re.escape(f"candidate 'mine': {message}")):
         grid.check(right | changed)
+
+
+def test_a_model_whose_package_is_not_installed_names_what_installs_it(monkeypatch):
+    monkeypatch.setitem(models.PACKAGES, "xgboost-cpu", "xgboost_that_is_not_there")
+    needs = (
+        "needs the package xgboost-cpu, which is not installed. Add 'xgboost_that_is_not_there' to MODELS in noxfile.py"
+    )
+    with pytest.raises(BatonError, match=f"candidate 'mine': model 'xgboost' {needs}"):
+        grid.check(grid.KEYS | {"candidate": "mine", "model": "lr+xgboost"})
 
 
 @pytest.mark.parametrize("tune", [0, 7, {"trials": 200, "minutes": 10}, {"minutes": 0.5}, {"trials": 1}])

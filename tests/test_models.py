@@ -14,8 +14,7 @@ ROWS = pd.DataFrame({"a": range(20), "b": [0, 1] * 10, "answer": [0, 1, 1, 0] * 
 QUIET = {"html": False, "verbose": False, "system_log": False, "log_experiment": False}
 
 
-# It tells of xgboost and catboost, which are not installed and not in the catalogue.
-@pytest.mark.filterwarnings("ignore::UserWarning:skbase")
+@pytest.mark.filterwarnings("ignore::UserWarning:skbase")  # it asks for an older xgboost
 @pytest.mark.parametrize(
     ("experiment", "kind"),
     [(tournament.ClassificationExperiment, CLASSES), (tournament.RegressionExperiment, NUMBERS)],
@@ -26,16 +25,19 @@ def test_the_catalogue_says_what_pycaret_has(experiment, kind):
     ready.setup(ROWS, target="answer", session_id=1, preprocess=False, memory=False, n_jobs=1, **QUIET)
     offered = {*ready.models(internal=True).index} & {*CATALOGUE}
     without_probabilities = {"ridge", "svm"} if kind == CLASSES else set()
-    assert offered - without_probabilities == {model for model, entry in CATALOGUE.items() if kind in entry.predicts}
+    ours = {model for model, entry in CATALOGUE.items() if kind in entry.predicts and kind not in entry.classes}
+    assert offered - without_probabilities == ours
 
 
 def test_every_package_of_the_catalogue_is_installed_and_declared():
-    declared = (config.ROOT / "pyproject.toml").read_text()
-    for package in models.packages():
+    declared = tomllib.loads((config.ROOT / "pyproject.toml").read_text())
+    groups = declared["dependency-groups"]
+    assert models.packages() == models.PACKAGES
+    assert {model.package for model in CATALOGUE.values()} == {*models.PACKAGES}
+    for package, module in models.PACKAGES.items():
         assert importlib.metadata.version(package)
-        assert any(
-            requirement.startswith(package) for requirement in tomllib.loads(declared)["project"]["dependencies"]
-        )
+        requirements = [*declared["project"]["dependencies"], *groups.get(module, [])]
+        assert any(requirement.startswith(package) for requirement in requirements)
 
 
 def test_models_go_from_the_simplest_to_the_most_complex():
@@ -51,6 +53,7 @@ def test_models_go_from_the_simplest_to_the_most_complex():
         ("knn", {"n_neighbors": 25}, 0, "plain", "knn, n_neighbors=25"),
         ("stack(lr+knn)", {"lr": {"C": 2}}, 0, None, "stack(lr+knn), lr={'C': 2}"),
         ("lightgbm", {}, 12, "plain", "lightgbm, tuned in 12 trials"),
+        ("hgb", {}, 0, "poisson", "hgb, of Poisson counts"),
         (
             "lr",
             {},
@@ -64,3 +67,7 @@ def test_a_candidate_is_described_by_its_settings(model, params, tune, scale, ex
     candidate = {"candidate": "a", "model": model, "model_params": params, "tune": tune}
     candidate |= {"target_scale": scale} if scale else {}  # one of an earlier training has none
     assert models.describe(candidate) == expected
+    assert models.describe(candidate | {"prepare": "auto"}) == expected
+    assert models.describe({"candidate": "a", "model": "rf", "model_params": {}, "tune": 0, "prepare": "native"}) == (
+        "rf, prepare=native"
+    )

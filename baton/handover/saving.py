@@ -95,7 +95,7 @@ def requirements(pipeline) -> list[str]:
     estimators = [pipeline, *(value for value in pipeline.get_params().values() if hasattr(value, "get_params"))]
     modules = {type(estimator).__module__.partition(".")[0] for estimator in estimators}
     needed = {"mlflow", "scikit-learn", "skops", "pandas", "numpy"}
-    needed |= {package for package in models.packages() if package.replace("-", "_") in modules}
+    needed |= {package for package, module in models.packages().items() if module in modules}
     return sorted(f"{package}=={version(package)}" for package in needed)
 
 

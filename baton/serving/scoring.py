@@ -24,7 +24,7 @@ from baton.serving import batch as batches
 from baton.serving import quarantine, reasons
 from baton.serving.batch import Batch
 
-LIBRARIES = sorted({"scikit-learn", "pandas", "numpy", "mlflow", "pyarrow"} | models.packages())
+LIBRARIES = sorted({"pandas", "numpy", "mlflow", "pyarrow", *models.packages()})
 ROUND = 64  # rows, a multiple of which a model is asked for at once
 SHOWN = 100_000  # rows that the report is drawn from
 

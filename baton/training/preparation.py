@@ -14,10 +14,18 @@ from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer, StandardScaler, TargetEncoder
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    SplineTransformer,
+    StandardScaler,
+    TargetEncoder,
+)
 
 from baton import BatonError, config
 from baton.data.split import choose_splitter
+from baton.models import NATIVE, SCALED
 
 FEW = 30  # values of a text that are one-hot encoded each
 OFTEN = 25  # rows a value of more needs on average, for its mean target to say something
@@ -63,17 +71,27 @@ def hardly_repeats(texts: pd.Series) -> bool:
     return texts.nunique() > len(texts) / 2
 
 
-def prepare(features, rows: pd.DataFrame, task: str, grouped: bool = False) -> TransformerMixin:
-    """Make the unfitted step that every fold fits anew: the feature file's own `prepare()`, or the usual one.
+def prepare(
+    features, rows: pd.DataFrame, task: str, grouped: bool = False, how: str = "auto", usual: str = SCALED
+) -> TransformerMixin:
+    """Make the unfitted step that every fold fits anew: the feature file's own, or one that suits most models.
 
-    `rows` are looked at for the kinds of their columns, and for how many values a text has. Numbers are filled with
-    their median, missing ones marked, and scaled. A text of few values is one-hot encoded, rare ones together; one of
-    many, each often repeated, becomes the mean target of its value, cross-fitted (with `grouped`, by the groups that
+    `how` is "scaled", "native", a function of the feature file, or "auto": its `prepare()` or, without one, `usual`.
+
+    `rows` are looked at for the kinds of their columns, and for how many values a text has. Scaled: numbers are filled
+    with their median, missing ones marked, and scaled. A text of few values is one-hot encoded, rare ones together; one
+    of many, each often repeated, becomes the mean target of its value, cross-fitted (with `grouped`, by the groups that
     `fit` is given); one that hardly repeats is left out. A date becomes a point in time and its place in the day, the
-    week and the year.
+    week and the year. Native: numbers stay as they are, missing ones too, and a text of few values becomes codes, the
+    places of which `categories` gives.
     """
-    if hasattr(features, "prepare"):
-        return features.prepare()
+    own = "prepare" if how == "auto" else how
+    if how not in (SCALED, NATIVE) and hasattr(features, own):
+        return getattr(features, own)()
+    if how not in ("auto", SCALED, NATIVE):
+        where = Path(features.__file__).name if features else "features in env.yaml is none, so"
+        raise BatonError(f"prepare: {how}: {where} has no such function. Write it there, or take {SCALED} or {NATIVE}")
+    native = (usual if how == "auto" else how) == NATIVE
     numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
     common = int(np.clip(len(rows) / 100, RARE, COMMON))
     encoder = OneHotEncoder(
@@ -105,6 +123,9 @@ def prepare(features, rows: pd.DataFrame, task: str, grouped: bool = False) -> T
         (encoder, flags),
         *((_calendar(), [column]) for column in rows.select_dtypes("datetime")),
     ]
+    if native:
+        codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
+        steps[:2] = [(make_pipeline(filled, codes), steps[1][1]), ("passthrough", steps[0][1])]
     used = [(step, list(columns)) for step, columns in steps if len(columns)]
     if not used:
         raise BatonError(
@@ -112,6 +133,13 @@ def prepare(features, rows: pd.DataFrame, task: str, grouped: bool = False) -> T
             " Derive something from them in features.py"
         )
     return make_column_transformer(*used)
+
+
+def categories(prepare: TransformerMixin) -> list[int]:
+    """The places, in what a native preparation gives, of the columns that are codes of categories."""
+    _, step, columns = getattr(prepare, "transformers", [("", None, [])])[0]
+    coded = isinstance(step, Pipeline) and isinstance(step.steps[-1][1], OrdinalEncoder)
+    return [*range(len(columns))] if coded else []
 
 
 def fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series, groups: np.ndarray | None = None) -> Pipeline:

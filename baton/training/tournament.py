@@ -8,6 +8,7 @@ targets.
 import contextlib
 import functools
 import hashlib
+import importlib
 import io
 import logging
 import os
@@ -43,8 +44,8 @@ with matplotlib.rc_context():  # to import PyCaret restyles every plot of the pr
 # of LightGBM. A number of rows, not of seconds, so that the same table is always treated in the same way.
 NESTED_ROWS = 50_000_000
 INNER_FOLDS = 3
-PLAIN, LOG = "plain", "log"  # scales of the target
-SKEWED = 1.0  # skewness of a positive target above which its logarithm is tried
+PLAIN, LOG, POISSON = "plain", "log", "poisson"  # how the target is fitted
+SKEWED = 1.0  # skewness of a target above which its logarithm is tried, or counts as Poisson
 STACK_FOLDS = 5  # by which the members of a stack predict rows for the model that combines them
 
 
@@ -55,7 +56,8 @@ class Result(NamedTuple):
     metric; `predictions` holds, for every training row, what the model that did not see it predicted: probabilities
     (rows, classes) or numbers (rows,). `nested` is False if the folds that score the candidate chose its settings too.
     `trials` are those of the study that found the settings, and `importances` how much each parameter mattered in it.
-    `scale` is "log" where the logarithm of the target is fitted, else "plain".
+    `scale` is "log" where the logarithm of the target is fitted, "poisson" where it is fitted as Poisson counts, else
+    "plain".
     """
 
     estimator: BaseEstimator
@@ -85,8 +87,8 @@ def cross_validate(
     them: over all folds for the estimator that is returned and, if that is affordable, within the rows each fold is
     fitted on for its scores. A time is shared by all of these; `file` keeps them, to go on where they were stopped.
 
-    A positive, skewed target is fitted as its logarithm as well, and the better of both is taken: for each fold the one
-    that is better on the others, so that a fold has no say in how it is predicted.
+    A positive, skewed target is fitted as its logarithm as well, and counts as Poisson, and the best of these is taken:
+    for each fold the one that is best on the others, so that a fold has no say in how it is predicted.
     """
     coded = contract.encode(y).astype("float64" if contract.task == "regression" else "int64")
     splitter, sign = make_splitter(folds, contract), 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
@@ -107,7 +109,10 @@ def cross_validate(
     with _quiet(), _named_in_errors(model, model_params):
         fewest = min(len(fitted) for fitted, _ in splitter.split())
         estimator = make_estimator(model, model_params, contract, fewest, seed)
-        steps = {PLAIN: estimator} | ({LOG: _of_logarithm(estimator)} if _is_skewed(coded, contract) else {})
+        parameter = CATALOGUE[model].categories if model in CATALOGUE else None
+        if parameter and parameter not in model_params and (places := preparation.categories(prepare)):
+            estimator.set_params(**{parameter: places})
+        steps = {PLAIN: estimator} | _of_skewed(estimator, model, coded, contract)
         starts = {
             scale: Pipeline([("prepare", clone(prepare)), ("model", clone(step))]) for scale, step in steps.items()
         }
@@ -185,8 +190,15 @@ def make_estimator(model: str, model_params: dict, contract: Contract, fewest: i
         return joined.set_params(estimators=[*zip(names, made, strict=True)])
     if unable(model, contract.task):
         raise BatonError(f"model {model!r} can't predict {kind}; take another for {contract.target!r}")
-    entry = _entries(kind, seed).loc[model]
-    estimator = entry["Class"](**(entry["Args"] | model_params))
+    if path := CATALOGUE[model].classes.get(kind):
+        module, _, name = path.rpartition(".")
+        estimator = getattr(importlib.import_module(module), name)()
+        given = {"random_state": seed, "n_jobs": 1}
+        usual = {key: value for key, value in given.items() if key in estimator.get_params()}
+        estimator.set_params(**usual | model_params)
+    else:
+        entry = _entries(kind, seed).loc[model]
+        estimator = entry["Class"](**(entry["Args"] | model_params))
     if "n_neighbors" in estimator.get_params():
         estimator.set_params(n_neighbors=min(estimator.n_neighbors, fewest))
     return estimator
@@ -274,13 +286,16 @@ def _search(
     return set_to(found), trials, space
 
 
-def _is_skewed(y: pd.Series, contract: Contract) -> bool:
-    """Tell a target whose logarithm is worth a try: amounts, prices, durations."""
-    return contract.task == "regression" and bool(y.min() > 0) and stats.skew(y) > SKEWED
-
-
-def _of_logarithm(estimator: BaseEstimator) -> TransformedTargetRegressor:
-    return TransformedTargetRegressor(clone(estimator), func=np.log, inverse_func=np.exp)
+def _of_skewed(estimator: BaseEstimator, model: str, y: pd.Series, contract: Contract) -> dict[str, BaseEstimator]:
+    """How else to fit a skewed target: amounts, prices and durations by their logarithm, counts as Poisson."""
+    found = {}
+    if contract.task != "regression" or not (y.min() >= 0 and stats.skew(y) > SKEWED):
+        return found
+    if y.min() > 0:
+        found[LOG] = TransformedTargetRegressor(clone(estimator), func=np.log, inverse_func=np.exp)
+    if model in CATALOGUE and CATALOGUE[model].poisson and (y % 1 == 0).all():
+        found[POISSON] = clone(estimator).set_params(**CATALOGUE[model].poisson)
+    return found
 
 
 def _space(model: str, contract: Contract, seed: int, rows: int) -> dict:

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from baton import BatonError, config, models
+from baton import BatonError, config
 from baton.handover import registry, saving, tracking
 from baton.training import preparation, tournament
 
@@ -171,19 +171,14 @@ def test_probabilities_follow_the_contracts_order_of_classes(diabetes, features,
         ("rf+lightgbm", {"lightgbm"}),
         ("rf+lr", set()),
         ("stack(lr+lightgbm)", {"lightgbm"}),
+        ("xgboost", {"xgboost-cpu"}),
+        ("lr+catboost", {"catboost"}),
     ],
 )
 def test_a_model_names_the_packages_of_the_estimators_in_it(diabetes, model, named):
     estimator = tournament.make_estimator(model, {}, diabetes.contract, 10, seed=1)
     needed = {line.partition("==")[0] for line in saving.requirements(Pipeline([("model", estimator)]))}
     assert needed == {"mlflow", "scikit-learn", "skops", "pandas", "numpy"} | named
-
-
-def test_a_package_that_comes_into_the_catalogue_is_named_without_further_ado(monkeypatch):
-    Booster = type("XGBClassifier", (BaseEstimator,), {"__module__": "xgboost.sklearn"})
-    monkeypatch.setitem(models.CATALOGUE, "xgboost", models.Model(package="xgboost"))
-    monkeypatch.setattr(saving, "version", lambda package: "1.0")
-    assert "xgboost==1.0" in saving.requirements(Pipeline([("model", Booster())]))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import sklearn
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from baton import BatonError, config
 from baton.training import preparation
@@ -49,6 +49,36 @@ def test_an_error_in_the_feature_file_is_told_with_its_place(features):
 def test_a_feature_file_may_bring_its_own_preparation():
     own = types.SimpleNamespace(prepare=lambda: StandardScaler(with_mean=False))
     np.testing.assert_allclose(preparation.prepare(own, RAW, "binary").fit_transform(RAW), RAW / RAW.std(ddof=0))
+
+
+def test_a_candidate_may_name_another_function_of_the_feature_file():
+    own = types.SimpleNamespace(prepare=StandardScaler, halve=lambda: FunctionTransformer(lambda rows: rows / 2))
+    np.testing.assert_allclose(preparation.prepare(own, RAW, "binary", how="halve").fit_transform(RAW), RAW / 2)
+    named = preparation.prepare(own, RAW, "binary", how="scaled")  # Baton's, though the file has its own
+    np.testing.assert_allclose(named.fit_transform(RAW), usual(RAW)[1])
+    missing = r"prepare: trees: features\.py has no such function. Write it there, or take scaled or native"
+    with pytest.raises(BatonError, match=missing):
+        preparation.prepare(types.SimpleNamespace(__file__="features.py"), RAW, "binary", how="trees")
+    with pytest.raises(BatonError, match="prepare: trees: features in env.yaml is none, so has no such function"):
+        preparation.prepare(None, RAW, "binary", how="trees")
+
+
+def test_a_native_preparation_leaves_numbers_and_holes_and_gives_texts_codes():
+    rows = mixed().assign(flag=[True, False, None] * 20, day=pd.date_range("2026-01-01", periods=60))
+    step = preparation.prepare(None, rows, "binary", usual="native")
+    found = step.fit_transform(rows, np.arange(60) % 2)
+    assert preparation.categories(step) == [0]
+    codes = rows["town"].fillna("").map({"": 0, "Bern": 1, "Oslo": 2, "Rome": 3})
+    np.testing.assert_array_equal(found[:, 0], codes)
+    np.testing.assert_array_equal(found[:, 1:3], rows[["a", "empty"]])
+    later = rows.head(3).assign(town=["Paris", None, "Oslo"])
+    np.testing.assert_array_equal(step.transform(later)[:, 0], [np.nan, 0, 2])
+    assert (
+        found.shape[1] == usual(rows)[1].shape[1] - 4
+    )  # but for towns (4 and one code) and marks of holes (1), as usual
+    scaled = preparation.prepare(None, rows, "binary", how="scaled", usual="native")
+    assert preparation.categories(scaled) == []
+    assert preparation.categories(preparation.prepare(None, rows[["a"]], "binary", how="native")) == []
 
 
 def usual(rows: pd.DataFrame, target=None, task: str = "binary"):

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, StackingClassifier, StackingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.model_selection import GroupKFold, PredefinedSplit
+from sklearn.model_selection import GroupKFold, PredefinedSplit, cross_val_predict
 from sklearn.model_selection import cross_validate as by_scikit_learn
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
@@ -550,7 +550,7 @@ def amounts(rows: int = 240, seed: int = 1) -> pd.DataFrame:
     """Prices: what a signal adds to their logarithm."""
     generator = np.random.default_rng(seed)
     table = pd.DataFrame(generator.normal(size=(rows, 3)), columns=[*"abc"])
-    return table.assign(answer=np.exp(1.2 * table["a"] + 0.6 * table["b"] + 0.1 * generator.normal(size=rows)))
+    return table.assign(answer=np.exp(1.6 * table["a"] + 0.6 * table["b"] + 0.1 * generator.normal(size=rows)))
 
 
 @pytest.mark.parametrize("model", ["lr", "lr+knn", "stack(lr+knn)"])
@@ -581,7 +581,7 @@ def test_a_skewed_target_is_fitted_as_its_logarithm_where_that_is_better(model, 
     ids=["negative", "zero", "symmetric"],
 )
 def test_no_other_target_is_tried_as_its_logarithm(change, monkeypatch):
-    monkeypatch.setattr(tournament, "_of_logarithm", None)
+    monkeypatch.setattr(tournament, "TransformedTargetRegressor", None)
     rows = amounts()
     assert cross_validate("lr", *divided(rows.assign(answer=change(np.log(rows["answer"]))))).scale == "plain"
 
@@ -623,3 +623,70 @@ def test_settings_of_a_logarithm_are_searched_by_the_target_itself(monkeypatch):
     alone = cross_validate("ridge", contract, X, y, folds, {"alpha": 0.01})
     best = max(trial.score for trial in found.trials if trial.state == "finished")
     assert best == pytest.approx(alone.scores["R2"].mean(), abs=1e-9)  # three folds are not merged
+
+
+@pytest.mark.parametrize(
+    ("model", "parameter"),
+    [("hgb", "categorical_features"), ("lightgbm", "categorical_feature"), ("xgboost", None), ("catboost", None)],
+)
+def test_a_model_is_told_which_of_its_columns_are_categories(model, parameter):
+    """Eight towns whose order says nothing: only as categories can two leaves tell the odd ones from the even ones."""
+    generator = np.random.default_rng(3)
+    town = generator.integers(0, 8, 2000)
+    rows = pd.DataFrame({"town": [f"t{number}" for number in town], "a": generator.normal(size=2000)})
+    contract, X, y, folds = divided(rows.assign(answer=np.where(generator.random(2000) < 0.9, town % 2, 1 - town % 2)))
+    few = {"hgb": {"max_iter": 1, "max_leaf_nodes": 2}, "lightgbm": {"n_estimators": 1, "num_leaves": 2}}
+    few = few.get(model, {"n_estimators": 1, "max_depth": 1})
+    native, scaled = (preparation.prepare(None, X, contract.task, how=how) for how in ("native", "scaled"))
+    found = cross_validate(model, contract, X, y, folds, few, prepare=native)
+    assert found.params.get(parameter) == (parameter and [0])
+    assert (found.scores["AUC"].mean() > 0.85) == (parameter is not None)
+    assert cross_validate(model, contract, X, y, folds, few, prepare=scaled).params.get(parameter) in (
+        None,
+        "from_dtype",
+    )
+    given = cross_validate(model, contract, X, y, folds, few | ({parameter: []} if parameter else {}), prepare=native)
+    assert given.params.get(parameter) == (parameter and [])
+
+
+def counts(rows: int = 1500) -> pd.DataFrame:
+    generator = np.random.default_rng(5)
+    table = pd.DataFrame(generator.normal(size=(rows, 2)), columns=["a", "b"])
+    return table.assign(answer=generator.poisson(np.exp(table["a"] + (table["b"] > 1))))
+
+
+@pytest.mark.parametrize("model", ["hgb", "lightgbm", "xgboost", "catboost"])
+def test_counts_are_fitted_as_poisson_where_that_is_better(model):
+    quick = {"max_iter": 60} if model == "hgb" else {"n_estimators": 60}
+    contract, X, y, folds = divided(counts(), task="regression")
+    found = cross_validate(model, contract, X, y, folds, quick)
+    assert found.scale == "poisson"
+    # Each fold is predicted by what is better on the others.
+    both = {}
+    for how, change in (("plain", {}), ("poisson", models.CATALOGUE[model].poisson)):
+        estimator = tournament.make_estimator(model, quick, contract, 100, SEED).set_params(**change)
+        pipeline = Pipeline([("prepare", preparation.prepare(None, X, "regression")), ("model", estimator)])
+        both[how] = cross_val_predict(pipeline, X, y, cv=PredefinedSplit(folds["fold"]))
+    scores = {
+        how: evaluation.score_folds(y.to_numpy(), one, folds["fold"].to_numpy(), "regression")["R2"]
+        for how, one in both.items()
+    }
+    for number in range(5):
+        better = max(both, key=lambda how: scores[how].drop(index=number).mean())
+        rows = folds["fold"] == number
+        np.testing.assert_allclose(found.predictions[rows], both[better][rows])
+
+
+@pytest.mark.parametrize(
+    ("change", "scale"),
+    [
+        (lambda y: y + 0.5, {"log", "plain"}),
+        (lambda y: y - 1, {"plain"}),
+        (lambda y: np.minimum(y, 1 + y % 2), {"plain"}),
+    ],
+    ids=["no whole numbers", "negative ones", "not skewed"],
+)
+def test_what_are_no_skewed_counts_is_not_fitted_as_poisson(change, scale):
+    rows = counts()
+    contract, X, y, folds = divided(rows.assign(answer=change(rows["answer"])), task="regression")
+    assert cross_validate("hgb", contract, X, y, folds, {"max_iter": 10}).scale in scale
