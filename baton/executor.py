@@ -29,7 +29,7 @@ from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
 from ploomber.executors import _format
 from ploomber.executors.abc import Executor
 
-from baton import BatonError, config, grid
+from baton import BatonError, config, grid, models
 from baton.data import contract
 from baton.handover import tracking
 from baton.lock import hold
@@ -56,10 +56,10 @@ class Failure(NamedTuple):
     kind: type[BatonError] = BatonError
 
 
-def read_grid(name: str) -> list[dict]:
-    """Read the candidates, for `pipeline.yaml`: an error ends the build with its message."""
+def read_grid(name: str, ensembles: bool = False) -> list[dict]:
+    """Read the candidates, or the ensembles of them, for `pipeline.yaml`: an error ends the build with its message."""
     try:
-        return grid.read(name)
+        return [entry for entry in grid.read(name) if (entry["model"] == models.ENSEMBLE) == ensembles]
     except BatonError as mistake:
         raise BuildFailed(f"\nNothing was run.\n{mistake}", _kind(mistake), str(mistake)) from None
 

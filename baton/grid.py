@@ -1,7 +1,8 @@
 """The candidates of a training: what a grid file asks for, each list of values taken apart into candidates, checked.
 
 A grid file is a list of entries, in `grids/`. `model` is an id of `baton/models.py`, or several: `a+b` for a blend,
-`stack(a+b)` for a stack. A parameter that is a list of values is a sweep: the entry stands for each combination.
+`stack(a+b)` for a stack, or `ensemble` for one of the other candidates. A parameter that is a list of values is a
+sweep: the entry stands for each combination.
 """
 
 import itertools
@@ -65,6 +66,11 @@ def read(grid: str) -> list[dict]:
             if candidate["candidate"] in candidates:
                 raise SettingsError(f"{where}: two candidates are called {candidate['candidate']!r}")
             candidates[candidate["candidate"]] = candidate
+    ensembles = [name for name, candidate in candidates.items() if candidate["model"] == models.ENSEMBLE]
+    if ensembles and len(candidates) - len(ensembles) < 2:
+        raise SettingsError(
+            f"{where}: candidate {ensembles[0]!r}: an ensemble is made of two other candidates or more; add some"
+        )
     return [*candidates.values()]
 
 
@@ -105,6 +111,8 @@ def check(candidate: dict, task: str | None = None) -> None:
             f"{where}: prepare must be auto, {models.SCALED}, {models.NATIVE}, or a function of your feature"
             f" file (it is {prepare!r})"
         )
+    if model == models.ENSEMBLE and (model_params or tune or prepare != "auto"):
+        raise SettingsError(f"{where}: an ensemble has no settings of its own: leave out all but candidate and model")
     if len(members) > 1:
         joined = "stack" if models.is_stack(model) else "blend"
         if tune:

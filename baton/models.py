@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 CLASSES, NUMBERS = "classes", "numbers"  # what a model can predict
 BOTH = (CLASSES, NUMBERS)
+ENSEMBLE = "ensemble"  # what a candidate names as its model that is made of the others: see `training/ensemble.py`
 SCALED, NATIVE = (
     "scaled",
     "native",
@@ -196,8 +197,11 @@ def packages() -> dict[str, str]:
 
 
 def members(model: str) -> list[str]:
-    """The ids that a candidate's model is made of: one, or those of a blend (`rf+lightgbm`) or `stack(rf+lightgbm)`."""
-    return (model[len("stack(") : -1] if is_stack(model) else model).split("+")
+    """The ids that a candidate's model is made of: one, or those of a blend (`rf+lightgbm`) or `stack(rf+lightgbm)`.
+
+    None, for an ensemble of other candidates.
+    """
+    return [] if model == ENSEMBLE else (model[len("stack(") : -1] if is_stack(model) else model).split("+")
 
 
 def is_stack(model: str) -> bool:
@@ -218,6 +222,8 @@ def usual_preparation(model: str) -> str:
 
 def complexity(model: str) -> tuple[int, bool, int]:
     """How complex a candidate's model is, to compare it with others: members, whether stacked, the most complex one."""
+    if model == ENSEMBLE:
+        return len(CATALOGUE), True, 0
     return len(members(model)), is_stack(model), max([*CATALOGUE].index(member) for member in members(model))
 
 
@@ -232,4 +238,5 @@ def describe(candidate: dict) -> str:
     )
     limits = tune if isinstance(tune, dict) else {"trials": tune}
     tuned = " or ".join(f"{limit} {unit}" for unit, limit in limits.items())
+    params += [f"{share:.0%} {name}" for name, share in candidate.get("weights", {}).items()]
     return ", ".join([candidate["model"], *params, *([f"tuned in {tuned}"] if tune else [])])

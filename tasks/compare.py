@@ -3,7 +3,7 @@
 # Which candidate is best, how sure is that, and is it better than the champion? Only this build's candidates count.
 
 # %% tags=["parameters"]
-upstream = ["fit-*", "clean", "features"]
+upstream = ["fit-*", "ensemble-*", "clean", "features"]
 product = None
 settings = None
 
@@ -24,7 +24,7 @@ settings, contract = config.Settings(**settings), read_contract(upstream["clean"
 facts = json.loads(Path(upstream["clean"]["training"]).read_text())
 training, holdout = (pd.read_parquet(upstream["clean"][part]) for part in ("train", "holdout"))
 folds = pd.read_parquet(upstream["features"]["folds"])
-fits = {name.removeprefix("fit-"): made for name, made in upstream["fit-*"].items()}
+fits = {name.partition("-")[2]: made for name, made in (upstream["fit-*"] | upstream.get("ensemble-*", {})).items()}
 candidates = {name: json.loads(Path(made["candidate"]).read_text()) for name, made in fits.items()}
 scores = {name: pd.read_csv(made["scores"], index_col="fold")[contract.metric] for name, made in fits.items()}
 

@@ -14,6 +14,7 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from baton import config, figures, grid, models
@@ -77,6 +78,7 @@ tracking.log_trials(run_id, result.trials, contract.metric, settings.mlflow_trac
 model_uri = registry.log(run_id, Path(product["model"]), settings.mlflow_tracking_uri)
 
 # %%
+np.save(product["predictions"], result.predictions)
 result.scores.to_csv(product["scores"])
 outcome = entry | {
     "nested": result.nested,

@@ -27,7 +27,7 @@ def written(tmp_path, monkeypatch):
     "file", [*(config.ROOT / "grids").glob("*.yaml"), PROJECT / "grid.yaml"], ids=lambda one: one.name
 )
 def test_every_grid_that_comes_along_can_be_read(file):
-    assert len(grid.read(str(file))) == {"elasticnet": 100}.get(file.stem, 10)
+    assert len(grid.read(str(file))) == {"elasticnet": 100, "default": 11}.get(file.stem, 10)
 
 
 @pytest.mark.parametrize("name", ["mine", "grids/mine.yaml", "other.yml"])
@@ -208,6 +208,22 @@ def test_a_wrong_candidate_is_named_with_what_is_wrong(changed, message):
     grid.check(right)
     with pytest.raises(BatonError, match=re.escape(f"candidate 'mine': {message}")):
         grid.check(right | changed)
+
+
+def test_an_ensemble_is_an_entry_without_settings_beside_two_others(written):
+    others = "- {candidate: a, model: lr}\n- {candidate: b, model: rf}\n"
+    assert [one["model"] for one in grid.read(written(f"{others}- {{candidate: all, model: ensemble}}"))][
+        2
+    ] == "ensemble"
+    for key in ("tune: 3", "prepare: native", "model_params: {members: 3}"):
+        with pytest.raises(
+            BatonError, match="candidate 'all': an ensemble has no settings of its own: leave out all but"
+        ):
+            grid.read(written(f"{others}- {{candidate: all, model: ensemble, {key}}}"))
+    with pytest.raises(
+        BatonError, match="candidate 'all': an ensemble is made of two other candidates or more; add some"
+    ):
+        grid.read(written("- {candidate: all, model: ensemble}\n- {candidate: a, model: lr}"))
 
 
 def test_a_model_whose_package_is_not_installed_names_what_installs_it(monkeypatch):

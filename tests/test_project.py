@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from baton import config, grid
+from baton import config, grid, models
 from baton.data import contract, split, tables
 from baton.handover import registry, runner, saving
-from baton.training import preparation, tournament
+from baton.training import ensemble, preparation, tournament
 
 SAMPLE = 300  # training rows
 
@@ -33,7 +33,8 @@ def candidates(settings) -> list[dict]:
     """The candidates of the grid; of the many of a sweep, the first and the last."""
     found = grid.read(settings.grid)
     swept = [entry for entry in found if entry["swept"]]
-    return [entry for entry in found if not entry["swept"]] + swept[:1] + swept[-1:]
+    few = [entry for entry in found if not entry["swept"]] + swept[:1] + swept[-1:]
+    return sorted(few, key=lambda entry: entry["model"] == models.ENSEMBLE)  # which is made of the others
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +90,16 @@ def test_feature_code_gives_a_row_alone_what_it_gives_it_among_others(X, feature
 def fitted(division, sample, X, feature_code, settings, candidates):
     """Every candidate, fitted on the sample."""
     y, asked = sample[division.contract.target], division.contract
-    prepare = preparation.prepare(feature_code, preparation.clean_and_derive(X, feature_code), asked.task)
-    found = {}
+    ready, found = preparation.clean_and_derive(X, feature_code), {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for entry in candidates:
+            if entry["model"] == models.ENSEMBLE:
+                members = {name: found[name] for name in [*found][-2:]}
+                found[entry["candidate"]] = ensemble.join(members, dict.fromkeys(members, 0.5), asked)
+                continue
+            usual = models.usual_preparation(entry["model"])
+            prepare = preparation.prepare(feature_code, ready, asked.task, how=entry["prepare"], usual=usual)
             model = tournament.make_estimator(entry["model"], entry["model_params"], asked, len(X), settings.seed)
             found[entry["candidate"]] = tournament.assemble(prepare, model, feature_code).fit(X, y)
     return found

@@ -3,7 +3,9 @@
 import re
 
 import mlflow
+import numpy as np
 import pandas as pd
+import pytest
 import yaml
 from conftest import PROJECT
 from filelock import FileLock
@@ -12,7 +14,7 @@ from ploomber.spec import DAGSpec
 
 from baton import config, grid, models
 from baton.data import contract, split
-from baton.handover import registry
+from baton.handover import registry, saving
 
 FILED = {"confusion.png", "roc.png", "precision_recall.png", "calibration.png", "importance.png"}
 
@@ -295,6 +297,44 @@ def test_a_sweep_given_on_the_command_line_is_a_run_for_each_combination(fresh):
     assert [*leaderboard.index] == ["lr"]
     (lr,) = runs(fresh, "progression").query("name == 'lr'")["id"]
     assert filed(fresh, lr, "figures") == {"residuals.png"}
+
+
+def test_an_ensemble_is_one_more_candidate_made_of_the_others_and_of_those_alone(fresh):
+    fresh.keep_candidates("lr", "tree", "knn")
+    grid = fresh.folder / "grids/default.yaml"
+    grid.write_text(f"- {{candidate: together, model: ensemble}}\n{grid.read_text()}")
+    printed = fresh.build("--env--figures", "none")
+    assert re.findall(r"\] (?:fit|ensemble)-(\w+) done", printed)[-1] == "together"
+    leaderboard = pd.read_csv(fresh.folder / "products/diabetes/compare/leaderboard.csv", index_col="candidate")
+    assert {*leaderboard.index} == {"lr", "tree", "knn", "together"}
+    made = fresh.read("fit/together/candidate.json")
+    (run_id,) = runs(fresh, "diabetes").query("name == 'together'")["id"]
+    run = mlflow.MlflowClient(fresh.uri).get_run(run_id)
+    assert run.data.metrics["cv_mean/AUC"] == pytest.approx(leaderboard.at["together", "mean"])
+    assert {
+        name.removeprefix("weight/"): float(value) for name, value in run.data.params.items() if "/" in name
+    } == made["weights"]
+
+    # What it answers is the mean of what the others answer, as they were fitted.
+    folder = fresh.folder / "products/diabetes/fit"
+    rows = pd.read_csv(fresh.folder / "data/diabetes_test.csv").head(50)
+    asked = saving.open_model(folder / "together/model").contract
+    found = {
+        name: registry.predict(saving.open_model(folder / name / "model"), asked.read_features(rows))
+        for name in leaderboard.index
+    }
+    mean = sum(weight * found[name] for name, weight in made["weights"].items())
+    np.testing.assert_allclose(found["together"], mean)
+
+    # Its members decide what it is: it is made anew with them, and with nothing else.
+    again = fresh.build("--env--figures", "none", "--env--promote", "never")
+    assert re.findall(r"\] (\S+) done", again) == ["compare"]
+    grid.write_text(
+        "\n".join(line for line in grid.read_text().splitlines() if not line.startswith("- {candidate: together"))
+    )
+    fresh.build("--env--figures", "none")
+    leaderboard = pd.read_csv(fresh.folder / "products/diabetes/compare/leaderboard.csv", index_col="candidate")
+    assert {*leaderboard.index} == {"lr", "tree", "knn"}
 
 
 def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_what_is_missing(fresh):

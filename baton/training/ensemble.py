@@ -1,0 +1,98 @@
+"""An ensemble of the candidates that are better together than the best of them alone.
+
+They are chosen by greedy selection with replacement (Caruana et al., "Ensemble Selection from Libraries of Models",
+2004): each round adds the candidate with which the mean of all chosen so far scores best. How often one was added is
+its weight.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.ensemble import VotingClassifier, VotingRegressor
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import Bunch
+
+from baton import config
+from baton.data.contract import Contract
+from baton.training import evaluation
+
+ROUNDS = 25
+MOST = 20  # candidates that are selected from: the best ones
+MOST_ROWS = 50_000  # rows that a selection goes by
+
+
+class Ensemble(NamedTuple):
+    """Weights by candidate, of those that were chosen, and how the ensemble scores: as `tournament.Result` says it."""
+
+    weights: dict[str, float]
+    scores: pd.DataFrame
+    predictions: np.ndarray
+
+
+def cross_validate(predictions: dict[str, np.ndarray], y: pd.Series, fold: np.ndarray, contract: Contract) -> Ensemble:
+    """Select an ensemble from the candidates' out-of-fold predictions.
+
+    `fold` (rows,) numbers the folds, -1 where a row is not validated. Each fold is predicted with the weights that the
+    others choose, so that it has no say in how it is predicted; the weights that are returned are chosen by all.
+    """
+    truth, combined = contract.encode(y).to_numpy(dtype="float64"), next(iter(predictions.values())).copy()
+    for number in np.unique(fold[fold >= 0]):
+        weights = select(predictions, truth, np.where(fold == number, -1, fold), contract)
+        combined[fold == number] = combine(predictions, weights)[fold == number]
+    scores = evaluation.score_folds(truth, combined, fold, contract.task)
+    return Ensemble(select(predictions, truth, fold, contract), scores, combined)
+
+
+def select(
+    predictions: dict[str, np.ndarray], truth: np.ndarray, fold: np.ndarray, contract: Contract
+) -> dict[str, float]:
+    """Choose weights by the mean score over the folds: {candidate: weight}, of those with any, that sum to 1."""
+    rows = np.flatnonzero(fold >= 0)
+    rows = np.sort(np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False)) if len(rows) > MOST_ROWS else rows
+    sign = 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
+    parts = [rows[fold[rows] == number] for number in np.unique(fold[rows])]
+
+    def score(values: np.ndarray) -> float:
+        each = (evaluation.score(truth[part], values[part], contract.task, contract.metric) for part in parts)
+        found = [next(iter(one.values())) for one in each]
+        return sign * float(np.nanmean(found)) if np.isfinite(found).any() else -np.inf
+
+    alone = {name: score(given) for name, given in predictions.items()}
+    names = sorted(alone, key=alone.get, reverse=True)[:MOST]  # of equals, the one that comes first
+    chosen, total, best = [names[0]], predictions[names[0]], (alone[names[0]], 1)
+    for count in range(2, ROUNDS + 1):
+        reached = {name: score((total + predictions[name]) / count) for name in names}
+        chosen.append(max(reached, key=reached.get))
+        total = total + predictions[chosen[-1]]
+        best = max(best, (reached[chosen[-1]], count), key=lambda one: one[0])
+    kept = chosen[: best[1]]
+    return {name: kept.count(name) / len(kept) for name in names if name in kept}
+
+
+def combine(predictions: dict[str, np.ndarray], weights: dict[str, float]) -> np.ndarray:
+    """The mean of the chosen candidates' predictions, by their weights."""
+    return sum(weight * predictions[name] for name, weight in weights.items())
+
+
+def join(members: dict[str, Pipeline], weights: dict[str, float], contract: Contract) -> Pipeline:
+    """Join fitted models, raw rows in and prediction out, to one that gives the mean of what they predict.
+
+    It is fitted already, since they are; fitted anew, it fits each of them. They share the feature code's steps.
+    """
+    first = next(iter(members.values()))
+    shared = [(name, step) for name, step in first.steps if name in config.FEATURE_STEPS]
+    # Not by their names, in which scikit-learn would read two underscores as the way to a parameter.
+    fitted = {f"member_{place}": member[len(shared) :] for place, member in enumerate(members.values(), 1)}
+    named = [(name, clone(member)) for name, member in fitted.items()]
+    shares = [weights[name] for name in members]
+    if contract.labels:
+        joined = VotingClassifier(named, voting="soft", weights=shares)
+        joined.le_ = LabelEncoder().fit(first.classes_)
+        joined.classes_ = joined.le_.classes_
+    else:
+        joined = VotingRegressor(named, weights=shares)
+    joined.estimators_, joined.named_estimators_ = [*fitted.values()], Bunch(**fitted)
+    return Pipeline([*shared, ("model", joined)])

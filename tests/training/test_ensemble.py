@@ -1,0 +1,163 @@
+"""An ensemble: who is chosen, that no fold has a say in how it is predicted, and one model that gives the mean of many."""
+
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import learn
+from sklearn.base import clone
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from baton.handover import registry, saving
+from baton.training import ensemble, evaluation, preparation, tournament
+
+
+def numbers(count: int = 200, folds: int = 4) -> tuple[pd.Series, np.ndarray, types.SimpleNamespace]:
+    y = pd.Series(np.random.default_rng(1).normal(size=count))
+    contract = learn(pd.DataFrame({"a": y, "y": y}), task="regression", metric="RMSE")
+    return y, np.arange(count) % folds, contract
+
+
+def test_candidates_with_opposite_errors_are_chosen_and_the_rest_is_not():
+    y, fold, contract = numbers()
+    error = np.random.default_rng(2).normal(size=len(y))
+    given = {"above": y + error, "copy": y + error, "below": y - error / 2, "far": y + 9, "best": y + error / 2.5}
+    predictions = {name: one.to_numpy() for name, one in given.items()}
+    weights = ensemble.select(predictions, y.to_numpy(), fold, contract)
+    # To the best alone, "below" is added: e/2.5 - e/2 in equal parts leave e/20. Three of 25 mixes are nearer to 0.
+    np.testing.assert_allclose(sum(weights.values()), 1)
+    assert {*weights} == {"best", "below"}
+    left = weights["best"] / 2.5 - weights["below"] / 2
+    assert abs(left) == min(abs(k / n / 2.5 - (1 - k / n) / 2) for n in range(1, 26) for k in range(n + 1))
+    np.testing.assert_allclose(ensemble.combine(predictions, weights), y + left * error)
+
+
+def test_a_candidate_that_nothing_makes_better_stays_alone_and_of_equals_the_first_one():
+    y, fold, contract = numbers()
+    worse = y + np.random.default_rng(2).normal(size=len(y)) * np.sign(y)
+    predictions = {"worse": (worse + 5).to_numpy(), "right": y.to_numpy(), "same": y.to_numpy()}
+    assert ensemble.select(predictions, y.to_numpy(), fold, contract) == {"right": 1.0}
+
+
+@pytest.mark.parametrize("metric", ["AUC", "Log Loss"])
+def test_weights_are_chosen_by_the_metric_asked_for(metric):
+    """What ranks well and is far too sure is worth a lot by one metric, and nothing by the other."""
+    generator = np.random.default_rng(4)
+    y = pd.Series(generator.integers(0, 2, 600))
+    contract = learn(pd.DataFrame({"a": generator.normal(size=600), "y": y}), metric=metric)
+    signal = y + generator.normal(size=600)
+    sure = np.where(signal > np.median(signal), 1 - 1e-9, 1e-9) + 1e-10 * signal.rank()
+    careful = 0.5 + 0.02 * (y + generator.normal(scale=3, size=600))
+    predictions = {name: np.column_stack([1 - one, one]) for name, one in (("sure", sure), ("careful", careful))}
+    weights = ensemble.select(predictions, y.to_numpy(dtype=float), np.arange(600) % 5, contract)
+    assert max(weights, key=weights.get) == {"AUC": "sure", "Log Loss": "careful"}[metric]
+
+
+def test_a_fold_has_no_say_in_the_weights_it_is_predicted_with():
+    """One candidate is right on the first fold alone: the others would never choose it, and all together would."""
+    y, fold, contract = numbers()
+    generator = np.random.default_rng(3)
+    first = fold == 0
+    predictions = {
+        "first": np.where(first, y, y + generator.normal(scale=1.5, size=len(y))),
+        "others": y.to_numpy() + generator.normal(size=len(y)),
+    }
+    found = ensemble.cross_validate(predictions, y, fold, contract)
+    for number in range(4):
+        rows, blind = fold == number, np.where(fold == number, -1, fold)
+        weights = ensemble.select(predictions, y.to_numpy(), blind, contract)
+        np.testing.assert_allclose(found.predictions[rows], ensemble.combine(predictions, weights)[rows])
+        expected = evaluation.score(y[rows], found.predictions[rows], "regression")
+        assert found.scores.loc[number].to_dict() == pytest.approx(expected, nan_ok=True)
+    assert found.weights == ensemble.select(predictions, y.to_numpy(), fold, contract)
+    assert (
+        found.weights["first"]
+        > ensemble.select(predictions, y.to_numpy(), np.where(first, -1, fold), contract)["first"]
+    )
+
+
+def test_rows_that_no_fold_validates_have_no_say(monkeypatch):
+    y, fold, contract = numbers()
+    fold = np.where(np.arange(len(y)) < 100, -1, fold)
+    predictions = {"early": np.where(fold < 0, y, y + 1), "late": np.where(fold < 0, y + 5, y + 0.1)}
+    assert ensemble.select(predictions, y.to_numpy(), fold, contract) == {"late": 1.0}
+    found = ensemble.cross_validate(predictions, y, fold, contract)
+    assert [*found.scores.index] == [0, 1, 2, 3]
+    monkeypatch.setattr(ensemble, "MOST_ROWS", 20)  # some of the validated ones
+    assert ensemble.select(predictions, y.to_numpy(), fold, contract) == {"late": 1.0}
+
+
+def table(kind: str, count: int = 240) -> pd.DataFrame:
+    generator = np.random.default_rng(6)
+    rows = pd.DataFrame(generator.normal(size=(count, 2)), columns=["a", "b"])
+    rows["town"] = generator.choice(["Bern", "Oslo", "Rome"], count)
+    signal = rows["a"] + (rows["town"] == "Rome") + generator.normal(size=count)
+    labels = pd.cut(signal, [-np.inf, -0.5, 1, np.inf], labels=["low", "mid", "top"]).astype(str)
+    answers = {"regression": 10 * signal, "multiclass": labels, "binary": np.where(signal > 0.5, "ja", "nein")}
+    return rows.assign(answer=answers[kind])
+
+
+@pytest.mark.parametrize("kind", ["regression", "multiclass", "binary"])
+def test_the_joined_model_gives_the_mean_of_its_members_also_when_it_is_saved_or_fitted_anew(kind, features, tmp_path):
+    rows = table(kind)
+    contract = learn(rows, "answer")
+    X, y = contract.read_features(rows), rows["answer"]
+    first, second = (
+        (LinearRegression(), DecisionTreeRegressor(max_depth=3))
+        if kind == "regression"
+        else (LogisticRegression(), DecisionTreeClassifier(max_depth=3))
+    )
+    ways = {"a__b": ("scaled", first), "tree": ("native", second)}
+    members = {
+        name: tournament.assemble(preparation.prepare(None, X, kind, how=how), model, None).fit(X, y)
+        for name, (how, model) in ways.items()
+    }
+    weights = {"a__b": 0.25, "tree": 0.75}
+    mean = sum(weights[name] * saving.probabilities(member, X, contract) for name, member in members.items())
+    joined = ensemble.join(members, weights, contract)
+    np.testing.assert_allclose(saving.probabilities(joined, X, contract), mean, rtol=1e-12)
+    if kind != "regression":
+        named = np.array(contract.labels)[mean.argmax(axis=1)]
+        np.testing.assert_array_equal(joined.predict(X), named)
+    saving.save(tmp_path / "model", saving.model_arguments(joined, contract, X, y, None))
+    np.testing.assert_allclose(registry.predict(saving.open_model(tmp_path / "model"), X), mean, rtol=1e-12)
+    again = preparation.fit(clone(joined), X, y)
+    np.testing.assert_allclose(saving.probabilities(again, X, contract), mean, rtol=1e-9)
+
+
+def test_the_feature_codes_steps_come_once_and_before_all_members(features, diabetes):
+    ready = preparation.clean_and_derive(diabetes.X, features)
+    members = {
+        name: tournament.assemble(preparation.prepare(features, ready, "binary"), model, features).fit(
+            diabetes.X, diabetes.y
+        )
+        for name, model in (("lr", LogisticRegression(max_iter=1000)), ("tree", DecisionTreeClassifier(max_depth=2)))
+    }
+    joined = ensemble.join(members, {"lr": 0.5, "tree": 0.5}, diabetes.contract)
+    assert [name for name, _ in joined.steps] == ["clean", "derive", "model"]
+    assert [[name for name, _ in member.steps] for _, member in joined.named_steps["model"].estimators] == [
+        ["prepare", "model"]
+    ] * 2
+    mean = sum(member.predict_proba(diabetes.X) for member in members.values()) / 2
+    np.testing.assert_allclose(joined.predict_proba(diabetes.X), mean, rtol=1e-12)
+
+
+def test_members_that_encode_by_the_target_are_fitted_anew_by_whole_groups():
+    generator = np.random.default_rng(8)
+    clinic = generator.integers(0, 40, 1600)
+    rows = pd.DataFrame({"code": [f"c{number}" for number in clinic], "a": generator.normal(size=1600)})
+    rows["answer"] = np.where(generator.random(1600) < np.where(clinic % 2, 0.7, 0.3), "yes", "no")
+    contract = learn(rows, "answer")
+    X, y, groups = contract.read_features(rows), rows["answer"], clinic // 4
+    member = Pipeline(
+        [("prepare", preparation.prepare(None, X, "binary", grouped=True)), ("model", LogisticRegression())]
+    )
+    fitted = preparation.fit(clone(member), X, y, groups)
+    joined = ensemble.join({"lr": fitted, "other": fitted}, {"lr": 0.5, "other": 0.5}, contract)
+    again = preparation.fit(clone(joined), X, y, groups)
+    np.testing.assert_allclose(again.predict_proba(X), fitted.predict_proba(X), rtol=1e-9)
+    plain = preparation.fit(clone(joined), X, y, np.arange(1600) % 3)  # too few groups: row by row
+    assert np.abs(plain.predict_proba(X) - fitted.predict_proba(X)).max() > 1e-4
