@@ -20,6 +20,7 @@ from baton import SettingsError, config, models
 # The keys of an entry; None has to be given.
 KEYS = {"candidate": None, "model": None, "model_params": {}, "tune": 0, "prepare": "auto"}
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # which YAML takes for a text: 1e-3
+FEWEST_ROWS = 100  # by which settings may be searched
 LONGEST = 150  # letters in the name of a candidate, which names a folder
 
 
@@ -103,8 +104,8 @@ def check(candidate: dict, task: str | None = None) -> None:
         )
     if not _is_budget(tune):
         raise SettingsError(
-            f"{where}: tune must be a number of trials, 0 for none, or a mapping such as {{trials: 200, minutes: 10}}"
-            f" (it is {tune!r})"
+            f"{where}: tune must be a number of trials, 0 for none, or a mapping such as {{trials: 200, minutes: 10,"
+            f" rows: 20000}} (it is {tune!r})"
         )
     if not re.fullmatch(r"[A-Za-z_]\w*", str(prepare)):
         raise SettingsError(
@@ -128,10 +129,11 @@ def _is_budget(tune) -> bool:
     """Tell whether `tune` is what `study.Budget.of` reads."""
     given = tune if isinstance(tune, dict) else {"trials": tune}
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in given.values())
-    if not given or given.keys() - {"trials", "minutes"} or not numbers:
+    if not given.keys() & {"trials", "minutes"} or given.keys() - {"trials", "minutes", "rows"} or not numbers:
         return False
-    trials, least = given.get("trials", 1), int(isinstance(tune, dict))
-    return isinstance(trials, int) and trials >= least and 0 < given.get("minutes", 1) < math.inf
+    trials, rows, least = given.get("trials", 1), given.get("rows", FEWEST_ROWS), int(isinstance(tune, dict))
+    whole = isinstance(trials, int) and isinstance(rows, int)
+    return whole and trials >= least and rows >= FEWEST_ROWS and 0 < given.get("minutes", 1) < math.inf
 
 
 def _require_entry(entry, where: str) -> None:

@@ -236,7 +236,8 @@ def describe(candidate: dict) -> str:
     params += {"log": ["of the target's logarithm"], "poisson": ["of Poisson counts"]}.get(
         candidate.get("target_scale"), []
     )
-    limits = tune if isinstance(tune, dict) else {"trials": tune}
-    tuned = " or ".join(f"{limit} {unit}" for unit, limit in limits.items())
+    limits = dict(tune) if isinstance(tune, dict) else {"trials": tune}
+    by = f" by {rows} rows" if (rows := limits.pop("rows", None)) else ""
+    tuned = " or ".join(f"{limit} {unit}" for unit, limit in limits.items()) + by
     params += [f"{share:.0%} {name}" for name, share in candidate.get("weights", {}).items()]
     return ", ".join([candidate["model"], *params, *([f"tuned in {tuned}"] if tune else [])])

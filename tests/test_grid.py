@@ -158,7 +158,7 @@ def test_a_grid_that_is_not_there_is_named_with_those_that_are(written):
         *(
             (
                 {"tune": wrong},
-                f"tune must be a number of trials, 0 for none, or a mapping such as {{trials: 200, minutes: 10}} (it is {wrong!r})",
+                f"tune must be a number of trials, 0 for none, or a mapping such as {{trials: 200, minutes: 10, rows: 20000}} (it is {wrong!r})",
             )
             for wrong in (
                 "many",
@@ -174,6 +174,9 @@ def test_a_grid_that_is_not_there_is_named_with_those_that_are(written):
                 {"trials": True},
                 {"trials": 5, "hours": 1},
                 {"minutes": "ten"},
+                {"rows": 500},
+                {"trials": 5, "rows": 99},
+                {"trials": 5, "rows": 200.5},
             )
         ),
         (
@@ -235,7 +238,7 @@ def test_a_model_whose_package_is_not_installed_names_what_installs_it(monkeypat
         grid.check(grid.KEYS | {"candidate": "mine", "model": "lr+xgboost"})
 
 
-@pytest.mark.parametrize("tune", [0, 7, {"trials": 200, "minutes": 10}, {"minutes": 0.5}, {"trials": 1}])
+@pytest.mark.parametrize("tune", [0, 7, {"trials": 200, "minutes": 10}, {"minutes": 0.5}, {"trials": 1, "rows": 100}])
 def test_what_a_candidate_may_be_tuned_for(tune):
     grid.check({"candidate": "mine", "model": "rf", "model_params": {}, "tune": tune})
 

@@ -57,9 +57,9 @@ def test_models_go_from_the_simplest_to_the_most_complex():
         (
             "lr",
             {},
-            {"trials": 20, "minutes": 5},
+            {"trials": 20, "minutes": 5, "rows": 900},
             "log",
-            "lr, of the target's logarithm, tuned in 20 trials or 5 minutes",
+            "lr, of the target's logarithm, tuned in 20 trials or 5 minutes by 900 rows",
         ),
     ],
 )

@@ -28,6 +28,7 @@ from baton.data.split import choose_splitter
 from baton.models import NATIVE, SCALED
 
 FEW = 30  # values of a text that are one-hot encoded each
+CODES = 200  # values of a text that are codes of categories; histogram boosting takes 255
 OFTEN = 25  # rows a value of more needs on average, for its mean target to say something
 COMMON = 10  # rows a value needs to have a column to itself; in a small table fewer, down to RARE
 RARE = 3
@@ -124,7 +125,9 @@ def prepare(
         *((_calendar(), [column]) for column in rows.select_dtypes("datetime")),
     ]
     if native:
-        codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
+        codes = OrdinalEncoder(
+            handle_unknown="use_encoded_value", unknown_value=np.nan, min_frequency=common, max_categories=CODES
+        )
         steps[:2] = [(make_pipeline(filled, codes), steps[1][1]), ("passthrough", steps[0][1])]
     used = [(step, list(columns)) for step, columns in steps if len(columns)]
     if not used:

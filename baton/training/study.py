@@ -15,16 +15,17 @@ FINISHED, PRUNED, FAILED = "finished", "pruned", "failed"
 
 
 class Budget(NamedTuple):
-    """How long a study goes on: until it has so many trials, or so many seconds were spent on them."""
+    """How long a study goes on: until it has so many trials, or so many seconds were spent on them.."""
 
     trials: float = math.inf
     seconds: float = math.inf
+    rows: float = math.inf
 
     @classmethod
     def of(cls, tune: int | dict) -> "Budget":
-        """Read `tune` of a grid: a number of trials, or `{trials: 200, minutes: 10}`, either or both."""
+        """Read `tune` of a grid: a number of trials, or `{trials: 200, minutes: 10, rows: 20000}` with any of these."""
         if isinstance(tune, dict):
-            return cls(tune.get("trials", math.inf), 60 * tune.get("minutes", math.inf))
+            return cls(tune.get("trials", math.inf), 60 * tune.get("minutes", math.inf), tune.get("rows", math.inf))
         return cls(tune)
 
 

@@ -128,7 +128,9 @@ def cross_validate(
 
         # Of two folds, neither has folds within the rows it is fitted on; by time, only the first one has none.
         budget, count = study.Budget.of(tune), len(numbers)
-        affordable = budget.seconds < np.inf or len(folds) * budget.trials * INNER_FOLDS * count <= NESTED_ROWS
+        affordable = (
+            budget.seconds < np.inf or min(len(folds), budget.rows) * budget.trials * INNER_FOLDS * count <= NESTED_ROWS
+        )
         nested = not tune or (affordable and (splitter.forward or count > 2))
         share = budget._replace(seconds=budget.seconds / (1 + count * nested))
         scale, trials, importances = scale_without(), [], {}
@@ -260,6 +262,7 @@ def _search(
     Returns the unfitted pipeline, the trials, and the space that was searched.
     """
     metric, groups = evaluation.METRICS[contract.metric], folds["group"].to_numpy()
+    folds = _sample(folds, budget.rows, seed)
     splitter = make_splitter(_merge_folds(folds, y, contract), contract)
     sizes = [len(fitted) for fitted, _ in splitter.split()]
     if not sizes:  # the first fold in time: no other shows what is better
@@ -310,6 +313,16 @@ def _space(model: str, contract: Contract, seed: int, rows: int) -> dict:
     if "n_neighbors" in space:
         space["n_neighbors"] = IntDistribution(1, min(50, rows))
     return space
+
+
+def _sample(folds: pd.DataFrame, most: float, seed: int) -> pd.DataFrame:
+    """Keep so many rows of the folds, at random: the others are neither fitted on nor validated."""
+    trains = folds.get("trains", pd.Series(True, folds.index))
+    used = np.flatnonzero(trains | (folds["fold"] >= 0))
+    if len(used) <= most:
+        return folds
+    within = np.isin(np.arange(len(folds)), np.random.default_rng(seed).choice(used, most, replace=False))
+    return folds.assign(fold=folds["fold"].where(within, -1), trains=trains & within)
 
 
 def _fold_within(folds: pd.DataFrame, fitted: np.ndarray) -> pd.DataFrame:

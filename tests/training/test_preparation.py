@@ -81,6 +81,15 @@ def test_a_native_preparation_leaves_numbers_and_holes_and_gives_texts_codes():
     assert preparation.categories(preparation.prepare(None, rows[["a"]], "binary", how="native")) == []
 
 
+def test_rare_values_share_a_code_and_no_column_has_more_codes_than_boosting_takes():
+    """300 values of 12 rows each, and 1,500 that are in two rows: too many to be one-hot, too few rows for means."""
+    often, rarely = np.repeat(np.arange(300), 12), np.repeat(np.arange(300, 1800), 2)
+    rows = pd.DataFrame({"code": [f"v{number}" for number in [*often, *rarely]]})
+    found = preparation.prepare(None, rows, "binary", how="native").fit_transform(rows)[:, 0]
+    assert len(np.unique(found)) == 200
+    assert len({*found[-3000:]}) == 1
+
+
 def usual(rows: pd.DataFrame, target=None, task: str = "binary"):
     """The usual step, fitted, and what it makes of the rows it is fitted on."""
     step = preparation.prepare(None, rows, task)

@@ -164,11 +164,11 @@ def test_importances_tell_which_parameter_makes_the_difference():
 @pytest.mark.parametrize(
     ("tune", "expected"),
     [
-        (12, (12, math.inf)),
-        (0, (0, math.inf)),
-        ({"trials": 200, "minutes": 10}, (200, 600)),
-        ({"minutes": 0.5}, (math.inf, 30)),
-        ({"trials": 5}, (5, math.inf)),
+        (12, (12, math.inf, math.inf)),
+        (0, (0, math.inf, math.inf)),
+        ({"trials": 200, "minutes": 10}, (200, 600, math.inf)),
+        ({"minutes": 0.5, "rows": 300}, (math.inf, 30, 300)),
+        ({"trials": 5}, (5, math.inf, math.inf)),
     ],
 )
 def test_a_budget_is_a_number_of_trials_or_a_time_or_both(tune, expected):

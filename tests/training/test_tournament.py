@@ -339,12 +339,12 @@ def test_a_time_to_tune_is_shared_by_the_searches_that_score_it(monkeypatch):
     shares = []
     monkeypatch.setattr(tournament, "_search", lambda model, share, *_: shares.append(share) or (_[-3], [], {}))
     assert cross_validate("dt", *divided(small(), folds=3), tune={"trials": 9, "minutes": 1}).nested
-    assert shares == [(9, 15)] * 4
+    assert shares == [tournament.study.Budget(9, 15)] * 4
     monkeypatch.setattr(tournament, "NESTED_ROWS", 0)  # a search within each fold would take too long, but for a limit
     assert cross_validate("dt", *divided(small(), folds=3), tune={"minutes": 1}).nested
     assert not cross_validate("dt", *divided(small(), folds=3), tune={"trials": 9}).nested
     assert cross_validate("dt", *divided(small(), folds=2), tune={"minutes": 1}).nested is False
-    assert shares[-1] == (np.inf, 60)
+    assert shares[-1] == tournament.study.Budget(seconds=60)
 
 
 def test_a_search_is_kept_and_begins_anew_when_what_it_rests_on_changes(tmp_path, monkeypatch):
@@ -623,6 +623,30 @@ def test_settings_of_a_logarithm_are_searched_by_the_target_itself(monkeypatch):
     alone = cross_validate("ridge", contract, X, y, folds, {"alpha": 0.01})
     best = max(trial.score for trial in found.trials if trial.state == "finished")
     assert best == pytest.approx(alone.scores["R2"].mean(), abs=1e-9)  # three folds are not merged
+
+
+def test_a_search_may_go_by_some_of_the_rows_and_what_it_finds_is_scored_by_all(monkeypatch):
+    contract, X, y, folds = divided(table("numeric", "0/1"), folds=3)
+    fits = []
+    fit = preparation.fit
+    monkeypatch.setattr(
+        preparation, "fit", lambda pipeline, X, *others: fits.append(len(X)) or fit(pipeline, X, *others)
+    )
+    whole = [int((folds["fold"] != number).sum()) for number in range(3)]
+    found = cross_validate("dt", contract, X, y, folds, tune={"trials": 3, "rows": 100})
+    searched = [count for count in fits if count not in whole]
+    assert fits.count(whole[0]) >= 1
+    assert sorted(count for count in fits if count in whole) == sorted(whole)  # each fold's own, once
+    assert max(searched) < 100
+    assert found.nested
+    again = cross_validate("dt", contract, X, y, folds, tune={"trials": 3, "rows": 100})
+    assert str(again.estimator) == str(found.estimator)
+    assert len(found.predictions) == len(X)
+    # More rows than there are: as without.
+    plain, capped = (
+        cross_validate("dt", contract, X, y, folds, tune=tune) for tune in (3, {"trials": 3, "rows": 10_000})
+    )
+    assert str(plain.estimator) == str(capped.estimator)
 
 
 @pytest.mark.parametrize(
