@@ -17,7 +17,6 @@ import argparse
 import hashlib
 import json
 import os
-import subprocess
 import tempfile
 import time
 import warnings
@@ -69,7 +68,7 @@ def baton(keys: dict, folder: Path) -> tuple[np.ndarray, float, str]:
     return found[[f"probability_{label}" for label in learned.labels]].to_numpy(), took, winner
 
 
-def boosting(task: str, X: pd.DataFrame, y: pd.Series, new: pd.DataFrame, seconds: float) -> np.ndarray:
+def boosting(task: str, X: pd.DataFrame, y: pd.Series, new: pd.DataFrame, limit: float) -> np.ndarray:
     """scikit-learn's defaults; text as categories, the 254 most frequent, which is as many as it takes."""
     kept = {column: X[column].value_counts().index[:254] for column in X.select_dtypes(["object", "str"])}
     dates = [*X.select_dtypes("datetime")]
@@ -84,14 +83,14 @@ def boosting(task: str, X: pd.DataFrame, y: pd.Series, new: pd.DataFrame, second
     return predict(model, task, prepare(new))
 
 
-def flaml(task: str, X: pd.DataFrame, y: pd.Series, new: pd.DataFrame, seconds: float) -> np.ndarray:
+def flaml(task: str, X: pd.DataFrame, y: pd.Series, new: pd.DataFrame, limit: float) -> np.ndarray:
     from flaml import AutoML
 
     searched = AutoML()
     searched.fit(
         X, y, task="regression" if task == "regression" else "classification",
         metric={"binary": "roc_auc", "multiclass": "roc_auc_ovr", "regression": "r2"}[task],
-        time_budget=seconds, n_jobs=os.cpu_count(), seed=0, verbose=0,
+        time_budget=limit, n_jobs=os.cpu_count(), seed=0, verbose=0,
     )  # fmt: skip
     return predict(searched, task, new)
 
@@ -100,12 +99,12 @@ def predict(model, task: str, new: pd.DataFrame) -> np.ndarray:
     return model.predict(new) if task == "regression" else model.predict_proba(new)
 
 
-def autogluon(task: str, X: pd.DataFrame, y: pd.Series, new: pd.DataFrame, seconds: float) -> np.ndarray:
+def autogluon(task: str, X: pd.DataFrame, y: pd.Series, new: pd.DataFrame, limit: float) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         X.assign(target=y).to_parquet(Path(folder, "train.parquet"))
         new.to_parquet(Path(folder, "new.parquet"))
-        script = [str(Path(__file__).with_name("ask_autogluon.py")), folder, task, str(seconds)]
-        subprocess.run([str(tables.program("python")), *script], check=True)
+        script = [str(Path(__file__).with_name("ask_autogluon.py")), folder, task, str(limit)]
+        seconds([str(tables.program("python")), *script], Path(folder))
         return np.load(Path(folder, "answers.npy"))
 
 
