@@ -6,7 +6,7 @@
 
 The tables are those of `tables`. Of each, three rows of ten, at most 20,000, are kept from everybody (the newest ones
 where the question is about the future); they score. The rivals: scikit-learn's HistGradientBoosting with its defaults,
-text as categories; FLAML and AutoGluon (its best quality, with all it has but neural networks), each with as many
+text as categories; FLAML and AutoGluon (as it comes, with all it has but neural networks), each with as many
 seconds as `ploomber build` took, on all cores. Baton runs as its user runs it: both pipelines, from the command line,
 without any feature code. The rivals get the columns as Baton reads them, dates as dates and numbers as numbers.
 
@@ -162,9 +162,10 @@ def measure(name: str, candidates: str, rivals: list[str]) -> pd.DataFrame:
 
 
 def version(candidates: str) -> str:
-    """Tell all that a result of Baton depends on by its hash, behind the grid's name."""
+    """Name all that a result depends on by its hash, behind the grid's name."""
     code = [*(ROOT / "baton").rglob("*.py"), *(ROOT / "tasks").glob("*.py"), ROOT / "env.yaml", ROOT / "pipeline.yaml"]
-    files = [*sorted(code), Path(tables.__file__), grid.file_of(candidates)]
+    bench = [Path(__file__).with_name(name) for name in ("accuracy.py", "ask_autogluon.py", "tables.py")]
+    files = [*sorted(code), *bench, grid.file_of(candidates)]
     content = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files))
     return f"{grid.file_of(candidates).stem}-{content.hexdigest()[:8]}"
 
