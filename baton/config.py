@@ -4,6 +4,7 @@ import ast
 import contextlib
 import difflib
 import importlib.util
+import math
 import os
 import re
 import sys
@@ -35,6 +36,8 @@ LIMITS = {
     "at_most": ("{megabytes: 500, seconds_per_1000_rows: 1}", ["megabytes", "seconds_per_1000_rows"]),
 }
 
+COST = "{cost: {miss: 10, alarm: 1}}"  # an example of what errors cost
+
 # What can be wrong with a row, worst first, and how it is said of a number of values; `reject` in env.yaml names those
 # that reject it.
 REASONS = {
@@ -50,7 +53,8 @@ REASONS = {
 # What is drawn of each candidate: a set, or some of these; `figures` in env.yaml names them.
 FIGURES = (
     "auto", "all", "none",
-    "confusion", "roc", "precision_recall", "calibration", "predicted_actual", "residuals", "importance", "study",
+    "confusion", "threshold", "roc", "precision_recall", "calibration", "predicted_actual", "residuals", "importance",
+    "study",
 )  # fmt: skip
 
 # What stands for a value of the environment, so that a password is written down nowhere.
@@ -77,6 +81,7 @@ class Settings(pydantic.BaseModel):
     figures: list[typing.Literal[FIGURES]] = ["auto"]
     task: typing.Literal["auto", "binary", "multiclass", "regression"] = "auto"
     positive: str = "auto"
+    threshold: typing.Literal["auto"] | float | dict[str, dict[str, float]] = "auto"
     metric: str = "auto"
     choose: typing.Literal["best", "simplest"] = "best"
     promote: typing.Literal["superior", "not_worse", "better", "always", "never"] = "superior"
@@ -139,6 +144,25 @@ class Settings(pydantic.BaseModel):
                 raise ValueError(f"of {column!r}, the least that is possible comes first, as in {example}")
         return value
 
+    @pydantic.field_validator("threshold", mode="before")
+    @classmethod
+    def _a_threshold(cls, value):
+        if isinstance(value, str) and value != "auto":  # as a command line and Ploomber's placeholders write it
+            with contextlib.suppress(yaml.YAMLError):
+                value = yaml.safe_load(value)
+        if value == "auto":
+            return value
+        if isinstance(value, dict):
+            cost = value.get("cost")
+            if [*value] != ["cost"] or not isinstance(cost, dict) or {*cost} != {"miss", "alarm"}:
+                raise ValueError(f"say what a missed positive and a false alarm cost, as in {COST}")
+            if not all(_is_number(of) and 0 < of < math.inf for of in cost.values()):
+                raise ValueError(f"a miss and a false alarm both cost something, a number above 0, as in {COST}")
+            return value
+        if not (_is_number(value) and 0 < value < 1):
+            raise ValueError(f"write auto, a probability between 0 and 1, or what errors cost: {COST}")
+        return float(value)
+
     @pydantic.field_validator("name", "target", "batch", "split_by", "positive", "model_version", mode="before")
     @classmethod
     def _text(cls, value, info):
@@ -195,6 +219,10 @@ class Settings(pydantic.BaseModel):
             nearest = did_you_mean(value, metrics)
             raise ValueError(f"there is no such metric{nearest}. Choose one of: {', '.join(metrics)}")
         return value
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _mapping(value, example: str) -> dict:

@@ -129,11 +129,12 @@ def of_candidate(asked: list[str], swept: dict) -> list[str]:
 
 def candidate(
     pipeline, rows: pd.DataFrame, target: pd.Series, validated: pd.Series, predictions: np.ndarray,
-    contract: Contract, seed: int, wanted: list[str],
+    contract: Contract, seed: int, wanted: list[str], threshold: str | float | dict = "auto",
 ) -> dict[str, Figure]:  # fmt: skip
     """Draw the figures of a candidate that are wanted: of its out-of-fold predictions for the rows that were
-    validated, and of the fitted pipeline."""
-    drawn = evaluation_figures(contract.encode(target)[validated], predictions[validated], contract, wanted)
+    validated, and of the fitted pipeline. `threshold` is that of env.yaml."""
+    truth = contract.encode(target)[validated]
+    drawn = evaluation_figures(truth, predictions[validated], contract, wanted, threshold)
     if "importance" in wanted:
         drawn["importance"] = importance(pipeline, rows, target, contract, seed)
     return drawn
@@ -178,8 +179,9 @@ def study(trials: list, importances: dict[str, float], metric: str, wanted=confi
 
 
 def evaluation_figures(
-    truth: pd.Series, predictions: np.ndarray, contract: Contract, wanted=config.FIGURES
-) -> dict[str, Figure]:
+    truth: pd.Series, predictions: np.ndarray, contract: Contract, wanted=config.FIGURES,
+    threshold: str | float | dict = "auto",
+) -> dict[str, Figure]:  # fmt: skip
     """Draw those of the figures that are wanted of out-of-fold predictions; `truth` as `Contract.encode` gives it."""
     from sklearn import metrics as sk
 
@@ -196,6 +198,8 @@ def evaluation_figures(
             "precision_recall": lambda: _curves(*of, sk.PrecisionRecallDisplay, "Precision-recall"),
             "calibration": lambda: _calibration(*of),
         }
+    if contract.task == "binary":
+        draw["threshold"] = lambda: _threshold(*of, threshold["cost"] if isinstance(threshold, dict) else None)
     return {name: one() for name, one in draw.items() if name in wanted}
 
 
@@ -527,15 +531,49 @@ def _higher_is_better(metric):
 def _confusion(truth, predictions, contract):
     from sklearn import metrics as sk
 
+    from baton.training import evaluation
+
     codes = _frequent(pd.Series(truth), range(len(contract.labels)), SHOWN)
     labels = _labels(contract.labels[code] for code in codes)
     size = 2.2 + 0.5 * len(labels)
     figure, axes = _figure(size + 1, size)
-    counted = sk.confusion_matrix(truth, predictions.argmax(axis=1), labels=codes)
+    counted = sk.confusion_matrix(truth, evaluation.predicted_classes(predictions, contract.threshold), labels=codes)
     sk.ConfusionMatrixDisplay(counted, display_labels=labels).plot(
         ax=axes, cmap="Blues", colorbar=False, xticks_rotation=90 if max(map(len, labels)) > 6 else 0
     )
-    axes.set_title(f"Confusion, out of fold{_of_many(labels, contract)}")
+    at = "" if contract.threshold is None else f" at {contract.threshold:.3g}"
+    axes.set_title(f"Confusion{at}, out of fold{_of_many(labels, contract)}")
+    return figure
+
+
+def _threshold(truth, predictions, contract, cost):
+    """What each threshold would cost per 1,000 rows; where no cost is known, its precision, recall and F1."""
+    from baton.training import evaluation
+
+    def told(counts):
+        if cost:
+            return {"cost per 1,000 rows": evaluation.cost_of(counts, cost) * 1000 / len(truth)}
+        fp, fn, tp = (counts[name] for name in ("fp", "fn", "tp"))
+        return {"precision": tp / (tp + fp), "recall": tp / (tp + fn), "F1": 2 * tp / (2 * tp + fp + fn)}
+
+    figure, axes = _figure(4.6, 4.6)
+    counts = evaluation.count_by_threshold(truth, predictions)
+    # Of many, those that lie evenly: most may be near 0.
+    places = np.searchsorted(-counts["threshold"], -np.linspace(0, 1, 1000))
+    counts = counts.iloc[np.unique(places.clip(max=len(counts) - 1))]
+    for (name, line), colour in zip(told(counts).items(), COLOURS, strict=False):
+        axes.plot(counts["threshold"], line, color=colour, linewidth=1.5, drawstyle="steps-mid", label=name)
+    marked = {0.5: (None, GREY, "--")}  # the likelier class
+    if contract.threshold is not None:
+        marked[contract.threshold] = (contract.threshold, "black", "-")
+    for at, (threshold, colour, style) in marked.items():
+        cells = np.bincount(2 * truth + evaluation.predicted_classes(predictions, threshold), minlength=4)
+        counted = pd.DataFrame([cells], columns=["tn", "fp", "fn", "tp"])
+        values = ", ".join(f"{name} {value.fillna(0).iloc[0]:.3g}" for name, value in told(counted).items())
+        chosen = ", chosen" if at == contract.threshold else ""
+        axes.axvline(at, color=colour, linestyle=style, linewidth=1, label=f"{at:.3g}{chosen}: {values}")
+    axes.set(xlabel=f"threshold: probability of {_clipped(contract.positive)}", title="Threshold, out of fold", ylim=(0, None))
+    figure.legend(loc="outside lower center", fontsize=8, frameon=False)
     return figure
 
 

@@ -10,6 +10,7 @@ entry = None
 settings = None
 
 # %%
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -31,24 +32,29 @@ feature_code, y = config.load_features(settings.features), training[contract.tar
 candidate, model, model_params, tune, how = (entry[key] for key in grid.KEYS)
 
 # %% [markdown]
-# **Cross-validation.** Each fold is predicted by a model that did not see it.
+# **Cross-validation.** Each fold is predicted by a model that did not see it; of two classes, the threshold that tells
+# them apart is chosen on the other folds.
 
 # %%
 grouped, usual = folds["group"].duplicated().any(), models.usual_preparation(model)
 prepare = preparation.prepare(feature_code, X, contract.task, grouped, how, usual)
 study = Path(product["candidate"]).with_name("study.log")  # where a search that was stopped goes on
-result = tournament.cross_validate(model, model_params, tune, X, y, folds, contract, prepare, settings.seed, study)
+result = tournament.cross_validate(
+    model, model_params, tune, X, y, folds, contract, prepare, settings.seed, study, settings.threshold
+)
 result.scores.agg(["mean", "std"]).T
 
 # %%
 result.estimator
 
 # %% [markdown]
-# **The model itself**: raw rows in, prediction out, fitted on all training rows.
+# **The model itself**: raw rows in, prediction out, fitted on all training rows. From its threshold on, which is chosen
+# on all folds, the positive class is predicted; without one, the likelier class is.
 
 # %%
+contract = dataclasses.replace(contract, threshold=result.threshold)
 raw, trains = contract.read_features(training), folds["trains"]
-pipeline = tournament.assemble(prepare, result.estimator, feature_code)
+pipeline = tournament.assemble(prepare, result.estimator, feature_code, contract)
 pipeline, costs = tournament.fit_and_time(pipeline, raw[trains], y[trains], folds["group"][trains])
 arguments = saving.model_arguments(pipeline, contract, raw, y, settings.features)
 costs["model_bytes"] = saving.save(Path(product["model"]), arguments, saving.take_sample(training))
@@ -56,11 +62,13 @@ costs
 
 # %% [markdown]
 # **Its figures**, those that `figures` in `env.yaml` asks for. They show the out-of-fold predictions, so they are as
-# honest as the scores above.
+# honest as the scores above; but for the threshold, which these predictions have chosen.
 
 # %%
 wanted = figures.of_candidate(settings.figures, entry["swept"])
-drawn = figures.candidate(pipeline, raw, y, folds["fold"] >= 0, result.predictions, contract, settings.seed, wanted)
+drawn = figures.candidate(
+    pipeline, raw, y, folds["fold"] >= 0, result.predictions, contract, settings.seed, wanted, settings.threshold
+)
 drawn |= figures.study(result.trials, result.importances, contract.metric, wanted)
 figures.save(drawn, product["figures"])
 
@@ -70,7 +78,8 @@ figures.save(drawn, product["figures"])
 # %%
 run_id = tracking.log_candidate(
     facts, settings, candidate, started=started,
-    params={"model": model, "tune": str(tune), "seed": settings.seed, "target_scale": result.scale, **result.params},
+    params={"model": model, "tune": str(tune), "seed": settings.seed, "target_scale": result.scale,
+            "threshold": result.threshold, **result.params},
     metrics=evaluation.summary(result.scores) | costs,
     figures=product["figures"], tables={"scores": result.scores}, training=training,
 )  # fmt: skip
@@ -83,6 +92,7 @@ result.scores.to_csv(product["scores"])
 outcome = entry | {
     "nested": result.nested,
     "target_scale": result.scale,
+    "threshold": settings.threshold,
     "run_id": run_id,
     "model_uri": model_uri,
     "costs": costs,

@@ -23,6 +23,7 @@ shown = [
     "name",
     "batch",
     "model_version",
+    "threshold",
     "rows_in",
     "rows_scored",
     "rows_rejected",

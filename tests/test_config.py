@@ -15,7 +15,7 @@ from baton.training import evaluation
 ALL = {
     "name": "demo", "target": "y", "train_data": "train.csv", "score_data": "new.csv", "predictions_table": None,
     "id_columns": [], "ignore_columns": [], "features": None, "grid": "default", "figures": ["auto"],
-    "task": "auto", "positive": "auto", "metric": "auto",
+    "task": "auto", "positive": "auto", "threshold": "auto", "metric": "auto",
     "choose": "best", "promote": "superior", "confidence": 0.95, "margin": 0, "at_least": {}, "at_most": {}, "slices": [],
     "final_fit": "all", "split": "hash", "split_by": None, "holdout": 0.2, "folds": 5, "seed": 7, "batch": "one",
     "model_version": None, "keep_columns": [], "explain": 0, "bounds": {}, "max_reject_rate": 0.05, "max_age": None,

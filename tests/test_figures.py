@@ -405,7 +405,7 @@ def test_the_target_is_among_the_correlations_where_it_has_an_order(target, task
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("binary", ["confusion", "roc", "precision_recall", "calibration"]),
+        ("binary", ["confusion", "roc", "precision_recall", "calibration", "threshold"]),
         ("multiclass", ["confusion", "roc", "precision_recall", "calibration"]),
         ("regression", ["predicted_actual", "residuals"]),
     ],
@@ -597,7 +597,7 @@ def test_of_many_candidates_the_best_are_on_the_leaderboard():
     assert axes.get_title().endswith("\nthe best 20 of 40 candidates")
 
 
-ALL = ["confusion", "roc", "precision_recall", "calibration", "importance"]
+ALL = ["confusion", "roc", "precision_recall", "calibration", "threshold", "importance"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from baton import config, grid, models
 from baton.data import contract, split
 from baton.handover import registry, saving
 
-FILED = {"confusion.png", "roc.png", "precision_recall.png", "calibration.png", "importance.png"}
+FILED = {"confusion.png", "threshold.png", "roc.png", "precision_recall.png", "calibration.png", "importance.png"}
 
 
 def runs(project, name: str = "diabetes") -> pd.DataFrame:

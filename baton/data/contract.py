@@ -43,7 +43,8 @@ class Contract:
     missing values in training, so new rows may lack the column. `ignored` maps columns that are no features to a key
     of `IGNORED`. `integer_ids` are the id columns that held whole numbers; None in contracts that are older than this
     field. `split` and `split_by` say how the holdout was chosen. With `equal_rows_differ`, rows without ids that are
-    equal in all features are different cases: more than half of the table is.
+    equal in all features are different cases: more than half of the table is. Of two classes, the
+    positive one is predicted where its probability is `threshold` or more; with None, where it is the likelier one.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Contract:
     split: str = "hash"
     split_by: str | None = None
     equal_rows_differ: bool = False
+    threshold: float | None = None
 
     @property
     def features(self) -> list[str]:
@@ -205,6 +207,10 @@ def learn_contract(table: pd.DataFrame, settings: config.Settings, champion: Con
             f"metric {settings.metric!r} can't score a {task} question. Choose one of: {', '.join(metrics)}"
         )
     labels, positive_reason = _order_labels(y, task, settings.positive, champion)
+    if task != "binary" and settings.threshold != "auto":
+        raise BatonError(
+            f"threshold is {settings.threshold}, and a {task} question has no positive class: set it to auto"
+        )
     ignored = dict.fromkeys(ignore_columns, "setting") | _find_uninformative(table)
     if "" in table.columns:  # mostly the number of the row, as pandas writes it
         ignored[""] = "unnamed"

@@ -175,6 +175,7 @@ def _details(contract, decision):
         "Model": f"{model}, candidate {candidate}",
         "Question": contract.task + (f", because {_text(contract.task_reason, 200)}" if contract.task_reason else ""),
         "Positive class": _text(contract.positive) if contract.task == "binary" else None,
+        "Threshold": _threshold(contract, decision.get("threshold")) if contract.task == "binary" else None,
         "Classes": _list(contract.labels) if contract.task == "multiclass" else None,
         "Chosen by": contract.metric,
         "Decided": decision.get("time"),
@@ -269,7 +270,7 @@ def _metrics(contract, decision, truth, predictions):
     scores = decision.get("scores") or {}
     caption = f"95% intervals{' by whole groups' if contract.split == 'group' else ''}; of the model as judged."
     if not scores:
-        found = evaluation.score(truth, predictions, contract.task)
+        found = evaluation.score(truth, predictions, contract.task, threshold=contract.threshold)
         scores = {"challenger": {metric: {"value": value} for metric, value in found.items()}}
         caption = f"On all {len(truth):,} holdout rows; nothing was decided on them, so there are no intervals."
     champion = decision.get("champion") or {}
@@ -295,7 +296,7 @@ def _metrics(contract, decision, truth, predictions):
 
 
 def _by_class(contract, profile, truth, predictions):
-    predicted = predictions.argmax(axis=1)
+    predicted = evaluation.predicted_classes(predictions, contract.threshold)
     codes = np.argsort(-np.bincount(truth.astype(int), minlength=len(contract.labels)), kind="stable")
     shares = profile["target"]["shares"]
     rows = []
@@ -315,10 +316,43 @@ def _by_class(contract, profile, truth, predictions):
         )
     head = ["Class", "Share of rows learned from", "Holdout rows", "Predicted", "Precision", "Recall"]
     more = f" The {SHOWN} most frequent of {len(codes)} classes." if len(codes) > SHOWN else ""
+    which = f"The predicted class is {_predicted_class(contract)}."
     return (
-        f"## Results by class\n\n{_table(head, rows)}\n\nThe predicted class is the likeliest. 95% intervals (Wilson's)"
-        f"{_independent(contract)}.{more}"
+        f"## Results by class\n\n{_table(head, rows)}\n\n{which} 95% intervals (Wilson's)"
+        f"{_independent(contract)}.{more}{_confusion(contract, truth, predicted)}"
     )
+
+
+def _predicted_class(contract):
+    if contract.threshold is None:
+        return "the likeliest"
+    other, positive = map(_text, contract.labels)
+    return f"{positive} where its probability is {_number(contract.threshold)} or more, else {other}"
+
+
+def _threshold(contract, how):
+    """Which class is predicted and, as `threshold` in env.yaml was given, why from this probability on."""
+    why = ""
+    if contract.threshold is None:
+        pass
+    elif isinstance(how, dict):
+        miss, alarm = (_number(how["cost"][error]) for error in ("miss", "alarm"))
+        why = f": the errors cost least there, out of fold, at {miss} for a miss and {alarm} for a false alarm"
+    elif how == "auto":
+        metric = contract.metric if contract.metric in evaluation.BY_COUNTS else "F1"
+        why = f": {metric} is best there, out of fold"
+    elif how is not None:
+        why = ": env.yaml says so"
+    return _predicted_class(contract) + why
+
+
+def _confusion(contract, truth, predicted):
+    if contract.task != "binary":
+        return ""
+    names = [_text(label) for label in contract.labels]
+    counts = np.bincount(2 * truth.astype(int) + predicted, minlength=4).reshape(2, 2)
+    rows = [[name, *(f"{count:,}" for count in line)] for name, line in zip(names, counts, strict=True)]
+    return "\n\nHoldout rows:\n\n" + _table(["It was", *(f"predicted {name}" for name in names)], rows)
 
 
 def _by_size(truth, predictions):

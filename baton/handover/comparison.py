@@ -126,7 +126,8 @@ def compare(
         )
         return Verdict(UNDECIDED, evidence, f"{stays}, and nothing is decided", **about)
     try:
-        predictions = {"challenger": answers[unseen]} | _predict(compared, contract, training[contract.target], rows)
+        answered = {"challenger": (answers[unseen], contract)}
+        answered |= _predict(compared, contract, training[contract.target], rows, settings.threshold)
     except BatonError as error:
         remedy = "Go back with `baton rollback`, or name another version with `baton promote`"
         return Verdict(UNDECIDED, f"{error}. {remedy}", f"{stays}, and nothing is decided", **about)
@@ -135,11 +136,12 @@ def compare(
     groups = split.identify_for_split(rows, contract)[1] if contract.split == "group" else None
     scores = {
         name: {
-            metric: gate.measure_score(y, one, contract.task, metric, groups)._asdict()
+            metric: gate.measure_score(y, _read(one, contract, metric), contract.task, metric, groups)._asdict()
             for metric in config.METRICS[contract.task]
         }
-        for name, one in predictions.items()
+        for name, one in answered.items()
     }
+    predictions = {name: _read(one, contract, contract.metric) for name, one in answered.items()}
     # Of many that are compared with one reference, each by `not_worse`, one could slip through. So the first may take
     # 1/2 of the error, the next 1/6, then 1/12 and so on: however many there will be, all of it in all.
     asked = {}
@@ -262,15 +264,27 @@ def _find_unseen(
 
 
 def _predict(
-    models: dict[str, Model], contract: Contract, y_train: pd.Series, rows: pd.DataFrame
-) -> dict[str, np.ndarray]:
-    """Let each model, as judged, predict the same raw rows; and the baseline."""
+    models: dict[str, Model], contract: Contract, y_train: pd.Series, rows: pd.DataFrame, how: str | float | dict
+) -> dict[str, tuple[np.ndarray, Contract]]:
+    """Let each model, as judged, predict the same raw rows, by its own contract; and the baseline.
+
+    Where the threshold is chosen by the metric that decides, the baseline's is so too: to call all rows positive takes
+    no model, and has an F1.
+    """
     found = registry.predict_all([model.judged for model in models.values()], rows)
-    predictions = {
-        name: align(answers, model.contract, contract)
-        for (name, model), answers in zip(models.items(), found, strict=True)
-    }
-    return predictions | {"baseline": evaluation.baseline(rows[contract.target], contract, y_train)}
+    answered = {name: (answers, model.contract) for (name, model), answers in zip(models.items(), found, strict=True)}
+    threshold = None
+    if contract.threshold is not None and contract.metric in evaluation.BY_COUNTS:
+        known = contract.encode(y_train).to_numpy(), evaluation.baseline(y_train, contract, y_train)
+        threshold = evaluation.choose_threshold(*known, how, contract.metric)
+    looks_at_nothing = evaluation.baseline(rows[contract.target], contract, y_train)
+    return answered | {"baseline": (looks_at_nothing, dataclasses.replace(contract, threshold=threshold))}
+
+
+def _read(answered: tuple[np.ndarray, Contract], wanted: Contract, metric: str) -> np.ndarray:
+    """A model's predictions as a metric reads them: classes by its own threshold, in the wanted order."""
+    predictions, contract = answered
+    return align(evaluation.as_read(predictions, contract.threshold, metric), contract, wanted)
 
 
 def align(predictions: np.ndarray, contract: Contract, wanted: Contract) -> np.ndarray:

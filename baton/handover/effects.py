@@ -76,7 +76,8 @@ def explain(
     sign = 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
 
     def score(predictions: np.ndarray) -> float:
-        return sign * evaluation.score(truth, predictions, contract.task, contract.metric)[contract.metric]
+        found = evaluation.score(truth, predictions, contract.task, contract.metric, contract.threshold)
+        return sign * found[contract.metric]
 
     reached = score(answers["rows"])
     lost = {column: [reached - score(answers[column, number]) for number in range(shuffles)] for column in columns}

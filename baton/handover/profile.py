@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from baton.data.contract import Contract
+from baton.training import evaluation
 
 BINS = 20  # of a number or a date, each with as many rows as the others; half as many where there are many columns
 CATEGORIES = 50  # of a text; fewer where there are many columns
@@ -33,9 +34,10 @@ def describe(X: pd.DataFrame, y: pd.Series, predictions: np.ndarray, contract: C
     size = _size(len(X.columns) + len(contract.labels))
     answered = {"rows": len(predictions)}
     if contract.labels:
-        predicted = np.bincount(predictions.argmax(axis=1), minlength=len(contract.labels)) / max(len(predictions), 1)
+        predicted = evaluation.predicted_classes(predictions, contract.threshold)
+        counts = np.bincount(predicted, minlength=len(contract.labels))
         answered |= {
-            "predicted": _rounded(predicted),
+            "predicted": _rounded(counts / max(len(predictions), 1)),
             "probability": [_describe(pd.Series(column), "number", *size) for column in predictions.T],
         }
         target = {"shares": _rounded(y.value_counts(normalize=True).reindex(contract.labels, fill_value=0))}

@@ -18,6 +18,7 @@ from baton.handover import card, comparison, effects, gate, history, profile, re
 from baton.handover.comparison import Verdict
 from baton.handover.history import PROMOTED, ROLLED_BACK, Event
 from baton.handover.saving import Model
+from baton.training import evaluation
 
 ALIKE = 0.5  # correlation of the answers of a model and of its refit, below which the refit is not trusted
 
@@ -183,7 +184,8 @@ def _differs_wildly(before: np.ndarray, after: np.ndarray, holdout: pd.DataFrame
     if alike < ALIKE:
         return f"it answers the holdout otherwise: the correlation is {alike:.2f}"
     y = contract.encode(holdout[contract.target]).to_numpy()
-    lead = gate.measure_lead(y, after, before, contract.task, contract.metric)
+    pair = (evaluation.as_read(answers, contract.threshold, contract.metric) for answers in (after, before))
+    lead = gate.measure_lead(y, *pair, contract.task, contract.metric)
     return f"it is worse by {-lead.value:.4f} on the holdout, which it has learned from" if lead.high < 0 else ""
 
 
@@ -202,6 +204,7 @@ def _describe_version(
     record = verdict.to_dict() | {
         "task": contract.task,
         "challenger": {"candidate": candidate["candidate"], "model": what, "run_id": challenger.run_id},
+        "threshold": candidate.get("threshold"),
         "choice": choice,
         "data_digest": facts["data_digest"],
         "git_commit": tracking.git_commit(),

@@ -94,6 +94,8 @@ def _add_up(pipeline, X: pd.DataFrame, contract: Contract, usual: pd.DataFrame):
     that answer: there is no other way to know of a link function, a calibration or an objective of the user's own.
     """
     model = pipeline.steps[-1][1]
+    if contract.threshold is not None:  # then the model is within what goes by the threshold
+        model = model.estimator_
     trees = hasattr(model, "booster_")
     if not trees and not hasattr(model, "coef_"):
         return None

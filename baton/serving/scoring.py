@@ -83,8 +83,8 @@ def score(batch: Batch, settings: config.Settings) -> dict:
         "input": {"source": batch.source, "files": batch.files, "digest": batch.input_digest},
         **counted,
         "warnings": _warnings(notes, model.contract, source.columns),
-        "text_columns": notes[0]["text_columns"], "positive_class": model.contract.positive, "options": batch.options,
-        "replaces": batch.replaces,
+        "text_columns": notes[0]["text_columns"], "positive_class": model.contract.positive,
+        "threshold": model.contract.threshold, "options": batch.options, "replaces": batch.replaces,
         "scored_at": batch.scored_at, "seconds": round(seconds, 2), "rows_per_second": round(start / seconds),
         "git_commit": tracking.git_commit(), "libraries": {name: version(name) for name in LIBRARIES},
     }  # fmt: skip
@@ -208,6 +208,8 @@ def predict(pipeline, X: pd.DataFrame, contract: Contract) -> np.ndarray:
 def _labelled(answers: np.ndarray, contract: Contract) -> list | np.ndarray:
     if contract.task == "regression":
         return answers
+    if contract.threshold is not None:
+        return np.array(contract.labels)[(answers[:, 1] >= contract.threshold).astype(int)]
     # scikit-learn's order of classes, so that a tie goes to the class that `predict` would name.
     order = sorted(range(len(contract.labels)), key=lambda code: contract.labels[code])
     return np.array(contract.labels)[order][answers[:, order].argmax(axis=1)]

@@ -15,6 +15,18 @@ from baton.data.contract import Contract
 from baton.models import complexity
 
 MOST_GIVEN_UP = 0.01  # of the best mean, that `choose: simplest` gives up for a simpler model
+SAME = 1e-9  # two probabilities that are nearer than this are equal but for rounding
+
+# The metrics that a threshold is chosen by, of counts of rows. Recall and precision can't choose one: all rows called
+# positive, or a single one, have the best.
+BY_COUNTS = {
+    "F1": lambda tn, fp, fn, tp: 2 * tp / (2 * tp + fp + fn),
+    "Accuracy": lambda tn, fp, fn, tp: (tp + tn) / (tn + fp + fn + tp),
+    "Kappa": lambda tn, fp, fn, tp: 2 * (tp * tn - fn * fp) / ((tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)),
+    "MCC": lambda tn, fp, fn, tp: (
+        (tp * tn - fp * fn) / np.sqrt(np.maximum((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn), 1))
+    ),
+}
 
 
 class Metric(NamedTuple):
@@ -118,17 +130,19 @@ METRICS = {
 }
 
 
-def score(truth: np.ndarray, predictions: np.ndarray, task: str, only: str | None = None) -> dict[str, float]:
+def score(
+    truth: np.ndarray, predictions: np.ndarray, task: str, only: str | None = None, threshold: float | None = None
+) -> dict[str, float]:
     """Score predictions by every metric of the task, or by one.
 
     For classes, `truth` holds codes (rows,) and `predictions` probabilities (rows, classes): the predicted class is
-    the likeliest. For a regression both are numbers (rows,).
+    that of `predicted_classes`. For a regression both are numbers (rows,).
     """
     truth, predictions = np.asarray(truth), np.asarray(predictions)
     classes = 0 if task == "regression" else predictions.shape[1]
     read = {"number": predictions, "probability": predictions}
     if classes:
-        read["label"] = predictions.argmax(axis=1)
+        read["label"] = predicted_classes(predictions, threshold)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)
         warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing is no score
@@ -136,6 +150,66 @@ def score(truth: np.ndarray, predictions: np.ndarray, task: str, only: str | Non
             name: float(METRICS[name].function(truth, read[METRICS[name].of], classes))
             for name in ([only] if only else config.METRICS[task])
         }
+
+
+def predicted_classes(probabilities: np.ndarray, threshold: float | None = None) -> np.ndarray:
+    """The code (rows,) of each row's class: the likeliest; of two, with a threshold, the positive one from there on."""
+    return probabilities.argmax(axis=1) if threshold is None else (probabilities[:, 1] >= threshold).astype(int)
+
+
+def as_read(predictions: np.ndarray, threshold: float | None, metric: str) -> np.ndarray:
+    """Give predictions whose likelier class is the predicted one, where a metric reads classes; else as they are."""
+    if threshold is None or METRICS[metric].of != "label":
+        return predictions
+    return np.eye(2)[predicted_classes(predictions, threshold)]
+
+
+def count_by_threshold(truth: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """Count right and wrong rows for each threshold that makes a difference, the highest first: tn, fp, fn, tp.
+
+    Arrays of two classes, as `score` takes them. A threshold is in the middle between two neighbouring probabilities,
+    so that rounding decides nothing, and within 0 and 1: the first calls no row positive, the last calls all.
+    """
+    *counts, there = sk.confusion_matrix_at_thresholds(y_true=truth, y_score=probabilities[:, 1], pos_label=1)
+    positives = np.sum(truth == 1)
+    none = len(truth) - positives, 0, positives, 0
+    above, below = np.append(1.0, there), np.append(there, 0.0)
+    table = pd.DataFrame({"threshold": (above + below) / 2})
+    for name, first, others in zip(("tn", "fp", "fn", "tp"), none, counts, strict=True):
+        table[name] = np.append(first, others)
+    return table[above - below > SAME].reset_index(drop=True)
+
+
+def cost_of(counts: pd.DataFrame, cost: dict[str, float]) -> pd.Series:
+    """What the errors cost at each threshold of `count_by_threshold`; `cost` says what a "miss" and an "alarm" does."""
+    return cost["miss"] * counts["fn"] + cost["alarm"] * counts["fp"]
+
+
+def _value(counts: pd.DataFrame, how: str | dict, metric: str) -> pd.Series:
+    """What each threshold of `count_by_threshold` is worth."""
+    if isinstance(how, dict):
+        return -cost_of(counts, how["cost"])
+    return BY_COUNTS.get(metric, BY_COUNTS["F1"])(*(counts[name] for name in ("tn", "fp", "fn", "tp")))
+
+
+def choose_threshold(truth: np.ndarray, predictions: np.ndarray, how: str | float | dict, metric: str) -> float | None:
+    """Choose the probability from which on the positive class is predicted; None: where it is the likelier one.
+
+    Arrays as `score` takes them, `how` is `threshold` of env.yaml: "auto" maximises the metric if it is one of
+    `BY_COUNTS`, else F1; `{"cost": {"miss": 10, "alarm": 1}}` minimises what errors cost; a number is taken as it is,
+    and 0.5 means the likelier class. Of equally good ones, that nearest to 0.5 is chosen. None for other questions than
+    binary ones, and where rows of one class are missing.
+    """
+    if np.ndim(predictions) != 2 or predictions.shape[1] != 2:
+        return None
+    if isinstance(how, int | float):
+        return None if how == 0.5 else float(how)
+    if len(np.unique(truth)) < 2:
+        return None
+    counts = count_by_threshold(truth, predictions)
+    value = _value(counts, how, metric)
+    best = counts["threshold"][np.isclose(value, value.max(), rtol=1e-12, atol=1e-12)]
+    return float(best[(best - 0.5).abs().idxmin()])
 
 
 def leave_one_out(truth: np.ndarray, predictions: np.ndarray, task: str, metric: str) -> np.ndarray:
@@ -158,10 +232,19 @@ def leave_one_out(truth: np.ndarray, predictions: np.ndarray, task: str, metric:
         return _mean_without(_log_losses(truth, predictions))
 
 
-def score_folds(truth: np.ndarray, predictions: np.ndarray, fold: np.ndarray, task: str) -> pd.DataFrame:
-    """Score out-of-fold predictions fold by fold: one row a fold, one column a metric. Fold -1 validates nothing."""
-    numbers = np.unique(fold[fold >= 0])
-    by_fold = {number: score(truth[fold == number], predictions[fold == number], task) for number in numbers}
+def score_folds(
+    truth: np.ndarray, predictions: np.ndarray, fold: np.ndarray, task: str, choose: Callable | None = None
+) -> pd.DataFrame:
+    """Score out-of-fold predictions fold by fold: one row a fold, one column a metric. Fold -1 validates nothing.
+
+    `choose` finds a fold's threshold by truth and predictions of all other folds: a fold has no say in how it is
+    predicted.
+    """
+    by_fold = {}
+    for number in np.unique(fold[fold >= 0]):
+        rows, others = fold == number, (fold >= 0) & (fold != number)
+        threshold = choose(truth[others], predictions[others]) if choose else None
+        by_fold[number] = score(truth[rows], predictions[rows], task, threshold=threshold)
     return pd.DataFrame(by_fold).T.rename_axis("fold")
 
 

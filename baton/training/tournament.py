@@ -26,6 +26,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from scipy import stats
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 
 from baton import BatonError
@@ -57,7 +58,7 @@ class Result(NamedTuple):
     (rows, classes) or numbers (rows,). `nested` is False if the folds that score the candidate chose its settings too.
     `trials` are those of the study that found the settings, and `importances` how much each parameter mattered in it.
     `scale` is "log" where the logarithm of the target is fitted, "poisson" where it is fitted as Poisson counts, else
-    "plain".
+    "plain". `threshold` is the one that all predictions have chosen.
     """
 
     estimator: BaseEstimator
@@ -67,6 +68,7 @@ class Result(NamedTuple):
     trials: list[study.Trial]
     importances: dict[str, float]
     scale: str
+    threshold: float | None
 
     @property
     def params(self) -> dict:
@@ -78,6 +80,7 @@ class Result(NamedTuple):
 def cross_validate(
     model: str, model_params: dict, tune: int | dict, X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame,
     contract: Contract, prepare: TransformerMixin, seed: int, file: Path | None = None,
+    threshold: str | float | dict = 0.5,
 ) -> Result:  # fmt: skip
     """Cross-validate a candidate over the given folds.
 
@@ -88,11 +91,13 @@ def cross_validate(
     fitted on for its scores. A time is shared by all of these; `file` keeps them, to go on where they were stopped.
 
     A positive, skewed target is fitted as its logarithm as well, and counts as Poisson, and the best of these is taken:
-    for each fold the one that is best on the others, so that a fold has no say in how it is predicted.
+    for each fold the one that is best on the others, so that a fold has no say in how it is predicted. So it is with
+    the threshold of two classes, which is found as `evaluation.choose_threshold` says.
     """
     coded = contract.encode(y).astype("float64" if contract.task == "regression" else "int64")
     splitter, sign = make_splitter(folds, contract), 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
     groups, fold = folds["group"].to_numpy(), folds["fold"].to_numpy()
+    choose_threshold = functools.partial(evaluation.choose_threshold, how=threshold, metric=contract.metric)
 
     def predict(choose: Callable) -> np.ndarray:
         """Predict each fold by the pipeline that is chosen for its number and the rows it is fitted on."""
@@ -104,7 +109,7 @@ def cross_validate(
         return predictions
 
     def score(predictions: np.ndarray) -> pd.DataFrame:
-        return evaluation.score_folds(coded.to_numpy(), predictions, fold, contract.task)
+        return evaluation.score_folds(coded.to_numpy(), predictions, fold, contract.task, choose_threshold)
 
     with _quiet(), _named_in_errors(model, model_params):
         fewest = min(len(fitted) for fitted, _ in splitter.split())
@@ -135,7 +140,9 @@ def cross_validate(
         share = budget._replace(seconds=budget.seconds / (1 + count * nested))
         scale, trials, importances = scale_without(), [], {}
         pipeline = starts[scale]
-        search = functools.partial(_search, model, share, X, coded, contract, seed, file)
+        # A search by a metric that reads no class is the same whatever the threshold.
+        asked = threshold if evaluation.METRICS[contract.metric].of == "label" else 0.5
+        search = functools.partial(_search, model, share, X, coded, contract, seed, file, asked)
         if tune:
             pipeline, trials, space = search(pipeline, folds, "all")
             importances = study.importances(trials, space, sign > 0)
@@ -153,12 +160,23 @@ def cross_validate(
         else:
             predictions = predict(choose)
     step = clone(pipeline.named_steps["model"])
-    return Result(step, score(predictions), predictions, nested, trials, importances, scale)
+    chosen = choose_threshold(coded[fold >= 0].to_numpy(), predictions[fold >= 0])
+    return Result(step, score(predictions), predictions, nested, trials, importances, scale, chosen)
 
 
-def assemble(prepare: TransformerMixin, estimator: BaseEstimator, features) -> Pipeline:
-    """Join the unfitted steps from raw rows to prediction into one scikit-learn pipeline, with no PyCaret in it."""
-    return Pipeline([*preparation.stateless_steps(features), ("prepare", clone(prepare)), ("model", clone(estimator))])
+def assemble(
+    prepare: TransformerMixin, estimator: BaseEstimator, features, contract: Contract | None = None
+) -> Pipeline:
+    """Join the unfitted steps from raw rows to prediction into one scikit-learn pipeline, with no PyCaret in it.
+
+    With the threshold of a contract, so that `predict` goes by it wherever the model is served.
+    """
+    model = clone(estimator)
+    if contract and contract.threshold is not None:
+        model = FixedThresholdClassifier(
+            model, threshold=contract.threshold, pos_label=contract.positive, response_method="predict_proba"
+        )
+    return Pipeline([*preparation.stateless_steps(features), ("prepare", clone(prepare)), ("model", model)])
 
 
 def fit_and_time(
@@ -255,7 +273,7 @@ def _joined(kind: str, seed: int, stacked: bool) -> BaseEstimator:
 
 def _search(
     model: str, budget: study.Budget, X: pd.DataFrame, y: pd.Series, contract: Contract, seed: int, file: Path | None,
-    start: Pipeline, folds: pd.DataFrame, name: str,
+    threshold: str | float | dict, start: Pipeline, folds: pd.DataFrame, name: str,
 ) -> tuple[Pipeline, list[study.Trial], dict]:  # fmt: skip
     """Search for better settings than a pipeline starts with, by the contract's metric over these folds.
 
@@ -277,10 +295,13 @@ def _search(
         for fitted, validated in splitter.split():
             pipeline = preparation.fit(set_to(params), X.iloc[fitted], y.iloc[fitted], groups[fitted])
             truth, predicted = y.iloc[validated].to_numpy(), _predict(pipeline, X.iloc[validated], contract)
-            yield evaluation.score(truth, predicted, contract.task, contract.metric)[contract.metric]
+            # The best that these rows allow: at one threshold for all, settings would be compared by their calibration.
+            chosen = evaluation.choose_threshold(truth, predicted, threshold, contract.metric)
+            yield evaluation.score(truth, predicted, contract.task, contract.metric, chosen)[contract.metric]
 
     # What a study rests on: with any of it changed, a new one begins.
     rests_on = [*map(tables.digest, (X, y.to_frame(), folds)), start.get_params(), contract.metric, space, seed]
+    rests_on += [threshold] if threshold != 0.5 else []
     rests_on += [Path(preparation.__file__).read_text(), sklearn.__version__]
     key = hashlib.sha256(repr(rests_on).encode()).hexdigest()[:16]
     found, trials = study.search(scores, space, budget, metric.higher_is_better, seed, file, f"{name} {key}")
