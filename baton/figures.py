@@ -572,7 +572,8 @@ def _threshold(truth, predictions, contract, cost):
         values = ", ".join(f"{name} {value.fillna(0).iloc[0]:.3g}" for name, value in told(counted).items())
         chosen = ", chosen" if at == contract.threshold else ""
         axes.axvline(at, color=colour, linestyle=style, linewidth=1, label=f"{at:.3g}{chosen}: {values}")
-    axes.set(xlabel=f"threshold: probability of {_clipped(contract.positive)}", title="Threshold, out of fold", ylim=(0, None))
+    axes.set_ylim(0)
+    axes.set(xlabel=f"threshold: probability of {_clipped(contract.positive)}", title="Threshold, out of fold")
     figure.legend(loc="outside lower center", fontsize=8, frameon=False)
     return figure
 

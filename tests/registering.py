@@ -1,5 +1,6 @@
 """A real MLflow store, and models registered in it, for the tests of several modules."""
 
+import dataclasses
 import functools
 import shutil
 import tempfile
@@ -32,13 +33,13 @@ def open_store(folder: Path, monkeypatch, **keys) -> tuple[config.Settings, dict
     return asked, facts | {"run_id": tracking.start_training(asked, facts, pd.DataFrame({"a": [1.0, 2.0]}))}
 
 
-def fit(table: pd.DataFrame, target: str = "y", champion=None, **keys):
+def fit(table: pd.DataFrame, target: str = "y", champion=None, threshold: float | None = None, **keys):
     """A linear model of a table's raw rows, and its contract."""
-    asked = learn(table, target, champion, **keys)
+    asked = dataclasses.replace(learn(table, target, champion, **keys), threshold=threshold)
     X, y = asked.read_features(table), asked.read_target(table)
     y = y.astype("float64") if asked.task == "regression" else y.infer_objects()
     estimator = LinearRegression() if asked.task == "regression" else LogisticRegression()
-    return tournament.assemble(preparation.prepare(None, X, asked.task), estimator, None).fit(X, y), asked
+    return tournament.assemble(preparation.prepare(None, X, asked.task), estimator, None, asked).fit(X, y), asked
 
 
 def save(folder: Path, table: pd.DataFrame, **keys) -> saving.Model:

@@ -465,3 +465,57 @@ def test_the_keys_of_a_batch_are_read_as_yaml_or_a_command_line_has_them(key, va
 def test_a_key_of_a_batch_that_is_wrong_is_told(key, value, said):
     with pytest.raises(BatonError, match=re.escape(said)):
         check(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("auto", "auto"),
+        (0.5, 0.5),
+        (0.03, 0.03),
+        ("0.03", 0.03),  # as a command line says it
+        ({"cost": {"miss": 10, "alarm": 1}}, {"cost": {"miss": 10, "alarm": 1}}),
+        ("{cost: {miss: 10, alarm: 0.5}}", {"cost": {"miss": 10, "alarm": 0.5}}),
+        ("{'cost': {'miss': 10, 'alarm': 1}}", {"cost": {"miss": 10, "alarm": 1}}),  # as Ploomber writes it
+    ],
+)
+def test_a_threshold_is_read_as_yaml_or_a_command_line_says_it(written, read):
+    assert check(threshold=written).threshold == read
+
+
+KINDS = "write auto, a probability between 0 and 1, or what errors cost: {cost: {miss: 10, alarm: 1}}"
+BOTH = "say what a missed positive and a false alarm cost, as in {cost: {miss: 10, alarm: 1}}"
+ABOVE = "a miss and a false alarm both cost something, a number above 0, as in {cost: {miss: 10, alarm: 1}}"
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (1.5, KINDS),
+        (1, KINDS),
+        (0, KINDS),
+        ("0.0", KINDS),
+        (-0.2, KINDS),
+        (float("nan"), KINDS),
+        (True, KINDS),
+        (None, KINDS),
+        ("best", KINDS),
+        ("none", KINDS),
+        ("{cost: {miss", KINDS),
+        ([0.3], KINDS),
+        ({}, BOTH),
+        ({"miss": 10, "alarm": 1}, BOTH),
+        ({"cost": 10}, BOTH),
+        ({"cost": {"miss": 10}}, BOTH),
+        ({"cost": {"miss": 10, "alarm": 1, "hit": 0}}, BOTH),
+        ({"cost": {"miss": 10, "alarm": 1}, "auto": 1}, BOTH),
+        ({"cost": {"miss": 10, "alarm": 0}}, ABOVE),
+        ({"cost": {"miss": "ten", "alarm": 1}}, ABOVE),
+        ({"cost": {"miss": True, "alarm": 1}}, ABOVE),
+        ({"cost": {"miss": float("inf"), "alarm": 1}}, ABOVE),
+    ],
+)
+def test_a_threshold_that_can_not_be_is_told_what_it_may_be(written, message):
+    with pytest.raises(BatonError) as raised:
+        check(threshold=written)
+    assert str(raised.value).splitlines()[1:] == [f"  threshold: {message} (it is {written!r})"]

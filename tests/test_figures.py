@@ -1,5 +1,6 @@
 """What is drawn, read back from the figures: bars, lines and labels, for every question and every kind of column."""
 
+import dataclasses
 import itertools
 import warnings
 
@@ -423,6 +424,43 @@ def test_the_confusion_counts_each_class_under_its_name(kind):
     expected = [[int(((target == true) & (called == said)).sum()) for said in asked.labels] for true in asked.labels]
     assert axes.images[0].get_array().tolist() == expected
     assert names(axes) == [str(label) for label in asked.labels]
+
+
+def test_of_two_classes_the_confusion_is_that_at_the_threshold():
+    _, target, asked = table("leaves/stays")
+    asked = dataclasses.replace(asked, threshold=0.2)
+    axes = figures.evaluation_figures(asked.encode(target), answers(asked), asked)["confusion"].axes[0]
+    expected = sk.confusion_matrix(asked.encode(target), answers(asked)[:, 1] >= 0.2)
+    assert axes.images[0].get_array().tolist() == expected.tolist()
+    assert axes.get_title() == "Confusion at 0.2, out of fold"
+
+
+@pytest.mark.parametrize("chosen", [None, 0.3])
+@pytest.mark.parametrize("cost", [None, {"miss": 10, "alarm": 2}])
+def test_what_each_threshold_would_cost_is_drawn_with_the_chosen_one_and_a_half(chosen, cost):
+    _, target, asked = table("yes/no")
+    truth, certain = asked.encode(target).to_numpy(), answers(asked)[:, 1]
+    how = {"cost": cost} if cost else "auto"
+    drawn = figures.evaluation_figures(
+        asked.encode(target), answers(asked), dataclasses.replace(asked, threshold=chosen), ["threshold"], how
+    )["threshold"]
+
+    def told(at):
+        called = certain >= at
+        if cost:
+            return {"cost per 1,000 rows": 1000 * np.mean(np.where(called < truth, 10, 2 * (called > truth)))}
+        found = sk.precision_recall_fscore_support(truth, called, average="binary", zero_division=np.nan)
+        return dict(zip(("precision", "recall", "F1"), found[:3], strict=True))
+
+    lines = {line.get_label(): line for line in drawn.axes[0].lines}
+    values = {at: ", ".join(f"{name} {value:.3g}" for name, value in told(at).items()) for at in (0.5, 0.3)}
+    expected = [*told(0.5), f"0.5: {values[0.5]}", *([f"0.3, chosen: {values[0.3]}"] if chosen else [])]
+    assert [*lines] == expected == texts(drawn.legends[0].get_texts())
+    there = np.unique([0, *certain, 1])
+    for name in told(0.5):
+        at, values = lines[name].get_xdata(), lines[name].get_ydata()
+        np.testing.assert_allclose(at, ((there[1:] + there[:-1]) / 2)[::-1])
+        np.testing.assert_allclose(values, [told(one)[name] for one in at])
 
 
 @pytest.mark.parametrize("kind", ["binary", "leaves/stays", "multiclass"])

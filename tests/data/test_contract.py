@@ -296,6 +296,16 @@ def test_other_questions_have_no_positive_class(target):
     assert learn(table_of(target)).positive is None
 
 
+@pytest.mark.parametrize(("target", "task"), [(["a", "b", "c"] * 2, "multiclass"), ([0.1, 0.2, 0.3], "regression")])
+@pytest.mark.parametrize("threshold", [0.5, {"cost": {"miss": 10.0, "alarm": 1.0}}])
+def test_a_threshold_is_for_binary_questions_alone(target, task, threshold):
+    said = f"threshold is {threshold}, and a {task} question has no positive class: set it to auto"
+    with pytest.raises(BatonError, match=re.escape(said)):
+        learn(table_of(target), threshold=threshold)
+    assert learn(table_of(target), threshold="auto").threshold is None
+    assert learn(table_of([0, 1]), threshold=threshold).threshold is None  # `fit` chooses it
+
+
 @pytest.mark.parametrize(
     ("target", "metric"),
     [([0, 1], "Log Loss"), (["a", "b", "c"] * 2, "F1"), ([0.1, 0.2, 0.3], "MAE"), ([0, 1], "Average Precision")],
@@ -732,9 +742,11 @@ def test_a_contract_that_lacks_fields_or_has_more_opens():
     learned = contract.Contract.from_dict(oldest)
     rows = pd.DataFrame({"a": ["1"], "b": ["2024-03-05"]})
     assert learned.read_features(rows).to_dict("list") == {"a": [1.0], "b": [DAY]}
+    assert learned.threshold is None
     newer = learned.to_dict() | {"unit": "kg"}
     newer["target_format"] = newer["target_format"] | {"locale": "de"}
     assert contract.Contract.from_dict(newer) == learned
+    assert contract.Contract.from_dict(newer | {"threshold": 0.25}).threshold == 0.25
 
 
 @pytest.mark.parametrize(

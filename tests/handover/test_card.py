@@ -1,5 +1,6 @@
 """The model card of real fitted models, read back: what stands where, and that nothing in a table can bend it."""
 
+import dataclasses
 import html.parser
 import re
 
@@ -69,9 +70,11 @@ def decide(asked, reached: dict, **keys) -> dict:
     } | keys  # fmt: skip
 
 
-def make(folder, table: pd.DataFrame, estimator=None, **keys):
-    """Fit a model of the first 400 rows of a table and write its card: Markdown, page, truth and predictions."""
-    asked = learn(table)
+def make(folder, table: pd.DataFrame, estimator=None, at: float | None = None, **keys):
+    """Fit a model of the first 400 rows of a table and write its card: Markdown, page, truth and predictions.
+
+    `at` is its threshold."""
+    asked = dataclasses.replace(learn(table), threshold=at)
     estimator = estimator or (LogisticRegression() if asked.labels else LinearRegression())
     training, holdout = table[:400], table[400:]
     X = asked.read_features(training)
@@ -139,7 +142,7 @@ def test_the_figures_of_a_card_are_those_of_the_model_as_judged(tmp_path):
 
     auc = sk.roc_auc_score(truth, predictions[:, 1])
     assert ["**AUC**", "higher", f"{auc:.4f} ({auc - 0.05:.4f} to {auc + 0.05:.4f})"] in cells(section(text, "Metrics"))
-    _, no, yes = cells(section(text, "Results by class"))
+    _, no, yes, *_ = cells(section(text, "Results by class"))
     said = predictions.argmax(axis=1)
     assert yes[:4] == ["yes", f"{(table()['y'] == 'yes').mean():.1%}", str(truth.sum()), str(said.sum())]
     assert yes[4].startswith(f"{sk.precision_score(truth, said):.1%} (")
@@ -315,3 +318,34 @@ def test_calibration_has_bins_of_equal_size_with_intervals():
     )
     assert bins["observed"].tolist() == [2, 20]
     assert bins["high"].iloc[0] == pytest.approx(2 + stats.t.ppf(0.975, 2) / np.sqrt(3))
+
+
+@pytest.mark.parametrize(
+    ("at", "how", "said"),
+    [
+        (None, 0.5, "the likeliest"),
+        (0.25, "auto", "yes where its probability is 0.25 or more, else no: F1 is best there, out of fold"),
+        (0.25, 0.25, "yes where its probability is 0.25 or more, else no: env.yaml says so"),
+        (
+            0.25,
+            {"cost": {"miss": 10, "alarm": 2.5}},
+            "yes where its probability is 0.25 or more, else no: the errors cost least there, out of fold, at 10 for a miss"
+            " and 2.5 for a false alarm",
+        ),
+        (0.25, None, "yes where its probability is 0.25 or more, else no"),
+    ],
+)
+def test_a_card_names_the_threshold_and_the_errors_at_it(tmp_path, at, how, said):
+    text, _, truth, predictions = make(tmp_path, table(), at=at, threshold=how, scores={})
+    assert re.search(r"Threshold.*", section(text, "Model details"))[0].endswith(said)
+    called = predictions[:, 1] >= (at or 0.5)
+    of_class = section(text, "Results by class")
+    assert f"The predicted class is {said.partition(':')[0]}." in of_class
+    *_, head, no, yes = cells(of_class)
+    assert head == ["It was", "predicted no", "predicted yes"]
+    counted = [[str(one) for one in line] for line in sk.confusion_matrix(truth, called)]
+    assert [no, yes] == [["no", *counted[0]], ["yes", *counted[1]]]
+    assert cells(of_class)[2][3:5] == [str(called.sum()), cells(of_class)[2][4]]
+    assert cells(of_class)[2][4].startswith(f"{sk.precision_score(truth, called):.1%} (")
+    reached = {row[0]: row[2] for row in cells(section(text, "Metrics"))}  # nothing was compared
+    assert float(reached["F1"]) == pytest.approx(sk.f1_score(truth, called), abs=1e-4)

@@ -13,7 +13,7 @@ from baton import BatonError
 from baton.data import split, tables
 from baton.data.contract import Contract
 from baton.data.values import Format
-from baton.handover import comparison, gate, history, registry
+from baton.handover import comparison, gate, history, promotion, registry
 from baton.handover.history import PROMOTED, REFUSED, ROLLED_BACK, UNDECIDED, Event
 from baton.training import evaluation
 
@@ -534,3 +534,61 @@ def test_a_champion_that_cannot_be_compared_is_refused_before_training(champion,
         return
     with pytest.raises(BatonError, match=f"the champion of 'demo' can't.*{said}.*Give this training a name of its own"):
         comparison.require_comparable(*compared)
+
+
+def test_challenger_and_champion_name_classes_by_thresholds_of_their_own():
+    """The champion's is one of its own positive class, which is the challenger's other one."""
+    table = rows(400).assign(bad=lambda rows: -rows["bad"], plan=["u", "v"] * 200)
+    keys = {"metric": "F1", "ignore_columns": ["g", "plan"]}
+    challenger, champion = model(table, "good", "8", **keys), model(table, "bad", "9", positive="0", **keys)
+    assert (challenger.contract.labels, champion.contract.labels) == ([0, 1], [1, 0])
+    usual = compare(challenger, champion, *halves(table))
+    challenger = challenger._replace(contract=dataclasses.replace(challenger.contract, threshold=0.8))
+    champion = champion._replace(contract=dataclasses.replace(champion.contract, threshold=0.3))
+    verdict = compare(challenger, champion, *halves(table), slices="plan")
+    holdout = halves(table)[1]
+    truth, first = holdout["y"].to_numpy(), (holdout["plan"] == "u").to_numpy()
+    called = {
+        "challenger": registry.predict(challenger, holdout)[:, 1] >= 0.8,
+        "champion": registry.predict(champion, holdout)[:, 1] < 0.3,
+    }
+    for name, one in called.items():
+        expected = evaluation.score(truth, np.eye(2)[one.astype(int)], "binary")
+        for metric in ("Accuracy", "Recall", "Prec.", "F1", "Kappa", "MCC"):
+            assert verdict.scores[name][metric]["value"] == pytest.approx(expected[metric])
+    reached = [verdict.scores[name]["F1"]["value"] for name in called]
+    assert verdict.leads["champion"].value == pytest.approx(reached[0] - reached[1])
+    [slice_] = [one for one in verdict.slices if one["value"] == "u"]
+    for name, one in called.items():
+        on_slice = evaluation.score(truth[first], np.eye(2)[one[first].astype(int)], "binary", "F1")["F1"]
+        assert slice_[name] == pytest.approx(on_slice)
+        assert usual.scores[name]["AUC"] == verdict.scores[name]["AUC"]
+        assert usual.scores[name]["Recall"] != verdict.scores[name]["Recall"]
+
+
+def test_to_call_every_row_positive_is_the_baseline_of_an_f1_that_chooses_the_threshold():
+    table = rows(400)
+    truth = halves(table)[1]["y"].to_numpy()
+
+    def baseline(threshold, metric="F1", how="auto"):
+        one = model(table, "good", metric=metric)
+        one = one._replace(contract=dataclasses.replace(one.contract, threshold=threshold))
+        return compare(one, None, *halves(table), threshold=how).scores["baseline"]["F1"]["value"]
+
+    everything = 2 * truth.mean() / (1 + truth.mean())
+    likelier = everything if halves(table)[0]["y"].mean() > 0.5 else 0.0
+    assert baseline(0.3) == pytest.approx(everything)
+    assert baseline(0.3, how={"cost": {"miss": 1, "alarm": 99}}) == 0
+    assert baseline(None) == baseline(0.3, "Recall") == pytest.approx(likelier)
+
+
+def test_a_refit_is_held_to_the_classes_that_it_names():
+    """Both answers name the same classes at 0.2, while at 0.5 the second names none."""
+    table = rows()
+    contract = dataclasses.replace(learn(table, metric="Accuracy"), threshold=0.2)
+    positive = np.where(table["y"] == 1, 0.6, 0.1) + np.arange(len(table)) / 1e4
+    lower = np.where(table["y"] == 1, positive / 2, positive)
+    before, after = (np.column_stack([1 - one, one]) for one in (positive, lower))
+    assert promotion._differs_wildly(before, after, table, contract) == ""
+    without = dataclasses.replace(contract, threshold=None)
+    assert "it is worse by" in promotion._differs_wildly(before, after, table, without)

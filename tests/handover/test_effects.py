@@ -1,5 +1,7 @@
 """What models make of their columns: real ones, whose answer is known."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -148,3 +150,16 @@ def test_a_model_is_asked_once_or_in_a_wide_table_twice(monkeypatch, many, cells
     assert max(asked * width for asked, width in model.asked) < 1.2 * cells
     assert found.importance.index[:2].tolist() == ["x0", "x1"]
     assert np.diff(found.effects["x0"]["y"]) / np.diff(found.effects["x0"].index.astype(float)) == pytest.approx(1)
+
+
+def test_importance_by_a_metric_of_classes_goes_by_the_threshold():
+    """A rare class that no row is likelier to have would make every column worth nothing."""
+    rows = table(
+        x=lambda g: g.normal(size=ROWS), noise=lambda g: g.normal(size=ROWS), luck=lambda g: g.normal(size=ROWS)
+    )
+    rows["y"] = (rows["x"] + rows["luck"] > 2.2).astype(int)
+    model = Fitted(rows.drop(columns="luck"), LogisticRegression(C=0.02), "F1")
+    assert model.explain().importance["mean"].tolist() == [0, 0]
+    model.contract = dataclasses.replace(model.contract, threshold=0.1)
+    importance = model.explain().importance["mean"]
+    assert importance["x"] > 0.1 > abs(importance["noise"])

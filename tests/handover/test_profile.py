@@ -1,5 +1,6 @@
 """The numbers that a version keeps of its rows: exact, small, discreet, and enough to see drift by."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -123,3 +124,11 @@ def test_two_hundred_columns_take_less_than_100_kilobytes(kind):
     asked = contract.Contract("d", "y", [], dict.fromkeys(names, values.Format(kind)), "binary", "AUC", [0, 1])
     found = profile.describe(X, pd.Series([0, 1] * 250), np.full((2, 2), 0.5), asked)
     assert 40_000 < len(json.dumps(found)) < 100_000
+
+
+def test_the_share_of_a_predicted_class_goes_by_the_threshold():
+    rows = pd.DataFrame({"x": range(40), "y": [0, 1] * 20})
+    asked = dataclasses.replace(learn(rows), threshold=0.25)
+    answered = np.array([[0.75, 0.25], [0.8, 0.2], [0.1, 0.9], [0.6, 0.4]])
+    found = profile.describe(asked.read_features(rows), rows["y"], answered, asked)
+    assert found["predictions"]["predicted"] == [0.25, 0.75]

@@ -1,5 +1,6 @@
 """Reasons of predictions: held to what the model itself answers, by hand or by asking it again."""
 
+import dataclasses
 import json
 import types
 
@@ -58,13 +59,13 @@ def mixed(task: str) -> pd.DataFrame:
 class Fitted:
     """A model of a table, as a training fits it, and its reasons of the first rows."""
 
-    def __init__(self, table: pd.DataFrame, estimator, features=None, **keys):
-        self.contract = learn(table, **keys)
+    def __init__(self, table: pd.DataFrame, estimator, features=None, threshold=None, **keys):
+        self.contract = dataclasses.replace(learn(table, **keys), threshold=threshold)
         self.X, y = self.contract.read_features(table), self.contract.read_target(table)
         task = self.contract.task
         entered = preparation.clean_and_derive(self.X, features)
         step = preparation.prepare(features, entered, task)
-        self.pipeline = tournament.assemble(step, estimator, features)
+        self.pipeline = tournament.assemble(step, estimator, features, self.contract)
         self.pipeline.fit(self.X, y.astype("float64") if task == "regression" else y.infer_objects())
         self.typical = pd.Series({column: usual(self.X[column]) for column in self.X}, dtype="object")
 
@@ -495,3 +496,12 @@ def test_a_model_of_a_file_has_reasons_with_the_typical_values_beside_it(tmp_pat
     assert set(found["reasons_by"]) == {"coefficients"}
     usual_row = pd.DataFrame([reasons.typical(model.path, model.contract)]).astype(X.dtypes.to_dict())
     assert reasons.explain(pipeline, usual_row, model.contract, usual_row.iloc[0], 2)["reason_1"].isna().all()
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [LogisticRegression(), LGBMClassifier(n_estimators=5, verbosity=-1), RandomForestClassifier(5, random_state=0)],
+)
+def test_a_threshold_changes_no_reason(estimator):
+    with_one, without = (Fitted(mixed("binary"), estimator, threshold=threshold) for threshold in (0.2, None))
+    pd.testing.assert_frame_equal(with_one.explain(), without.explain())

@@ -3,6 +3,7 @@
 import dataclasses
 import sqlite3
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -27,7 +28,7 @@ ROWS = pd.DataFrame(
 def train(folder, monkeypatch, table: pd.DataFrame = None, target=None, **keys) -> config.Settings:
     """Make a folder the project, with a champion of a table; return the settings of serving."""
     learned = {"id_columns": ["id"], "ignore_columns": ["note"]} | {
-        key: keys.pop(key) for key in ("id_columns", "ignore_columns", "positive", "task") if key in keys
+        key: keys.pop(key) for key in ("id_columns", "ignore_columns", "positive", "task", "threshold") if key in keys
     }
     asked, facts = registering.open_store(folder, monkeypatch, name="demo", score_data="new.csv", batch="b", **keys)
     table = ROWS if table is None else table
@@ -283,18 +284,20 @@ def test_a_batch_without_its_ids_is_numbered_and_says_so(asked):
 
 
 @pytest.mark.parametrize(
-    ("labels", "answers", "predicted"),
+    ("labels", "answers", "threshold", "predicted"),
     [
-        (["no", "yes"], [[0.9, 0.1], [0.2, 0.8]], ["no", "yes"]),
-        (["stay", "leave"], [[0.9, 0.1], [0.2, 0.8]], ["stay", "leave"]),
-        (["stay", "leave"], [[0.5, 0.5], [0.5, 0.5]], ["leave", "leave"]),  # as scikit-learn
-        ([1, 0], [[0.9, 0.1], [0.2, 0.8]], [1, 0]),
-        (["c", "a", "b"], [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], ["c", "b"]),
+        (["no", "yes"], [[0.9, 0.1], [0.2, 0.8]], None, ["no", "yes"]),
+        (["stay", "leave"], [[0.9, 0.1], [0.2, 0.8]], None, ["stay", "leave"]),
+        (["stay", "leave"], [[0.5, 0.5], [0.5, 0.5]], None, ["leave", "leave"]),  # as scikit-learn
+        ([1, 0], [[0.9, 0.1], [0.2, 0.8]], None, [1, 0]),
+        (["c", "a", "b"], [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], None, ["c", "b"]),
+        (["stay", "leave"], [[0.75, 0.25], [0.8, 0.2]], 0.25, ["leave", "stay"]),
+        (["leave", "stay"], [[0.25, 0.75], [0.3, 0.7]], 0.75, ["stay", "leave"]),
     ],
-    ids=["alphabetical", "not alphabetical", "tie", "falling", "three"],
+    ids=["alphabetical", "not alphabetical", "tie", "falling", "three", "threshold", "high threshold"],
 )
-def test_each_row_gets_the_class_that_predict_would_name(labels, answers, predicted):
-    asked = type("Contract", (), {"task": "binary", "labels": labels})
+def test_each_row_gets_the_class_that_predict_would_name(labels, answers, threshold, predicted):
+    asked = type("Contract", (), {"task": "binary", "labels": labels, "threshold": threshold})
     assert scoring._labelled(np.array(answers), asked).tolist() == predicted
 
 
@@ -315,6 +318,25 @@ def test_the_positive_class_has_the_probability(tmp_path, monkeypatch):
     found = published()
     assert (found["prediction"].iloc[0], found["prediction"].iloc[-1]) == ("stay", "leave")
     assert found["probability"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("threshold", [None, 0.2, 0.8])
+@pytest.mark.parametrize("classes", [("stay", "leave"), ("leave", "stay"), (0, 1), (1, 0), (False, True)])
+def test_a_batch_and_the_models_own_predict_go_by_one_threshold(tmp_path, monkeypatch, classes, threshold):
+    """Whether the positive class is first or last in the alphabet; `predict` is what MLflow serves."""
+    negative, positive = classes
+    target = np.where(ROWS["x"] + np.sin(9 * ROWS["x"]) > 0, *[np.array([one]) for one in (positive, negative)])
+    asked = train(tmp_path, monkeypatch, target=target, positive=str(positive), threshold=threshold)
+    assert score(asked, ROWS)["threshold"] == threshold
+    found = published()
+    served = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    X = registry.find_champion("demo", asked.mlflow_tracking_uri).contract.read_features(ROWS)
+    assert found["prediction"].tolist() == served.predict(X).tolist()
+    called = found["probability"] >= (threshold or 0.5)
+    assert found["prediction"].tolist() == [positive if one else negative for one in called]
+    likelier = found["probability"] >= 0.5
+    assert called.sum() < likelier.sum() if threshold == 0.8 else called.sum() >= likelier.sum()
+    assert called.sum() > likelier.sum() or threshold != 0.2
 
 
 def test_a_regression_predicts_a_number(tmp_path, monkeypatch):

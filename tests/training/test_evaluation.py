@@ -365,3 +365,109 @@ def test_whole_groups_get_the_predictions_of_others():
 def test_chance_depends_on_the_seed_alone():
     first, again, other = (evaluation.chance(BINARY, TWO, "binary", "AUC", seed=seed) for seed in (1, 1, 2))
     assert first == again != other
+
+
+def two(*positive) -> np.ndarray:
+    return np.column_stack([1 - np.array(positive), positive])
+
+
+def rare(rows: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A target with few positive rows, and probabilities of it, many of them equal."""
+    generator = np.random.default_rng(seed)
+    truth = (generator.random(rows) < 0.1).astype(int)
+    return truth, two(*np.round(0.6 / (1 + np.exp(2 - 2 * truth - generator.normal(size=rows))), 2))
+
+
+COST = {"cost": {"miss": 7, "alarm": 2}}
+
+
+@pytest.mark.parametrize(
+    ("how", "metric", "best"),
+    [
+        *(("auto", metric, metric) for metric in ("Accuracy", "F1", "Kappa", "MCC")),
+        *(("auto", metric, "F1") for metric in ("AUC", "Recall", "Prec.", "Log Loss", "Average Precision")),
+        (COST, "AUC", None),
+        (COST, "F1", None),
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_no_threshold_is_better_than_the_chosen_one(how, metric, best, seed):
+    truth, predictions = rare(seed=seed)
+
+    def worth(threshold):
+        called = predictions[:, 1] >= threshold
+        if best is None:
+            return -7 * np.sum(called < truth) - 2 * np.sum(called > truth)
+        return evaluation.score(truth, np.eye(2)[called.astype(int)], "binary", best)[best]
+
+    chosen = evaluation.choose_threshold(truth, predictions, how, metric)
+    there = np.unique([0, *predictions[:, 1], 1])
+    tried = (there[1:] + there[:-1]) / 2
+    assert chosen in tried
+    assert worth(chosen) == pytest.approx(max(map(worth, tried)), abs=1e-12)
+    assert worth(chosen) > worth(0.5) or best == "Accuracy"
+
+
+@pytest.mark.parametrize(
+    ("truth", "positive", "how", "expected"),
+    [
+        ([0, 0, 1, 1], [0.2, 0.3, 0.6, 0.8], "auto", 0.45),  # in the middle of where nothing is wrong
+        ([0, 1, 0, 1], [0.1, 0.3, 0.6, 0.9], {"cost": {"miss": 1, "alarm": 1}}, 0.75),  # as good as 0.2
+        ([0, 1, 0, 1], [0.1, 0.3, 0.6, 0.8], {"cost": {"miss": 1, "alarm": 1}}, 0.7),
+        ([0, 1, 0, 1], [0.1, 0.3, 0.6, 0.8], {"cost": {"miss": 3, "alarm": 1}}, 0.2),
+        ([0, 1], [0.4, 0.2], {"cost": {"miss": 1, "alarm": 9}}, 0.7),  # none is called positive
+        ([1, 0], [0.2, 0.4], {"cost": {"miss": 9, "alarm": 1}}, 0.1),  # all are
+        ([0, 1], [0.4, 0.4 + 1e-12], "auto", 0.2),  # that is no difference
+        ([1, 0], [0.0, 1.0], "auto", 0.5),
+        ([1, 0, 1], [0.0, 1.0, 1.0], {"cost": {"miss": 9, "alarm": 1}}, 0.5),
+        ([0, 1, 0, 1], [0.1, 0.3, 0.6, 0.9], 0.3, 0.3),
+        ([0, 1, 0, 1], [0.1, 0.3, 0.6, 0.9], 0.5, None),
+        ([0, 0], [0.2, 0.3], "auto", None),
+        ([1, 1], [0.2, 0.3], COST, None),
+        ([], [], "auto", None),
+    ],
+)  # fmt: skip
+def test_a_threshold_by_hand(truth, positive, how, expected):
+    chosen = evaluation.choose_threshold(np.array(truth), two(*positive), how, "AUC")
+    assert chosen == (expected if expected is None else pytest.approx(expected, abs=1e-9))
+
+
+@pytest.mark.parametrize("how", ["auto", 0.3])
+def test_a_question_without_a_positive_class_has_no_threshold(how):
+    assert evaluation.choose_threshold(SEVERAL, THREE, how, "F1") is None
+    assert evaluation.choose_threshold(NUMBERS, GUESSES, how, "R2") is None
+
+
+def test_from_its_threshold_on_a_row_is_positive_whatever_is_likelier():
+    predictions = two(0.25, 0.2, 0.5, 0.9)
+    assert evaluation.predicted_classes(predictions, 0.25).tolist() == [1, 0, 1, 1]
+    assert evaluation.predicted_classes(predictions).tolist() == [0, 0, 0, 1]  # a tie is the first class
+    truth = np.array([1, 1, 0, 1])
+    found = evaluation.score(truth, predictions, "binary", threshold=0.25)
+    usual = evaluation.score(truth, predictions, "binary")
+    assert (found["Recall"], found["Prec."]) == pytest.approx((2 / 3, 2 / 3))
+    for metric in ("AUC", "Average Precision", "Log Loss"):
+        assert found[metric] == usual[metric]
+        assert evaluation.as_read(predictions, 0.25, metric) is predictions
+    for metric in ("Accuracy", "Recall", "Prec.", "F1", "Kappa", "MCC"):
+        read = evaluation.as_read(predictions, 0.25, metric)
+        assert evaluation.score(truth, read, "binary", metric)[metric] == found[metric]
+
+
+def test_a_fold_has_no_say_in_its_threshold():
+    """The folds' probabilities are on three scales, so that each would choose another threshold for itself."""
+    truth, predictions = rare()
+    fold = np.arange(300) % 4 - 1
+    predictions = two(*np.where(fold < 0, np.nan, predictions[:, 1] * (1 - 0.3 * fold)))
+
+    def choose(truth, predictions):
+        return evaluation.choose_threshold(truth, predictions, "auto", "F1")
+
+    found = evaluation.score_folds(truth, predictions, fold, "binary", choose)
+    for number in range(3):
+        rows, others = fold == number, (fold >= 0) & (fold != number)
+        assert choose(truth[others], predictions[others]) != choose(truth[rows], predictions[rows])
+        expected = evaluation.score(
+            truth[rows], predictions[rows], "binary", threshold=choose(truth[others], predictions[others])
+        )
+        assert found.loc[number].to_dict() == expected

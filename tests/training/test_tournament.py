@@ -1,5 +1,6 @@
 """The tournament's scores are scikit-learn's own, PyCaret's agree with them, and no row has a say in its own prediction."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,11 +11,12 @@ import pandas as pd
 import pytest
 import skops.io
 from conftest import learn, settings
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, StackingClassifier, StackingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import f1_score
 from sklearn.model_selection import GroupKFold, PredefinedSplit, cross_val_predict
 from sklearn.model_selection import cross_validate as by_scikit_learn
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -23,7 +25,7 @@ from sklearn.preprocessing import TargetEncoder
 
 from baton import BatonError, models
 from baton.data import split
-from baton.handover import saving
+from baton.handover import runner, saving
 from baton.training import evaluation, preparation, tournament
 
 ROWS = 400
@@ -714,3 +716,70 @@ def test_what_are_no_skewed_counts_is_not_fitted_as_poisson(change, scale):
     rows = counts()
     contract, X, y, folds = divided(rows.assign(answer=change(rows["answer"])), task="regression")
     assert cross_validate("hgb", contract, X, y, folds, {"max_iter": 10}).scale in scale
+
+
+def few_positives(positive: str = "yes", rows: int = 600) -> pd.DataFrame:
+    generator = np.random.default_rng(8)
+    table = pd.DataFrame(generator.normal(size=(rows, 3)), columns=[*"abc"])
+    likely = table["a"] - table["b"] + generator.normal(size=rows) > 2.7
+    return table.assign(answer=np.where(likely, positive, "not"))
+
+
+@pytest.mark.parametrize("how", ["auto", {"cost": {"miss": 10, "alarm": 1}}])
+@pytest.mark.parametrize("model", ["lr", "lr+rf", "stack(lr+dt)"])
+def test_each_fold_is_predicted_by_the_threshold_of_the_others_and_the_model_by_that_of_all(model, how, tmp_path):
+    contract, X, y, folds = divided(few_positives("a rare one"), positive="a rare one", metric="F1")
+    assert contract.labels == ["not", "a rare one"]
+    prepare = preparation.prepare(None, X, "binary")
+    params = {"rf": {"n_estimators": 10}, "dt": {"max_depth": 3}}
+    params = {name: params[name] for name in models.members(model) if name in params}
+    asked = model, params, 0, X, y, folds, contract, prepare, SEED
+    found, likelier = tournament.cross_validate(*asked, threshold=how), tournament.cross_validate(*asked)
+    np.testing.assert_array_equal(found.predictions, likelier.predictions)
+    assert likelier.threshold is None
+    codes, fold, others = contract.encode(y).to_numpy(), folds["fold"].to_numpy(), {}
+    for number, scores in found.scores.iterrows():
+        left = fold != number
+        others[number] = evaluation.choose_threshold(codes[left], found.predictions[left], how, "F1")
+        called = found.predictions[~left, 1] >= others[number]
+        assert scores["F1"] == pytest.approx(f1_score(codes[~left], called))
+    assert len({*others.values()}) > 1
+    assert found.threshold == evaluation.choose_threshold(codes, found.predictions, how, "F1")
+    assert found.scores["Recall"].mean() > likelier.scores["Recall"].mean() + 0.1
+    np.testing.assert_array_equal(found.scores["AUC"], likelier.scores["AUC"])
+
+    contract = dataclasses.replace(contract, threshold=found.threshold)
+    plain = tournament.assemble(prepare, found.estimator, None).fit(X, y)
+    pipeline = tournament.assemble(prepare, found.estimator, None, contract).fit(X, y)
+    saving.save(tmp_path / "model", saving.model_arguments(pipeline, contract, X, y, None))
+    loaded = runner.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(X), plain.predict_proba(X))
+    rare = plain.predict_proba(X)[:, [*plain.classes_].index("a rare one")]
+    assert loaded.predict(X).tolist() == np.where(rare >= found.threshold, "a rare one", "not").tolist()
+    assert loaded.predict(X).tolist() != plain.predict(X).tolist()
+    assert saving.open_model(tmp_path / "model").contract.threshold == found.threshold
+    again = clone(loaded).fit(X[::2], y[::2])
+    assert again.named_steps["model"].threshold == found.threshold
+
+
+def test_a_search_by_a_metric_of_classes_goes_by_the_best_threshold(monkeypatch):
+    """At 0.5 no forest of stumps calls a rare class, so all settings would look alike."""
+    contract, X, y, folds = divided(few_positives(rows=300), positive="yes", metric="F1", folds=3)
+    prepare = preparation.prepare(None, X, "binary")
+    asked = "rf", {"max_depth": 1, "n_estimators": 5}, 2, X, y, folds, contract, prepare, SEED
+    monkeypatch.setattr(tournament, "NESTED_ROWS", 0)
+    monkeypatch.setattr(tournament, "_space", lambda *_: {"min_samples_leaf": IntDistribution(20, 60)})
+    assert {trial.score for trial in tournament.cross_validate(*asked).trials} == {0.0}
+    assert min(trial.score for trial in tournament.cross_validate(*asked, threshold="auto").trials) > 0.2
+
+
+def test_another_threshold_begins_another_search_if_that_depends_on_it(tmp_path):
+    """What an earlier build has tried is not mixed with what is scored otherwise."""
+
+    def tried(metric: str) -> list[int]:
+        contract, X, y, folds = divided(small(), metric=metric, folds=2)
+        asked = "dt", {}, 2, X, y, folds, contract, preparation.prepare(None, X, "binary"), SEED, tmp_path / metric
+        times = [{trial.started for trial in tournament.cross_validate(*asked, how).trials} for how in (0.5, "auto")]
+        return len(times[0] | times[1])
+
+    assert (tried("AUC"), tried("F1")) == (2, 4)
