@@ -415,6 +415,8 @@ def test_no_threshold_is_better_than_the_chosen_one(how, metric, best, seed):
         ([0, 1, 0, 1], [0.1, 0.3, 0.6, 0.9], {"cost": {"miss": 1, "alarm": 1}}, 0.75),  # as good as 0.2
         ([0, 1, 0, 1], [0.1, 0.3, 0.6, 0.8], {"cost": {"miss": 1, "alarm": 1}}, 0.7),
         ([0, 1, 0, 1], [0.1, 0.3, 0.6, 0.8], {"cost": {"miss": 3, "alarm": 1}}, 0.2),
+        # Three times 0.1 is 0.3, but for rounding.
+        ([1, 0, 0, 0, 1], [0.4, 0.5, 0.6, 0.7, 0.99], {"cost": {"miss": 0.3, "alarm": 0.1}}, 0.2),
         ([0, 1], [0.4, 0.2], {"cost": {"miss": 1, "alarm": 9}}, 0.7),  # none is called positive
         ([1, 0], [0.2, 0.4], {"cost": {"miss": 9, "alarm": 1}}, 0.1),  # all are
         ([0, 1], [0.4, 0.4 + 1e-12], "auto", 0.2),  # that is no difference

@@ -768,9 +768,9 @@ def test_a_search_by_a_metric_of_classes_goes_by_the_best_threshold(monkeypatch)
     prepare = preparation.prepare(None, X, "binary")
     asked = "rf", {"max_depth": 1, "n_estimators": 5}, 2, X, y, folds, contract, prepare, SEED
     monkeypatch.setattr(tournament, "NESTED_ROWS", 0)
-    monkeypatch.setattr(tournament, "_space", lambda *_: {"min_samples_leaf": IntDistribution(20, 60)})
+    monkeypatch.setattr(tournament, "_space", lambda *_: {"min_samples_leaf": IntDistribution(5, 15)})
     assert {trial.score for trial in tournament.cross_validate(*asked).trials} == {0.0}
-    assert min(trial.score for trial in tournament.cross_validate(*asked, threshold="auto").trials) > 0.2
+    assert min(trial.score for trial in tournament.cross_validate(*asked, threshold="auto").trials) > 0.1
 
 
 def test_another_threshold_begins_another_search_if_that_depends_on_it(tmp_path):
