@@ -100,6 +100,7 @@ class Settings(pydantic.BaseModel):
     model_version: str | None = pydantic.Field(None, pattern=r"^[1-9]\d*$")
     keep_columns: list[str] = []
     explain: int = pydantic.Field(0, ge=0, le=20)
+    interval: float | None = pydantic.Field(None, ge=0.5, le=0.99)
     bounds: dict[str, tuple[typing.Any, typing.Any]] = {}
     reject: list[typing.Literal[tuple(REASONS)]] = ["unparsable", "missing", "out_of_bounds", "duplicate_id"]
     max_reject_rate: float = pydantic.Field(0.05, ge=0, le=1)
@@ -177,7 +178,7 @@ class Settings(pydantic.BaseModel):
         return str(value) if number or (info.field_name == "positive" and isinstance(value, bool)) else value
 
     @pydantic.field_validator(
-        "split_by", "predictions_table", "features", "model_version", "max_age", "on_failure", mode="before"
+        "split_by", "predictions_table", "features", "model_version", "interval", "max_age", "on_failure", mode="before"
     )
     @classmethod
     def _none(cls, value):

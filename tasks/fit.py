@@ -20,7 +20,7 @@ import pandas as pd
 
 from baton import config, figures, grid, models
 from baton.data.contract import read_contract
-from baton.handover import registry, saving, tracking
+from baton.handover import intervals, registry, saving, tracking
 from baton.training import evaluation, preparation, tournament
 
 started, settings = time.time(), config.Settings(**settings)
@@ -58,6 +58,8 @@ pipeline = tournament.assemble(prepare, result.estimator, feature_code, contract
 pipeline, costs = tournament.fit_and_time(pipeline, raw[trains], y[trains], folds["group"][trains])
 arguments = saving.model_arguments(pipeline, contract, raw, y, settings.features)
 costs["model_bytes"] = saving.save(Path(product["model"]), arguments, saving.take_sample(training))
+validated = folds["fold"] >= 0
+intervals.keep(Path(product["model"]), y, result.predictions, validated, contract, result.scale)
 costs
 
 # %% [markdown]
@@ -67,7 +69,7 @@ costs
 # %%
 wanted = figures.of_candidate(settings.figures, entry["swept"])
 drawn = figures.candidate(
-    pipeline, raw, y, folds["fold"] >= 0, result.predictions, contract, settings.seed, wanted, settings.threshold
+    pipeline, raw, y, validated, result.predictions, contract, settings.seed, wanted, settings.threshold
 )
 drawn |= figures.study(result.trials, result.importances, contract.metric, wanted)
 figures.save(drawn, product["figures"])

@@ -50,7 +50,7 @@ pd.read_parquet(received.result / "_rejects.parquet", columns=["_row", "_reason"
 
 # %%
 predictions = scoring.sample(received)
-predictions.filter(regex="^(prediction$|probability)").describe(include="number").T.round(4)
+predictions.filter(regex="^(prediction(_low|_high)?$|probability)").describe(include="number").T.round(4)
 
 # %%
 figures.predictions(predictions, manifest["positive_class"])

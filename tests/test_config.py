@@ -18,7 +18,8 @@ ALL = {
     "task": "auto", "positive": "auto", "threshold": "auto", "metric": "auto",
     "choose": "best", "promote": "superior", "confidence": 0.95, "margin": 0, "at_least": {}, "at_most": {}, "slices": [],
     "final_fit": "all", "split": "hash", "split_by": None, "holdout": 0.2, "folds": 5, "seed": 7, "batch": "one",
-    "model_version": None, "keep_columns": [], "explain": 0, "bounds": {}, "max_reject_rate": 0.05, "max_age": None,
+    "model_version": None, "keep_columns": [], "explain": 0, "interval": None, "bounds": {},
+    "max_reject_rate": 0.05, "max_age": None,
     "reject": ["unparsable", "missing", "out_of_bounds", "duplicate_id"], "predictions_format": "parquet",
     "replace": False, "on_failure": None, "track": True, "mlflow_tracking_uri": "sqlite:///mlflow.db",
 }  # fmt: skip
@@ -439,6 +440,9 @@ def test_a_path_is_relative_to_the_project_unless_it_is_absolute(tmp_path, monke
         ("model_version", 3, "3"),
         ("max_age", "none", None),
         ("max_age", "26", 26.0),
+        ("interval", "none", None),
+        ("interval", "0.99", 0.99),
+        ("interval", 0.5, 0.5),
         ("on_failure", "none", None),
         ("replace", "true", True),
     ],
@@ -459,6 +463,8 @@ def test_the_keys_of_a_batch_are_read_as_yaml_or_a_command_line_has_them(key, va
         ("max_reject_rate", 1.5, "less than or equal to 1"),
         ("model_version", "latest", "string should match pattern"),
         ("explain", -1, "greater than or equal to 0"),
+        ("interval", 0.49, "interval: input should be greater than or equal to 0.5 (it is 0.49)"),
+        ("interval", 90, "interval: input should be less than or equal to 0.99 (it is 90)"),
         ("on_failure", "https://me:secret@hooks.example.com", "it holds a password"),
     ],
 )

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import load_script
+from scipy import stats
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 
 from baton import config
@@ -33,7 +34,7 @@ def test_an_example_is_small_and_without_code(path):
 # What a new row is called, what is predicted for it, and how good that must be of rows no model has seen.
 EXPECTED = {
     "wine": (["row"], ["probability_barbera", "probability_barolo", "probability_grignolino"], accuracy_score, 0.9),
-    "progression": (["row"], [], r2_score, 0.25),
+    "progression": (["row"], ["prediction_low", "prediction_high"], r2_score, 0.25),
     "parcels": (["parcel"], ["probability"], roc_auc_score, 0.7),
 }
 
@@ -64,6 +65,10 @@ def test_an_example_runs_through_to_predictions(fresh, make_tables, name):
         )
     else:
         assert score(new[target], found["prediction"]) > least
+    if name == "progression":
+        held = new[target].between(found["prediction_low"].to_numpy(), found["prediction_high"].to_numpy())
+        assert stats.binomtest(int(held.sum()), len(new), 0.9).pvalue > 0.001
+        assert verdict["interval"]["level"] == 0.9
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -30,7 +30,9 @@ IGNORED = {
 }
 
 # The names of the columns that scoring writes, which an id column can't have.
-WRITTEN = re.compile("row|prediction|probability(_.*)?|reasons?_.*|model_version|scored_at|model_name|batch")
+WRITTEN = re.compile(
+    "row|prediction(_low|_high)?|probability(_.*)?|reasons?_.*|model_version|scored_at|model_name|batch"
+)
 
 
 @dataclasses.dataclass(frozen=True)

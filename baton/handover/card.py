@@ -92,6 +92,7 @@ def write(
         _evaluation_data(contract, decision, facts, holdout),
         _metrics(contract, decision, truth, predictions),
         _by_class(contract, profile, truth, predictions) if contract.labels else _by_size(truth, predictions),
+        *_intervals(contract, decision),
         _by_slice(contract, decision),
         *_calibration(contract, bins),
         *_features(contract, explanation),
@@ -374,6 +375,27 @@ def _by_size(truth, predictions):
         f"## Results by size of the prediction\n\n{_table(head, rows)}\n\nHalf of the predictions are off by less than"
         f" {half}, nine of ten by less than {most}. A mean error above 0: predictions are too high there."
     )
+
+
+def _intervals(contract, decision):
+    found = decision.get("interval")
+    if not found:
+        return []
+    if found["scale"] == "log":
+        factor = _number(np.exp(found["reach"]))
+        made = f"from the prediction divided by {factor} to the prediction times {factor}"
+    else:
+        made = f"the prediction minus and plus {_number(found['reach'])}"
+    unlike = {
+        "time": " Later rows may be unlike these: then it is not certain.",
+        "group": " Rows of one group err alike, so of a single group it may be far off.",
+    }.get(contract.split, "")
+    sure = f"95% interval {found['low']:.1%} to {found['high']:.1%}{_independent(contract, 'takes', 'is')}"
+    return [
+        f"## Intervals\n\nIntervals of {100 * found['level']:.4g}% hold {found['coverage']:.1%} ({sure}) of"
+        f" {found['rows']:,} holdout rows; {found['below']:.1%} lie below, {found['above']:.1%} above. Their mean width"
+        f" is {_number(found['width'])}: {made}. That is a share of all such rows, not of each kind of row.{unlike}"
+    ]
 
 
 def _by_slice(contract, decision):

@@ -11,7 +11,7 @@ import pandas as pd
 from baton import BatonError, config
 from baton.data import split, tables
 from baton.data.contract import Contract
-from baton.handover import gate, history, registry
+from baton.handover import gate, history, intervals, registry
 from baton.handover.history import PROMOTED, REFUSED, UNDECIDED, Event
 from baton.handover.saving import Model
 from baton.training import evaluation
@@ -28,7 +28,8 @@ class Verdict:
     its `value` and its 95% interval, `low` to `high`; it is empty if nothing was compared. `leads` are the
     challenger's over each. `rows` were scored, of `holdout_rows`; the champion had learned from `seen` of them.
     `looks` counts how often this champion was compared, now included; `newer` is its score on holdout rows it was not
-    judged on when it was promoted. `answers` are the challenger's to all holdout rows, None if it can't be served.
+    judged on when it was promoted. `interval` is what `intervals.measure` says of the challenger's,
+    None for classes. `answers` are the challenger's to all holdout rows, None if it can't be served.
     `serves` is "all" where what serves was fitted anew on all rows, or "training"; `serves_reason` says why that, where
     all was asked for.
     """
@@ -42,6 +43,7 @@ class Verdict:
     leads: dict[str, gate.Lead] = dataclasses.field(default_factory=dict)
     slices: list[dict] = dataclasses.field(default_factory=list)
     newer: dict | None = None
+    interval: dict | None = None
     rows: int = 0
     rows_digest: str = ""
     holdout_rows: int = 0
@@ -70,7 +72,9 @@ class Verdict:
 
     def metrics(self) -> dict[str, float]:
         """The scores by the metric that decides, as MLflow metrics."""
-        return {f"holdout/{name}": found[self.metric]["value"] for name, found in self.scores.items()}
+        scores = {f"holdout/{name}": found[self.metric]["value"] for name, found in self.scores.items()}
+        kept = ("coverage", "width") if self.interval else ()
+        return scores | {f"holdout/interval_{key}": self.interval[key] for key in kept}
 
     def to_dict(self) -> dict:
         written = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -92,9 +96,10 @@ def compare(
 
     It must be fit to be served, better than the baseline, which looks at no feature, and past `at_least`; and better
     than the champion, as the policy `promote` means it. Both predict the holdout rows that neither has learned from,
-    each by its own contract and feature code.
+    each by its own contract and feature code. Raises `SettingsError` if it can't give the intervals that are asked for.
     """
     contract = challenger.contract
+    intervals.require(challenger, settings.interval)
     about = {"metric": contract.metric, "champion": champion, "holdout_rows": len(holdout), "policy": _policy(settings)}
     stays = f"{champion} stays champion" if champion else "there is no champion yet"
     if champion and champion.run_id == challenger.run_id:
@@ -179,7 +184,11 @@ def compare(
         _describe(contract.metric, scores, leads, slices, about, why) + caution,
         "the challenger becomes champion" if promoted else stays,
         scores=scores, leads=leads, slices=slices,
-        newer=_score_newer(champion, contract, training, rows, predictions, y, groups), **about,
+        newer=_score_newer(champion, contract, training, rows, predictions, y, groups),
+        interval=intervals.measure(
+            challenger.residuals, y, predictions["challenger"], settings.interval or intervals.LEVEL
+        ),
+        **about,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import queue
+import shutil
 import sys
 import threading
 import time
@@ -22,7 +23,7 @@ import pandas as pd
 import skops.io
 
 from baton import config
-from baton.handover import saving
+from baton.handover import intervals, saving
 
 SAME = 1e-6  # of the answers' own spread (1 for probabilities), within which two answers are the same
 
@@ -84,6 +85,8 @@ def refit(model: str, rows: str, groups: str, path: str) -> None:
     trains = preparation.select(table.assign(**X), config.load_features(code))
     pipeline = preparation.fit(clone(pipeline), X[trains], y[trains], np.load(groups)[trains])
     saving.save(Path(path), saving.model_arguments(pipeline, contract, X, y, code), saving.take_sample(table))
+    for residuals in Path(model).glob(intervals.FILE):  # which no refit has of its own
+        shutil.copy2(residuals, path)
 
 
 def score(model: str, **asked) -> None:

@@ -16,6 +16,7 @@ import yaml
 
 from baton import BatonError, config, models
 from baton.data.contract import Contract
+from baton.handover import intervals
 
 # The rows that a version learned from, and those it was judged on, 8 bytes each: see `split.identify`.
 FINGERPRINTS, JUDGED_ON = "fingerprints.npy", "judged_on.npy"
@@ -54,6 +55,11 @@ class Model(NamedTuple):
     def judged_on(self) -> np.ndarray | None:
         """The sorted fingerprints of the holdout rows it was judged on; None if registered by version 0.1."""
         return _load_array(self.path / JUDGED_ON)
+
+    @property
+    def residuals(self) -> intervals.Residuals | None:
+        """What intervals are made of; None for classes, or if trained before models kept them."""
+        return intervals.read(self.path)
 
     def __str__(self) -> str:
         if self.version:

@@ -25,7 +25,7 @@ import pyarrow.csv
 from baton import BatonError, InputStale, SchemaMismatch, SettingsError, config
 from baton.data import contract as contracts
 from baton.data import stream, tables
-from baton.handover import registry
+from baton.handover import intervals, registry
 
 HEAD = 10_000  # rows by which a batch is looked at before it is scored
 CELLS = 2_000_000  # values of a chunk: what a process holds of a batch at once
@@ -34,7 +34,7 @@ ASIDE = "replaced"  # where a result lies, in a draft, that is taken away before
 FORGOTTEN = 24 * 3600  # seconds after which a draft that nobody goes on with is swept
 
 # The keys of env.yaml that a result depends on, besides its rows and its model.
-SHAPING = ("keep_columns", "explain", "bounds", "reject", "predictions_format", "predictions_table")
+SHAPING = ("keep_columns", "explain", "bounds", "reject", "predictions_format", "predictions_table", "interval")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +118,8 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
     """Say which batch is asked for, by which model it is scored, and what its first rows are.
 
     The alias `champion` is resolved here, once. Raises a `BatonError` of its own kind for each reason not to go on:
-    no champion, input that is missing, empty, too old or not what the model takes, or another batch of the same name
-    that it would replace.
+    no champion, no intervals of the level asked for, input that is missing, empty, too old or not what the model takes,
+    or another batch of the same name that it would replace.
     """
     folder = folder_of(settings.name, settings.batch)
     _sweep(folder)
@@ -135,13 +135,15 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
         if pinned
         else registry.require_champion(settings.name, settings.mlflow_tracking_uri)
     )
+    intervals.require(model, settings.interval)
     tables.check_destination(settings.predictions_table)
     draft = draft_of(settings.name, settings.batch)
     files = stream.spool(source, draft / "input", MOST_ROWS) if tables.is_database(source) else tables.files(source)
     received = Batch(
         settings.name, settings.batch, model.version, model.run_id, bool(pinned), source,
         [_describe(file) for file in files], tables.digest_files(files),
-        {key: getattr(settings, key) for key in SHAPING},
+        # Left out where it is not set, so that batches from before there was this key are what they were.
+        {key: getattr(settings, key) for key in SHAPING if key != "interval" or settings.interval},
         datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat(),
     )  # fmt: skip
     if not tables.is_database(source):

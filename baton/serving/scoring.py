@@ -19,7 +19,7 @@ from tqdm import tqdm
 from baton import BatonError, SchemaMismatch, TooManyRejects, config, models
 from baton.data import stream
 from baton.data.contract import Contract
-from baton.handover import registry, saving, tracking
+from baton.handover import intervals, registry, saving, tracking
 from baton.serving import batch as batches
 from baton.serving import quarantine, reasons
 from baton.serving.batch import Batch
@@ -97,7 +97,7 @@ def score_chunk(pipeline, folder: Path, order: str, chunk: str, number: int, sta
     `order` is the file that says how, for all chunks; `chunk` an Arrow file, whose first row has the number `start` in
     the batch; `repeated` are its rows whose ids came before. Doing it twice writes the same.
     """
-    asked, contract, profile, usual = _read_order(order, folder)
+    asked, contract, profile, usual, residuals = _read_order(order, folder)
     options, draft = asked["options"], Path(asked["draft"])
     with pa.memory_map(chunk) as file:
         table = pa.ipc.open_file(file).read_all()
@@ -112,7 +112,7 @@ def score_chunk(pipeline, folder: Path, order: str, chunk: str, number: int, sta
     if len(rejects):
         _write(rejects, draft / f"rejects-{number:05}.parquet")
     part = _predicted(
-        pipeline, table.filter(pa.array(~rejected)), X[~rejected], numbers[~rejected], contract, usual, asked
+        pipeline, table.filter(pa.array(~rejected)), X[~rejected], numbers[~rejected], contract, usual, residuals, asked
     )
     _write(part, draft / "result" / f"part-{number:05}-{asked['key']}.{options['predictions_format']}")
     read = X.notna().sum()
@@ -161,9 +161,10 @@ def extremes(predictions: pd.DataFrame, rows: int = 5) -> pd.DataFrame:
 
 
 def _predicted(
-    pipeline, table: pa.Table, X: pd.DataFrame, numbers, contract: Contract, usual: pd.Series | None, asked: dict
-) -> pa.Table:
-    """One row out for each in: ids or number, prediction, probabilities, kept columns, version, time, reasons.
+    pipeline, table: pa.Table, X: pd.DataFrame, numbers, contract: Contract, usual: pd.Series | None,
+    residuals: intervals.Residuals | None, asked: dict,
+) -> pa.Table:  # fmt: skip
+    """One row out for each in: ids or number, prediction, interval or probabilities, and what goes along.
 
     `probability` is that of the positive class for two classes; there is a `probability_<class>` for each of more.
     """
@@ -173,6 +174,8 @@ def _predicted(
     } or {"row": pa.array(numbers, pa.int64())}
     answers = predict(pipeline, X, contract)
     columns["prediction"] = pa.array(_labelled(answers, contract), _type_of(contract))
+    if level := asked["options"].get("interval"):
+        columns["prediction_low"], columns["prediction_high"] = map(pa.array, residuals.bounds(answers, level))
     if contract.task == "binary":
         columns["probability"] = pa.array(answers[:, 1])
     elif contract.task == "multiclass":
@@ -220,12 +223,15 @@ def _type_of(contract: Contract) -> pa.DataType:
 
 
 @functools.cache
-def _read_order(order: str, folder: Path) -> tuple[dict, Contract, dict, pd.Series | None]:
-    """What is asked of each chunk, the contract it is read by, and of the model its profile and typical values."""
+def _read_order(
+    order: str, folder: Path
+) -> tuple[dict, Contract, dict, pd.Series | None, intervals.Residuals | None]:  # fmt: skip
+    """What is asked of each chunk, the contract it is read by, and the model's profile, typical values, residuals."""
     asked, file = json.loads(Path(order).read_text()), folder / "profile.json"
     contract = Contract.from_dict(json.loads(Path(asked["draft"], "plan.json").read_text())["contract"])
     profile = json.loads(file.read_text()) if file.is_file() else {}
-    return asked, contract, profile, reasons.typical(folder, contract) if asked["options"]["explain"] else None
+    usual = reasons.typical(folder, contract) if asked["options"]["explain"] else None
+    return asked, contract, profile, usual, intervals.read(folder)
 
 
 def _note(draft: Path, number: int) -> Path:

@@ -247,6 +247,25 @@ def test_a_page_needs_nothing_else(usual):
     assert len(page) < 500_000
 
 
+def test_a_card_says_how_many_rows_the_intervals_hold(tmp_path):
+    rows = table().assign(y=lambda rows: rows["x"])
+    found = {
+        "level": 0.9, "rows": 1200, "coverage": 0.912, "low": 0.8946, "high": 0.9268, "below": 0.03, "above": 0.058,
+        "width": 24.5, "reach": 12.25, "scale": "plain",
+    }  # fmt: skip
+    text, *_ = make(tmp_path, rows, interval=found)
+    said = section(text, "Intervals").strip()
+    assert said == (
+        "Intervals of 90% hold 91.2% (95% interval 89.5% to 92.7%) of 1,200 holdout rows; 3.0% lie below, 5.8% above."
+        " Their mean width is 24.5: the prediction minus and plus 12.25. That is a share of all such rows, not of each"
+        " kind of row."
+    )
+    text, *_ = make(tmp_path, rows, interval=found | {"level": 0.975, "reach": np.log(1.5), "scale": "log"})
+    said = section(text, "Intervals").strip()
+    assert said.startswith("Intervals of 97.5% hold")
+    assert "is 24.5: from the prediction divided by 1.5 to the prediction times 1.5." in said
+
+
 def test_a_number_and_many_classes_have_cards_too(tmp_path):
     rows = table()
     policy = {"promote": "superior", "at_least": {"R2": 0.1, "MAE": 90}, "at_most": {"megabytes": 5}}
@@ -255,6 +274,7 @@ def test_a_number_and_many_classes_have_cards_too(tmp_path):
     assert "It predicts y, a number. R2 1 (0.95 to 1.05) on 200 holdout rows." in text
     errors = cells(section(text, "Results by size of the prediction"))
     assert [row[1] for row in errors[1:]] == ["40"] * 5
+    assert "## Intervals" not in text  # of a model that keeps no residuals
     text, _, truth, predictions = make(tmp_path, rows.assign(y=rows["x"] + rows["z"] ** 2))
     errors = cells(section(text, "Results by size of the prediction"))
     error = predictions - truth

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from conftest import learn, settings
 
-from baton import BatonError
+from baton import BatonError, SettingsError
 from baton.data import split, tables
 from baton.data.contract import Contract
 from baton.data.values import Format
-from baton.handover import comparison, gate, history, promotion, registry
+from baton.handover import comparison, gate, history, intervals, promotion, registry
 from baton.handover.history import PROMOTED, REFUSED, ROLLED_BACK, UNDECIDED, Event
 from baton.training import evaluation
 
@@ -27,6 +27,7 @@ class Answering(NamedTuple):
     version: str = "7"
     judged_on: np.ndarray | None = None
     tags: dict = {}
+    residuals: intervals.Residuals | None = None
 
     @property
     def judged(self):
@@ -398,6 +399,24 @@ def test_the_baseline_knows_the_training_rows_alone():
     expected = evaluation.score(table["y"][100:], np.full(100, table["y"][:100].mean()), "regression", "R2")["R2"]
     assert verdict.scores["baseline"]["R2"]["value"] == pytest.approx(expected)
     assert expected < -0.5
+
+
+def test_the_intervals_of_a_regression_are_held_against_the_holdout():
+    table = rows(numbers=True)
+    training, holdout = halves(table)
+    kept = intervals.Residuals.of(training["y"], training["good"])
+    one = model(table, "good")._replace(residuals=kept)
+    verdict = compare(one, None, training, holdout)
+    for level, found in ((0.9, verdict), (0.8, compare(one, None, training, holdout, interval=0.8))):
+        y, answers, _ = predicted(table, one)
+        assert found.interval == intervals.measure(kept, y, answers, level)
+        assert found.interval["coverage"] == np.mean(np.abs(y - answers) <= kept.reach(level))
+    assert verdict.metrics()["holdout/interval_coverage"] == verdict.interval["coverage"]
+    assert verdict.metrics()["holdout/interval_width"] == pytest.approx(2 * kept.reach(0.9))
+    assert json.loads(json.dumps(verdict.to_dict()))["interval"] == verdict.interval
+    assert compare(model(table, "good"), None, training, holdout).interval is None
+    with pytest.raises(SettingsError, match="interval is 0.9, and demo version 7 answers a binary question"):
+        compare(model(rows(), "good"), None, *halves(rows()), interval=0.9)
 
 
 def test_the_winner_that_is_champion_already_is_left_so():

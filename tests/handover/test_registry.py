@@ -1,5 +1,6 @@
 """Models as they are saved, refused, registered and run: real files, real processes, a real store."""
 
+import json
 import os
 import pickle
 import shutil
@@ -20,7 +21,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from baton import BatonError, config
-from baton.handover import registry, saving, tracking
+from baton.handover import intervals, registry, saving, tracking
 from baton.training import preparation, tournament
 
 ROWS = pd.read_csv(config.ROOT / "data" / "diabetes_test.csv")
@@ -367,12 +368,15 @@ def test_what_cannot_be_served_is_named(store, model, diabetes, tmp_path):
 
 def test_a_model_is_fitted_anew_with_its_own_settings_and_code_on_the_rows_given(model, diabetes, tmp_path):
     rows = diabetes.X.assign(Outcome=diabetes.y).head(200)
-    fitted = registry.refit(model[0], rows, np.arange(200), tmp_path / "new")
+    saved = model[0]._replace(path=shutil.copytree(model[0].path, tmp_path / "saved"))
+    (saved.path / intervals.FILE).write_text(json.dumps(intervals.Residuals("log", 9, [9], [0.5])._asdict()))
+    fitted = registry.refit(saved, rows, np.arange(200), tmp_path / "new")
     expected = forest(diabetes.X.head(200), diabetes.y.head(200), config.load_features(str(PROJECT / "features.py")))
     np.testing.assert_array_equal(registry.predict(fitted, diabetes.X), expected.predict_proba(diabetes.X))
     assert fitted.contract == model[0].contract
     assert (fitted.path / "code" / "features.py").read_text() == (PROJECT / "features.py").read_text()
     assert len(saving.read_sample(fitted.path)) == saving.SAMPLE_ROWS
+    assert fitted.residuals == saved.residuals == ("log", 9, [9], [0.5])
 
 
 def test_a_version_whose_files_are_cut_off_or_gone_is_named(store, model):

@@ -159,10 +159,16 @@ def test_an_option_that_names_no_column_is_told(asked, keys, message):
         batch.receive(asked.model_copy(update=keys))
 
 
-def test_a_kept_column_that_scoring_writes_is_told(asked):
-    ROWS.assign(prediction=1).to_csv(config.ROOT / "new.csv", index=False)
-    with pytest.raises(SettingsError, match="keep_columns names 'prediction', which scoring writes; rename it in the"):
-        batch.receive(asked.model_copy(update={"keep_columns": ["prediction"]}))
+@pytest.mark.parametrize("column", ["prediction", "prediction_low", "prediction_high"])
+def test_a_kept_column_that_scoring_writes_is_told(asked, column):
+    ROWS.assign(**{column: 1}).to_csv(config.ROOT / "new.csv", index=False)
+    with pytest.raises(SettingsError, match=f"keep_columns names '{column}', which scoring writes; rename it in the"):
+        batch.receive(asked.model_copy(update={"keep_columns": [column]}))
+
+
+def test_an_interval_that_the_model_can_not_give_is_told_before_the_rows_are_looked_for(asked):
+    with pytest.raises(SettingsError, match="interval is 0.9, and demo version 1 answers a binary question"):
+        batch.receive(asked.model_copy(update={"interval": 0.9, "score_data": "gone.csv"}))
 
 
 def test_a_batch_from_a_database_is_read_as_it_comes_and_goes_to_a_table_once(asked, monkeypatch):

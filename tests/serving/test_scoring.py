@@ -11,7 +11,7 @@ import pytest
 import registering
 
 from baton import BatonError, SchemaMismatch, TooManyRejects, config
-from baton.handover import registry, runner, saving
+from baton.handover import intervals, registry, runner, saving
 from baton.serving import batch, reasons, scoring
 
 ROWS = pd.DataFrame(
@@ -37,6 +37,8 @@ def train(folder, monkeypatch, table: pd.DataFrame = None, target=None, **keys) 
     X, y = contract.read_features(table), contract.read_target(table).infer_objects()
     arguments = saving.model_arguments(pipeline, contract, X, y, None)
     saving.save(folder / "model", arguments)
+    # For a regression, as if each row had been predicted as 0 out of fold.
+    intervals.keep(folder / "model", y, np.zeros(len(y)), np.ones(len(y), bool), contract, "plain")
     registering.promote(registering.register(folder / "model", asked, facts), asked)
     return asked
 
@@ -344,6 +346,28 @@ def test_a_regression_predicts_a_number(tmp_path, monkeypatch):
     score(asked, ROWS)
     assert [*published()] == ["id", "prediction", "model_version", "scored_at"]
     np.testing.assert_allclose(published()["prediction"], 10 * ROWS["x"] + 3)
+
+
+@pytest.mark.parametrize("written", ["parquet", "csv"])
+def test_each_predicted_number_has_an_interval_if_one_is_asked_for(tmp_path, monkeypatch, written):
+    asked = train(tmp_path, monkeypatch, target=10 * ROWS["x"] + 3)
+    keys = {"predictions_format": written, "keep_columns": ["note"]}
+    assert "interval" not in score(asked, ROWS, **keys)["options"]
+    keys |= {"interval": 0.9, "predictions_table": f"sqlite:///{tmp_path}/out.db#scores"}
+    assert score(asked, ROWS, **keys)["options"]["interval"] == 0.9  # another batch, not the one that is complete
+    found = published()
+    columns = ["id", "prediction", "prediction_low", "prediction_high", "note", "model_version", "scored_at"]
+    assert [*found] == columns
+    reach = np.sort(np.abs(10 * ROWS["x"] + 3))[36]  # of 40 residuals the 37th, since 0.9 times 41 is 36.9
+    np.testing.assert_allclose(found["prediction_low"], found["prediction"] - reach)
+    np.testing.assert_allclose(found["prediction_high"], found["prediction"] + reach)
+    with sqlite3.connect(tmp_path / "out.db") as database:
+        stored = pd.read_sql("SELECT * FROM scores", database)
+    pd.testing.assert_frame_equal(stored[columns[1:4]], found[columns[1:4]], check_exact=True)
+    monkeypatch.setattr(batch, "rows_of_a_chunk", lambda columns: 20)
+    score(asked, ROWS.astype({"x": "str"}).assign(x=[*ROWS["x"][:20], *["?"] * 20]), interval=0.8, max_reject_rate=1)
+    first, second = sorted((config.ROOT / "predictions/demo/batch=b").glob("part-*"))
+    assert pq.read_schema(first) == pq.read_schema(second)  # of which every row is rejected
 
 
 def test_a_missing_optional_column_is_a_warning(tmp_path, monkeypatch):
