@@ -9,6 +9,7 @@ entry = None
 settings = None
 
 # %%
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ import pandas as pd
 
 from baton import config, figures
 from baton.data.contract import read_contract
-from baton.handover import registry, runner, saving, tracking
+from baton.handover import intervals, registry, runner, saving, tracking
 from baton.training import ensemble, evaluation
 
 started, settings = time.time(), config.Settings(**settings)
@@ -35,7 +36,7 @@ candidates = {name: json.loads(Path(made["candidate"]).read_text()) for name, ma
 
 # %%
 predictions = {name: np.load(made["predictions"]) for name, made in fits.items()}
-result = ensemble.cross_validate(predictions, y, folds["fold"].to_numpy(), contract)
+result = ensemble.cross_validate(predictions, y, folds["fold"].to_numpy(), contract, settings.threshold)
 pd.Series(result.weights, name="weight").to_frame()
 
 # %%
@@ -45,11 +46,14 @@ result.scores.agg(["mean", "std"]).T
 # **The model itself** is the weighted mean of the chosen candidates, as they were fitted on all training rows.
 
 # %%
+contract = dataclasses.replace(contract, threshold=result.threshold)
 members = {name: runner.load(Path(fits[name]["model"])) for name in result.weights}
 raw, pipeline = contract.read_features(training), ensemble.join(members, result.weights, contract)
 costs = pd.DataFrame({name: candidates[name]["costs"] for name in members}).sum(axis=1).to_dict()
 arguments = saving.model_arguments(pipeline, contract, raw, y, settings.features)
 costs["model_bytes"] = saving.save(Path(product["model"]), arguments, saving.take_sample(training))
+validated = folds["fold"] >= 0
+intervals.keep(Path(product["model"]), y, result.predictions, validated, contract, "plain")
 costs
 
 # %% [markdown]
@@ -57,7 +61,9 @@ costs
 
 # %%
 wanted = figures.of_candidate(settings.figures, {})
-drawn = figures.candidate(pipeline, raw, y, folds["fold"] >= 0, result.predictions, contract, settings.seed, wanted)
+drawn = figures.candidate(
+    pipeline, raw, y, validated, result.predictions, contract, settings.seed, wanted, settings.threshold
+)
 figures.save(drawn, product["figures"])
 
 # %% [markdown]
@@ -66,7 +72,8 @@ figures.save(drawn, product["figures"])
 # %%
 weights = {f"weight/{name}": weight for name, weight in result.weights.items()}
 run_id = tracking.log_candidate(
-    facts, settings, entry["candidate"], started=started, params={"model": entry["model"], **weights},
+    facts, settings, entry["candidate"], started=started,
+    params={"model": entry["model"], "threshold": result.threshold, **weights},
     metrics=evaluation.summary(result.scores) | costs,
     figures=product["figures"], tables={"scores": result.scores}, training=training,
 )  # fmt: skip
@@ -76,6 +83,7 @@ model_uri = registry.log(run_id, Path(product["model"]), settings.mlflow_trackin
 result.scores.to_csv(product["scores"])
 outcome = entry | {
     "weights": result.weights,
+    "threshold": settings.threshold,
     "nested": all(candidates[name]["nested"] for name in members),
     "run_id": run_id,
     "model_uri": model_uri,

@@ -28,7 +28,7 @@ LEVEL = 0.9  # what is reported where no other is asked for
 class Residuals(NamedTuple):
     """The sizes of a model's out-of-fold residuals that have these `ranks`, both ascending, of `rows` in all.
 
-    With the scale "log" they are of the target's logarithm, as in `tournament.Result`.
+    With the scale "log" they are of the target's logarithm; with any other of `tournament.Result`, as they are.
 
     Their sizes, not their two signed tails: coverage is as asked by both, but tails take twice as many rows for a
     level, need not hold the prediction itself, and mostly are wider where errors are skewed, as the quantile of a long

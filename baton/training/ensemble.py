@@ -5,19 +5,21 @@ They are chosen by greedy selection with replacement (Caruana et al., "Ensemble 
 its weight.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier, VotingRegressor
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import Bunch
 
 from baton import config
 from baton.data.contract import Contract
-from baton.training import evaluation
+from baton.training import evaluation, tournament
 
 ROUNDS = 25
 MOST = 20  # candidates that are selected from: the best ones
@@ -30,34 +32,47 @@ class Ensemble(NamedTuple):
     weights: dict[str, float]
     scores: pd.DataFrame
     predictions: np.ndarray
+    threshold: float | None
 
 
-def cross_validate(predictions: dict[str, np.ndarray], y: pd.Series, fold: np.ndarray, contract: Contract) -> Ensemble:
+def cross_validate(
+    predictions: dict[str, np.ndarray], y: pd.Series, fold: np.ndarray, contract: Contract,
+    threshold: str | float | dict = 0.5,
+) -> Ensemble:  # fmt: skip
     """Select an ensemble from the candidates' out-of-fold predictions.
 
-    `fold` (rows,) numbers the folds, -1 where a row is not validated. Each fold is predicted with the weights that the
-    others choose, so that it has no say in how it is predicted; the weights that are returned are chosen by all.
+    `fold` (rows,) numbers the folds, -1 where a row is not validated. Each fold is predicted with the weights, and of
+    two classes the threshold, that the others choose, so that it has no say in how it is predicted; those that are
+    returned are chosen by all. `threshold` is that of env.yaml.
     """
     truth, combined = contract.encode(y).to_numpy(dtype="float64"), next(iter(predictions.values())).copy()
     for number in np.unique(fold[fold >= 0]):
-        weights = select(predictions, truth, np.where(fold == number, -1, fold), contract)
+        weights = select(predictions, truth, np.where(fold == number, -1, fold), contract, threshold)
         combined[fold == number] = combine(predictions, weights)[fold == number]
-    scores = evaluation.score_folds(truth, combined, fold, contract.task)
-    return Ensemble(select(predictions, truth, fold, contract), scores, combined)
+    choose = functools.partial(evaluation.choose_threshold, how=threshold, metric=contract.metric)
+    scores, validated = evaluation.score_folds(truth, combined, fold, contract.task, choose), fold >= 0
+    weights = select(predictions, truth, fold, contract, threshold)
+    return Ensemble(weights, scores, combined, choose(truth[validated], combined[validated]))
 
 
 def select(
-    predictions: dict[str, np.ndarray], truth: np.ndarray, fold: np.ndarray, contract: Contract
-) -> dict[str, float]:
+    predictions: dict[str, np.ndarray], truth: np.ndarray, fold: np.ndarray, contract: Contract,
+    threshold: str | float | dict = 0.5,
+) -> dict[str, float]:  # fmt: skip
     """Choose weights by the mean score over the folds: {candidate: weight}, of those with any, that sum to 1."""
     rows = np.flatnonzero(fold >= 0)
     rows = np.sort(np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False)) if len(rows) > MOST_ROWS else rows
-    sign = 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
+    metric = evaluation.METRICS[contract.metric]
+    sign, by_label = 1 if metric.higher_is_better else -1, metric.of == "label"
     parts = [rows[fold[rows] == number] for number in np.unique(fold[rows])]
 
     def score(values: np.ndarray) -> float:
-        each = (evaluation.score(truth[part], values[part], contract.task, contract.metric) for part in parts)
-        found = [next(iter(one.values())) for one in each]
+        found = []
+        for part in parts:
+            of = truth[part], values[part]
+            # By the best threshold for them, as settings are searched.
+            at = evaluation.choose_threshold(*of, threshold, contract.metric) if by_label else None
+            found.append(evaluation.score(*of, contract.task, contract.metric, at)[contract.metric])
         return sign * float(np.nanmean(found)) if np.isfinite(found).any() else -np.inf
 
     alone = {name: score(given) for name, given in predictions.items()}
@@ -85,7 +100,9 @@ def join(members: dict[str, Pipeline], weights: dict[str, float], contract: Cont
     first = next(iter(members.values()))
     shared = [(name, step) for name, step in first.steps if name in config.FEATURE_STEPS]
     # Not by their names, in which scikit-learn would read two underscores as the way to a parameter.
-    fitted = {f"member_{place}": member[len(shared) :] for place, member in enumerate(members.values(), 1)}
+    fitted = {
+        f"member_{place}": _without_threshold(member[len(shared) :]) for place, member in enumerate(members.values(), 1)
+    }
     named = [(name, clone(member)) for name, member in fitted.items()]
     shares = [weights[name] for name in members]
     if contract.labels:
@@ -95,4 +112,13 @@ def join(members: dict[str, Pipeline], weights: dict[str, float], contract: Cont
     else:
         joined = VotingRegressor(named, weights=shares)
     joined.estimators_, joined.named_estimators_ = [*fitted.values()], Bunch(**fitted)
-    return Pipeline([*shared, ("model", joined)])
+    model = tournament.with_threshold(joined, contract)
+    if model is not joined:
+        model.estimator_ = joined
+    return Pipeline([*shared, ("model", model)])
+
+
+def _without_threshold(member: Pipeline) -> Pipeline:
+    """A fitted model that predicts probabilities alone: the class is the ensemble's to tell."""
+    *steps, (name, model) = member.steps
+    return Pipeline([*steps, (name, model.estimator_ if isinstance(model, FixedThresholdClassifier) else model)])

@@ -171,12 +171,16 @@ def assemble(
 
     With the threshold of a contract, so that `predict` goes by it wherever the model is served.
     """
-    model = clone(estimator)
-    if contract and contract.threshold is not None:
-        model = FixedThresholdClassifier(
-            model, threshold=contract.threshold, pos_label=contract.positive, response_method="predict_proba"
-        )
+    model = with_threshold(clone(estimator), contract)
     return Pipeline([*preparation.stateless_steps(features), ("prepare", clone(prepare)), ("model", model)])
+
+
+def with_threshold(estimator: BaseEstimator, contract: Contract | None) -> BaseEstimator:
+    """Make a model of two classes predict the positive one from the contract's threshold on, if there is one."""
+    if contract is None or contract.threshold is None:
+        return estimator
+    how = {"threshold": contract.threshold, "pos_label": contract.positive, "response_method": "predict_proba"}
+    return FixedThresholdClassifier(estimator, **how)
 
 
 def fit_and_time(

@@ -1,5 +1,6 @@
 """An ensemble: who is chosen, that no fold has a say in how it is predicted, and one model that gives the mean of many."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -161,3 +162,46 @@ def test_members_that_encode_by_the_target_are_fitted_anew_by_whole_groups():
     np.testing.assert_allclose(again.predict_proba(X), fitted.predict_proba(X), rtol=1e-9)
     plain = preparation.fit(clone(joined), X, y, np.arange(1600) % 3)  # too few groups: row by row
     assert np.abs(plain.predict_proba(X) - fitted.predict_proba(X)).max() > 1e-4
+
+
+def test_the_threshold_is_the_ensembles_own_and_a_folds_is_chosen_by_the_others():
+    rows = table("binary", 600)
+    contract = learn(rows, "answer", positive="ja", metric="F1")
+    X, y = contract.read_features(rows), rows["answer"]
+    fold, truth = np.arange(600) % 4, contract.encode(y).to_numpy()
+    members = {
+        name: tournament.assemble(
+            preparation.prepare(None, X, "binary"), model, None, dataclasses.replace(contract, threshold=at)
+        ).fit(X, y)
+        for name, model, at in (("lr", LogisticRegression(), 0.9), ("tree", DecisionTreeClassifier(max_depth=3), 0.1))
+    }
+    predictions = {name: saving.probabilities(member, X, contract) for name, member in members.items()}
+    found = ensemble.cross_validate(predictions, y, fold, contract, "auto")
+    assert found.threshold == evaluation.choose_threshold(truth, found.predictions, "auto", "F1")
+    for number in range(4):
+        here, others = fold == number, fold != number
+        threshold = evaluation.choose_threshold(truth[others], found.predictions[others], "auto", "F1")
+        expected = evaluation.score(truth[here], found.predictions[here], "binary", "F1", threshold)["F1"]
+        assert found.scores.at[number, "F1"] == expected
+
+    for threshold in (0.3, None):
+        asked = dataclasses.replace(contract, threshold=threshold)
+        joined = ensemble.join(members, {"lr": 0.5, "tree": 0.5}, asked)
+        mean = (predictions["lr"][:, 1] + predictions["tree"][:, 1]) / 2
+        np.testing.assert_allclose(saving.probabilities(joined, X, asked)[:, 1], mean, rtol=1e-12)
+        for model in (joined, clone(joined).fit(X, y)):
+            np.testing.assert_array_equal(model.predict(X) == "ja", mean >= (threshold or 0.5))
+        assert "FixedThreshold" not in str(
+            getattr(joined.named_steps["model"], "estimator_", joined)
+        )  # no member's own
+
+
+def test_by_a_metric_of_labels_candidates_are_selected_by_the_best_threshold_for_them():
+    """One ranks perfectly and never says yes at 0.5, where the other one is mostly right."""
+    y = pd.Series(np.random.default_rng(4).integers(0, 2, 400))
+    contract = learn(pd.DataFrame({"a": range(400), "y": y}), metric="F1")
+    low, half = 0.1 + 0.3 * y, np.where(np.arange(400) % 5, 0.3 + 0.4 * y, 0.7 - 0.4 * y)
+    predictions = {name: np.column_stack([1 - one, one]) for name, one in (("half", half), ("low", low))}
+    given = predictions, y.to_numpy(dtype=float), np.arange(400) % 4, contract
+    assert ensemble.select(*given, "auto") == {"low": 1.0}
+    assert ensemble.select(*given) == {"half": 0.5, "low": 0.5}  # right from 0.5 on together, and "low" alone never
