@@ -130,11 +130,13 @@ def of_candidate(asked: list[str], swept: dict) -> list[str]:
 def candidate(
     pipeline, rows: pd.DataFrame, target: pd.Series, validated: pd.Series, predictions: np.ndarray,
     contract: Contract, seed: int, wanted: list[str], threshold: str | float | dict = "auto",
+    as_fitted: np.ndarray | None = None,
 ) -> dict[str, Figure]:  # fmt: skip
     """Draw the figures of a candidate that are wanted: of its out-of-fold predictions for the rows that were
-    validated, and of the fitted pipeline. `threshold` is that of env.yaml."""
-    truth = contract.encode(target)[validated]
-    drawn = evaluation_figures(truth, predictions[validated], contract, wanted, threshold)
+    validated, and of the fitted pipeline. `threshold` is that of env.yaml, and `as_fitted` are predictions before they
+    were calibrated."""
+    truth, before = contract.encode(target)[validated], None if as_fitted is None else as_fitted[validated]
+    drawn = evaluation_figures(truth, predictions[validated], contract, wanted, threshold, before)
     if "importance" in wanted:
         drawn["importance"] = importance(pipeline, rows, target, contract, seed)
     return drawn
@@ -180,7 +182,7 @@ def study(trials: list, importances: dict[str, float], metric: str, wanted=confi
 
 def evaluation_figures(
     truth: pd.Series, predictions: np.ndarray, contract: Contract, wanted=config.FIGURES,
-    threshold: str | float | dict = "auto",
+    threshold: str | float | dict = "auto", as_fitted: np.ndarray | None = None,
 ) -> dict[str, Figure]:  # fmt: skip
     """Draw those of the figures that are wanted of out-of-fold predictions; `truth` as `Contract.encode` gives it."""
     from sklearn import metrics as sk
@@ -196,7 +198,7 @@ def evaluation_figures(
             "confusion": lambda: _confusion(*of),
             "roc": lambda: _curves(*of, sk.RocCurveDisplay, "ROC"),
             "precision_recall": lambda: _curves(*of, sk.PrecisionRecallDisplay, "Precision-recall"),
-            "calibration": lambda: _calibration(*of),
+            "calibration": lambda: _calibration(*of, as_fitted),
         }
     if contract.task == "binary":
         draw["threshold"] = lambda: _threshold(*of, threshold["cost"] if isinstance(threshold, dict) else None)
@@ -593,20 +595,16 @@ def _curves(truth, predictions, contract, display, title):
     return figure
 
 
-def _calibration(truth, predictions, contract):
+def _calibration(truth, predictions, contract, as_fitted):
     from sklearn.calibration import CalibrationDisplay
 
     figure, axes = _figure(4.6, 4)
+    how = {"n_bins": 8, "strategy": "quantile", "ax": axes}
     for code, name, colour in _drawn_classes(truth, contract):
-        CalibrationDisplay.from_predictions(
-            truth == code,
-            predictions[:, code],
-            n_bins=8,
-            strategy="quantile",
-            ax=axes,
-            name=name,
-            color=colour,
-        )
+        CalibrationDisplay.from_predictions(truth == code, predictions[:, code], name=name, color=colour, **how)
+        if as_fitted is not None and contract.task == "binary":
+            before = {"name": f"{name}, before calibration", "color": GREY, "linestyle": "--"}
+            CalibrationDisplay.from_predictions(truth == code, as_fitted[:, code], **before, **how)
     axes.set_title("Calibration, out of fold")
     axes.legend(fontsize=8, loc="upper left")
     return figure

@@ -171,12 +171,14 @@ CATALOGUE = {
     ),
 }
 
-# The types that the steps before the model hold, and a blend around several.
+# The types that the steps before the model hold, and what is around one model, or several.
 TRUSTED_STEPS = (
     "numpy.asarray",
     "numpy.dtype",
     "scipy.interpolate._bsplines.BSpline",
     "scipy.interpolate._bsplines._BSpline",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._TemperatureScaling",
     "sklearn.compose._column_transformer.make_column_selector",
     "sklearn.model_selection._split.GroupKFold",
     "sklearn.model_selection._split.KFold",
@@ -239,5 +241,6 @@ def describe(candidate: dict) -> str:
     limits = dict(tune) if isinstance(tune, dict) else {"trials": tune}
     by = f" by {rows} rows" if (rows := limits.pop("rows", None)) else ""
     tuned = " or ".join(f"{limit} {unit}" for unit, limit in limits.items()) + by
+    params += ["calibrated"] if candidate.get("calibrated") else []
     params += [f"{share:.0%} {name}" for name, share in candidate.get("weights", {}).items()]
     return ", ".join([candidate["model"], *params, *([f"tuned in {tuned}"] if tune else [])])

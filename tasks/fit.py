@@ -44,6 +44,13 @@ result = tournament.cross_validate(
 )
 result.scores.agg(["mean", "std"]).T
 
+# %% [markdown]
+# **Calibration**: the log loss of its probabilities, and what it would be with one temperature for all of them. They
+# are calibrated where that is less by more than its standard error, unless rows come in groups.
+
+# %%
+pd.Series(result.log_losses | {"calibrated?": result.calibrated}, name="log loss").to_frame()
+
 # %%
 result.estimator
 
@@ -69,7 +76,16 @@ costs
 # %%
 wanted = figures.of_candidate(settings.figures, entry["swept"])
 drawn = figures.candidate(
-    pipeline, raw, y, validated, result.predictions, contract, settings.seed, wanted, settings.threshold
+    pipeline,
+    raw,
+    y,
+    validated,
+    result.predictions,
+    contract,
+    settings.seed,
+    wanted,
+    settings.threshold,
+    result.as_fitted if result.calibrated else None,
 )
 drawn |= figures.study(result.trials, result.importances, contract.metric, wanted)
 figures.save(drawn, product["figures"])
@@ -81,8 +97,9 @@ figures.save(drawn, product["figures"])
 run_id = tracking.log_candidate(
     facts, settings, candidate, started=started,
     params={"model": model, "tune": str(tune), "seed": settings.seed, "target_scale": result.scale,
-            "threshold": result.threshold, **result.params},
-    metrics=evaluation.summary(result.scores) | costs,
+            "calibrated": result.calibrated, "threshold": result.threshold, **result.params},
+    metrics=evaluation.summary(result.scores) | costs
+    | {f"log_loss/{name.replace(' ', '_')}": loss for name, loss in result.log_losses.items()},
     figures=product["figures"], tables={"scores": result.scores}, training=training,
 )  # fmt: skip
 tracking.log_trials(run_id, result.trials, contract.metric, settings.mlflow_tracking_uri)
@@ -94,6 +111,7 @@ result.scores.to_csv(product["scores"])
 outcome = entry | {
     "nested": result.nested,
     "target_scale": result.scale,
+    "calibrated": result.calibrated,
     "threshold": settings.threshold,
     "run_id": run_id,
     "model_uri": model_uri,

@@ -53,6 +53,7 @@ def test_models_go_from_the_simplest_to_the_most_complex():
         ("knn", {"n_neighbors": 25}, 0, "plain", "knn, n_neighbors=25"),
         ("stack(lr+knn)", {"lr": {"C": 2}}, 0, None, "stack(lr+knn), lr={'C': 2}"),
         ("lightgbm", {}, 12, "plain", "lightgbm, tuned in 12 trials"),
+        ("knn", {"n_neighbors": 3}, 0, "calibrated", "knn, n_neighbors=3, calibrated"),
         ("hgb", {}, 0, "poisson", "hgb, of Poisson counts"),
         (
             "lr",
@@ -65,6 +66,7 @@ def test_models_go_from_the_simplest_to_the_most_complex():
 )
 def test_a_candidate_is_described_by_its_settings(model, params, tune, scale, expected):
     candidate = {"candidate": "a", "model": model, "model_params": params, "tune": tune}
+    candidate |= {"calibrated": True} if scale == "calibrated" else {}
     candidate |= {"target_scale": scale} if scale else {}  # one of an earlier training has none
     assert models.describe(candidate) == expected
     assert models.describe(candidate | {"prepare": "auto"}) == expected

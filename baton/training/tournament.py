@@ -25,8 +25,9 @@ import sklearn
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from scipy import stats
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.model_selection import FixedThresholdClassifier, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from baton import BatonError
@@ -34,7 +35,7 @@ from baton.data import tables
 from baton.data.contract import Contract
 from baton.data.split import make_splitter
 from baton.models import CATALOGUE, CLASSES, NUMBERS, Range, is_stack, members, unable
-from baton.training import evaluation, preparation, study
+from baton.training import calibration, evaluation, preparation, study
 
 os.environ.setdefault("PYCARET_CUSTOM_LOGGING_PATH", os.devnull)  # else it leaves a logs.log wherever it starts
 with matplotlib.rc_context():  # to import PyCaret restyles every plot of the process
@@ -58,7 +59,8 @@ class Result(NamedTuple):
     (rows, classes) or numbers (rows,). `nested` is False if the folds that score the candidate chose its settings too.
     `trials` are those of the study that found the settings, and `importances` how much each parameter mattered in it.
     `scale` is "log" where the logarithm of the target is fitted, "poisson" where it is fitted as Poisson counts, else
-    "plain". `threshold` is the one that all predictions have chosen.
+    "plain". `calibrated` tells whether probabilities are, `log_losses` what they lose as fitted and calibrated, and
+    `as_fitted` holds the predictions before. `threshold` is the one that all predictions have chosen.
     """
 
     estimator: BaseEstimator
@@ -69,12 +71,15 @@ class Result(NamedTuple):
     importances: dict[str, float]
     scale: str
     threshold: float | None
+    calibrated: bool
+    log_losses: dict[str, float]
+    as_fitted: np.ndarray
 
     @property
     def params(self) -> dict:
         """The parameters of the model itself."""
         model = self.estimator.regressor if self.scale == LOG else self.estimator
-        return model.get_params(deep=False)
+        return (model.estimator if self.calibrated else model).get_params(deep=False)
 
 
 def cross_validate(
@@ -92,7 +97,8 @@ def cross_validate(
 
     A positive, skewed target is fitted as its logarithm as well, and counts as Poisson, and the best of these is taken:
     for each fold the one that is best on the others, so that a fold has no say in how it is predicted. So it is with
-    the threshold of two classes, which is found as `evaluation.choose_threshold` says.
+    the threshold of two classes, which is found as `evaluation.choose_threshold` says, and with the calibration of
+    probabilities: see `calibration`.
     """
     coded = contract.encode(y).astype("float64" if contract.task == "regression" else "int64")
     splitter, sign = make_splitter(folds, contract), 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
@@ -159,9 +165,22 @@ def cross_validate(
                 predictions[fold == number] = answers[scale_without(number)][fold == number]
         else:
             predictions = predict(choose)
-    step = clone(pipeline.named_steps["model"])
+    step, as_fitted, calibrated, log_losses = clone(pipeline.named_steps["model"]), predictions, False, {}
+    # Not where rows come in groups: scikit-learn hands none to the folds by which it calibrates.
+    if contract.labels and not folds["group"].duplicated().any():
+        codes = coded.to_numpy(dtype="float64")
+        tempered, predictions, calibrated = calibration.cross_fit(codes, as_fitted, fold, splitter.test_train_ratio())
+        losses = {"as fitted": as_fitted, "calibrated": tempered}
+        validated = fold >= 0
+        log_losses = {name: calibration.log_loss(codes[validated], of[validated]) for name, of in losses.items()}
+    if calibrated:
+        within = StratifiedKFold(INNER_FOLDS, shuffle=True, random_state=0)
+        step = CalibratedClassifierCV(step, method="temperature", cv=within, ensemble=False)
     chosen = choose_threshold(coded[fold >= 0].to_numpy(), predictions[fold >= 0])
-    return Result(step, score(predictions), predictions, nested, trials, importances, scale, chosen)
+    return Result(
+        step, score(predictions), predictions, nested, trials, importances, scale, chosen, calibrated, log_losses,
+        as_fitted,
+    )  # fmt: skip
 
 
 def assemble(

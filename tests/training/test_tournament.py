@@ -17,7 +17,12 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, StackingClassifier, StackingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import f1_score
-from sklearn.model_selection import GroupKFold, PredefinedSplit, cross_val_predict
+from sklearn.model_selection import (
+    GroupKFold,
+    PredefinedSplit,
+    StratifiedKFold,
+    cross_val_predict,
+)
 from sklearn.model_selection import cross_validate as by_scikit_learn
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
@@ -116,9 +121,9 @@ def test_a_prediction_of_a_row_comes_from_a_model_that_did_not_see_it():
 
 def test_a_blend_averages_its_members():
     sample = divided(table("numeric", "yes/no"))
-    parts = [cross_validate(part, *sample).predictions for part in ("lr", "dt", "nb")]
+    parts = [cross_validate(part, *sample).as_fitted for part in ("lr", "dt", "nb")]
     params = {"dt": {"random_state": SEED}}
-    np.testing.assert_allclose(cross_validate("lr+dt+nb", *sample, params).predictions, sum(parts) / 3, atol=1e-9)
+    np.testing.assert_allclose(cross_validate("lr+dt+nb", *sample, params).as_fitted, sum(parts) / 3, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +139,7 @@ def test_a_stack_combines_what_its_members_predict_of_rows_they_have_not_seen(ta
     found = cross_validate("stack(lr+knn)", contract, X, y, folds, {"knn": {"n_neighbors": 25}})
     by_sklearn = stack([*zip(["lr", "knn"], members, strict=True)], last, cv=5)
     expected = by_hand(found._replace(estimator=by_sklearn), contract, X, y, folds)
-    np.testing.assert_allclose(found.predictions, expected, atol=1e-9)
+    np.testing.assert_allclose(found.as_fitted, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -443,12 +448,12 @@ def test_rows_left_out_are_not_learned_from_and_predicted_all_the_same():
     code = types.SimpleNamespace(select=lambda rows: rows[~odd[rows.index]])
     kept = preparation.select(X, code)
     left_out = cross_validate("lr", contract, X, y, folds.assign(trains=kept))
-    assert not np.isnan(left_out.predictions).any()
+    assert not np.isnan(left_out.as_fitted).any()
     for fitted, validated in split.make_splitter(folds, contract).split():
         fitted = fitted[kept.to_numpy()[fitted]]
         pipeline = Pipeline([("prepare", preparation.prepare(None, X, "binary")), ("model", LOGISTIC)])
         expected = pipeline.fit(X.iloc[fitted], y.iloc[fitted]).predict_proba(X.iloc[validated])
-        np.testing.assert_allclose(left_out.predictions[validated], expected, atol=1e-9)
+        np.testing.assert_allclose(left_out.as_fitted[validated], expected, atol=1e-9)
 
 
 def by_customer(task: str, customers: int = 480) -> pd.DataFrame:
@@ -783,3 +788,44 @@ def test_another_threshold_begins_another_search_if_that_depends_on_it(tmp_path)
         return len(times[0] | times[1])
 
     assert (tried("AUC"), tried("F1")) == (2, 4)
+
+
+@pytest.mark.parametrize("target", ["0/1", "three"])
+def test_a_model_that_is_too_sure_is_calibrated_within_the_rows_it_is_fitted_on(target):
+    """On rows it has not seen its log loss is the one that the folds have shown; its order of rows stays."""
+    both = table("mixed", target).reset_index(drop=True)
+    contract, X, y, folds = divided(both.iloc[:300])
+    sure = {"n_neighbors": 3}
+    found = cross_validate("knn", contract, X, y, folds, sure)
+    assert found.calibrated
+    assert found.log_losses["calibrated"] < found.log_losses["as fitted"] / 2
+    assert found.params["n_neighbors"] == 3
+    plain = np.argsort(found.as_fitted[:, 1], kind="stable")
+    if target == "0/1":
+        assert (np.diff(found.predictions[plain, 1]) >= -0.2).all()  # but for folds, which have their own temperatures
+    pipeline = tournament.assemble(preparation.prepare(None, X, contract.task), found.estimator, None).fit(X, y)
+    later = both.iloc[300:]
+    truth = contract.encode(later["answer"]).to_numpy(dtype=float)
+    loss = evaluation.score(
+        truth, saving.probabilities(pipeline, contract.read_features(later), contract), contract.task
+    )
+    assert loss["Log Loss"] == pytest.approx(found.log_losses["calibrated"], rel=0.35)
+    (within,) = {type(value) for name, value in pipeline.get_params().items() if name == "model__cv"}
+    assert within is StratifiedKFold
+
+
+def test_no_model_is_calibrated_row_by_row_where_rows_come_in_groups():
+    contract, X, y, folds = divided(table("numeric", "0/1"))
+    found = cross_validate("knn", contract, X, y, folds, {"n_neighbors": 3})
+    assert found.calibrated
+    grouped = cross_validate("knn", contract, X, y, folds.assign(group=np.arange(len(folds)) // 2), {"n_neighbors": 3})
+    assert (grouped.calibrated, grouped.log_losses) == (False, {})
+    np.testing.assert_array_equal(grouped.predictions, found.as_fitted)
+
+
+def test_a_model_that_is_as_sure_as_it_should_be_stays_as_it_is():
+    found = cross_validate("lr", *divided(table("numeric", "0/1")))
+    assert (found.calibrated, type(found.estimator)) == (False, LogisticRegression)
+    np.testing.assert_array_equal(found.predictions, found.as_fitted)
+    assert {*found.log_losses} == {"as fitted", "calibrated"}
+    assert cross_validate("lr", *divided(table("numeric", "number"))).log_losses == {}
