@@ -52,10 +52,10 @@ def test_what_is_kept_of_many_residuals_holds_no_fewer_and_hardly_more():
     count = 100_003
     sizes = np.random.default_rng(6).exponential(size=count)
     found, ordered = Residuals.of(sizes, np.zeros(count)), np.sort(sizes)
-    assert len(found.ranks) == len(found.sizes) <= intervals.KEPT
+    assert len(found.ranks) == len(found.sizes) <= 2000
     for level in np.linspace(0.5, 0.99, 491):
         rank = math.ceil(round((count + 1) * level, 9))
-        assert ordered[rank - 1] <= found.reach(level) <= ordered[rank + count // (2 * intervals.KEPT)]
+        assert ordered[rank - 1] <= found.reach(level) <= ordered[rank + count // 4000]
 
 
 def test_of_a_logarithm_the_interval_is_a_factor():
@@ -76,11 +76,11 @@ def test_a_prediction_that_has_no_logarithm_is_the_worst_there_is():
 
 
 def test_a_model_of_numbers_keeps_the_residuals_of_its_validated_rows(tmp_path):
-    y = pd.Series([7, 1, 2, 3], index=[5, 3, 8, 1])
-    predictions, validated = np.array([np.nan, 1.5, 3.0, 7.0]), pd.Series([False, True, True, True], y.index)
+    y, validated = pd.Series([7, 1, 2, 4], index=[5, 3, 8, 1]), pd.Series([False, True, True, True], [5, 3, 8, 1])
+    predictions = np.array([np.nan, np.e, 2 / np.e**2, 4 * np.e**4])
     numbers = learn(pd.DataFrame({"x": range(20), "y": np.arange(20) / 2}))
-    intervals.keep(tmp_path, y, predictions, validated, numbers, "plain")
-    assert intervals.read(tmp_path) == ("plain", 3, [2, 3], [1.0, 4.0])
+    intervals.keep(tmp_path, y, predictions, validated, numbers, "log")
+    assert intervals.read(tmp_path) == ("log", 3, [2, 3], pytest.approx([2.0, 4.0]))
     (tmp_path / intervals.FILE).unlink()
     classes = learn(pd.DataFrame({"x": range(20), "y": [0, 1] * 10}))
     intervals.keep(tmp_path, y, predictions, validated, classes, "plain")
