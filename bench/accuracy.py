@@ -48,19 +48,24 @@ def divide(table: pd.DataFrame, keys: dict) -> tuple[pd.DataFrame, pd.DataFrame]
     return table.drop(new.index), new
 
 
-def baton(keys: dict, folder: Path) -> tuple[np.ndarray, float, str]:
-    """Run both pipelines; return the predictions of the new rows, the seconds of the first, and the champion's name."""
+def baton(keys: dict, folder: Path) -> tuple[np.ndarray | None, float, str]:
+    """Run both pipelines; return the predictions of the new rows, the seconds of the first, and the champion's name.
+
+    There are no predictions, and its name is "none", if no candidate was certainly better than the baseline.
+    """
     project = copy_project(folder)
     # A value that is missing where none was in training is no reason to leave a row to the others.
     paths = {"train_data": folder / "train.csv", "score_data": folder / "new.csv", "batch": "bench", "reject": "none"}
     options = [part for key, value in (keys | paths).items() for part in (f"--env--{key}", str(value))]
     build = [str(PROGRAMS / "ploomber"), "build"]
     took = seconds([*build, *options], project)
+    products = project / "products" / keys["name"]
+    verdict = json.loads((products / "compare/verdict.json").read_text())
+    if verdict["decision"] != "promoted":
+        return None, took, "none"
     seconds([*build, "-e", "pipeline.serve.yaml", *options], project)
     found = pd.read_parquet(project / "predictions" / keys["name"] / "batch=bench").sort_values("row")
-    products = project / "products" / keys["name"]
-    learned = contract.read_contract(str(products / "clean/contract.json"))
-    winner = json.loads((products / "compare/verdict.json").read_text())["winner"]
+    learned, winner = contract.read_contract(str(products / "clean/contract.json")), verdict["winner"]
     if learned.task == "regression":
         return found["prediction"].to_numpy(), took, winner
     if learned.task == "binary":
@@ -127,6 +132,8 @@ def compare(name: str, candidates: str, rivals: list[str]) -> pd.DataFrame:
     X, later = learned.read_features(train), learned.inspect(new)[0]
     y = learned.encode(learned.read_target(train)).astype("float64" if task == "regression" else "int64")
     truth = learned.encode(learned.read_target(new)).to_numpy(dtype="float64")
+    if predicted is None:
+        predicted = evaluation.baseline(truth, learned, y if task == "regression" else learned.read_target(train))
     answers, spent = {"Baton": predicted}, [took]
     for rival in rivals:
         started = time.perf_counter()
