@@ -241,6 +241,7 @@ def describe(candidate: dict) -> str:
     limits = dict(tune) if isinstance(tune, dict) else {"trials": tune}
     by = f" by {rows} rows" if (rows := limits.pop("rows", None)) else ""
     tuned = " or ".join(f"{limit} {unit}" for unit, limit in limits.items()) + by
+    params += ["with its texts"] if candidate.get("texts") else []
     params += ["calibrated"] if candidate.get("calibrated") else []
     params += [f"{share:.0%} {name}" for name, share in candidate.get("weights", {}).items()]
     return ", ".join([candidate["model"], *params, *([f"tuned in {tuned}"] if tune else [])])

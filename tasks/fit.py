@@ -37,10 +37,22 @@ candidate, model, model_params, tune, how = (entry[key] for key in grid.KEYS)
 
 # %%
 grouped, usual = folds["group"].duplicated().any(), models.usual_preparation(model)
-prepare = preparation.prepare(feature_code, X, contract.task, grouped, how, usual)
+given = feature_code, X, contract.task, grouped, how, usual
+prepare, prepare_texts = preparation.prepare(*given), preparation.prepare_texts(*given)
 study = Path(product["candidate"]).with_name("study.log")  # where a search that was stopped goes on
 result = tournament.cross_validate(
-    model, model_params, tune, X, y, folds, contract, prepare, settings.seed, study, settings.threshold
+    model,
+    model_params,
+    tune,
+    X,
+    y,
+    folds,
+    contract,
+    prepare,
+    settings.seed,
+    study,
+    settings.threshold,
+    prepare_texts,
 )
 result.scores.agg(["mean", "std"]).T
 
@@ -61,7 +73,7 @@ result.estimator
 # %%
 contract = dataclasses.replace(contract, threshold=result.threshold)
 raw, trains = contract.read_features(training), folds["trains"]
-pipeline = tournament.assemble(prepare, result.estimator, feature_code, contract)
+pipeline = tournament.assemble(result.prepare, result.estimator, feature_code, contract)
 pipeline, costs = tournament.fit_and_time(pipeline, raw[trains], y[trains], folds["group"][trains])
 arguments = saving.model_arguments(pipeline, contract, raw, y, settings.features)
 costs["model_bytes"] = saving.save(Path(product["model"]), arguments, saving.take_sample(training))
@@ -97,7 +109,7 @@ figures.save(drawn, product["figures"])
 run_id = tracking.log_candidate(
     facts, settings, candidate, started=started,
     params={"model": model, "tune": str(tune), "seed": settings.seed, "target_scale": result.scale,
-            "calibrated": result.calibrated, "threshold": result.threshold, **result.params},
+            "calibrated": result.calibrated, "texts": result.texts, "threshold": result.threshold, **result.params},
     metrics=evaluation.summary(result.scores) | costs
     | {f"log_loss/{name.replace(' ', '_')}": loss for name, loss in result.log_losses.items()},
     figures=product["figures"], tables={"scores": result.scores}, training=training,
@@ -112,6 +124,7 @@ outcome = entry | {
     "nested": result.nested,
     "target_scale": result.scale,
     "calibrated": result.calibrated,
+    "texts": result.texts,
     "threshold": settings.threshold,
     "run_id": run_id,
     "model_uri": model_uri,

@@ -548,7 +548,9 @@ def _columns(X: pd.DataFrame, rows: pd.DataFrame, contract: Contract) -> list[st
         if kind == "text":
             meant_as_numbers = _nearly_numbers(column, X[column].dropna())
             said += meant_as_numbers
-            if not meant_as_numbers and preparation.hardly_repeats(X[column]) and not _looks_like_id(X[column]):
+            if meant_as_numbers or not preparation.hardly_repeats(X[column]) or _looks_like_id(X[column]):
+                continue
+            if not preparation.is_free_text(X[column]):
                 unused.append(column)
     if unused:
         said.append(

@@ -11,6 +11,8 @@ import pandas as pd
 import sklearn
 from sklearn.base import TransformerMixin
 from sklearn.compose import make_column_transformer
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
@@ -32,6 +34,8 @@ CODES = 200  # values of a text that are codes of categories; histogram boosting
 OFTEN = 25  # rows a value of more needs on average, for its mean target to say something
 COMMON = 10  # rows a value needs to have a column to itself; in a small table fewer, down to RARE
 RARE = 3
+WORDS = 3  # on average, from which on a text that hardly repeats is sentences, and no names
+TOPICS = 30  # that sentences become
 DAY, WEEK, YEAR = 86_400, 604_800, 31_556_952  # seconds
 NOT_A_TIME = float(np.iinfo("int64").min)
 UNGROUPED = {GroupKFold: KFold, StratifiedGroupKFold: StratifiedKFold}
@@ -68,13 +72,23 @@ def select(training: pd.DataFrame, features) -> pd.Series:
 
 
 def hardly_repeats(texts: pd.Series) -> bool:
-    """Tell a text of names and remarks, which is left out: more than half of its values are different."""
+    """Tell a text of names and remarks: more than half of its values are different."""
     return texts.nunique() > len(texts) / 2
 
 
+def is_free_text(texts: pd.Series) -> bool:
+    """Tell sentences, of several words that are many in all and come again, from names and codes."""
+    if not hardly_repeats(texts) or texts.dropna().astype(str).str.split().str.len().mean() < WORDS:
+        return False
+    words = CountVectorizer(min_df=RARE).build_analyzer()
+    found = pd.Series([*{*words(text)}] for text in texts.dropna().astype(str)).explode().value_counts()
+    return int((found >= RARE).sum()) >= 4 * TOPICS  # in a part of the rows there are fewer
+
+
 def prepare(
-    features, rows: pd.DataFrame, task: str, grouped: bool = False, how: str = "auto", usual: str = SCALED
-) -> TransformerMixin:
+    features, rows: pd.DataFrame, task: str, grouped: bool = False, how: str = "auto", usual: str = SCALED,
+    texts: bool = False,
+) -> TransformerMixin:  # fmt: skip
     """Make the unfitted step that every fold fits anew: the feature file's own, or one that suits most models.
 
     `how` is "scaled", "native", a function of the feature file, or "auto": its `prepare()` or, without one, `usual`.
@@ -82,7 +96,8 @@ def prepare(
     `rows` are looked at for the kinds of their columns, and for how many values a text has. Scaled: numbers are filled
     with their median, missing ones marked, and scaled. A text of few values is one-hot encoded, rare ones together; one
     of many, each often repeated, becomes the mean target of its value, cross-fitted (with `grouped`, by the groups that
-    `fit` is given); one that hardly repeats is left out. A date becomes a point in time and its place in the day, the
+    `fit` is given); one that hardly repeats is left out, but with `texts` sentences become topics (TF-IDF and a
+    truncated SVD); so they do if there is nothing else. A date becomes a point in time and its place in the day, the
     week and the year. Native: numbers stay as they are, missing ones too, and a text of few values becomes codes, the
     places of which `categories` gives.
     """
@@ -130,12 +145,20 @@ def prepare(
         )
         steps[:2] = [(make_pipeline(filled, codes), steps[1][1]), ("passthrough", steps[0][1])]
     used = [(step, list(columns)) for step, columns in steps if len(columns)]
+    if texts or not used:
+        used += [(_topics(filled), [column]) for column in text.columns[hardly] if is_free_text(text[column])]
     if not used:
         raise BatonError(
             f"none of the columns can be learned from: {', '.join(map(str, rows.columns))} hardly repeat a value."
             " Derive something from them in features.py"
         )
     return make_column_transformer(*used)
+
+
+def prepare_texts(features, rows: pd.DataFrame, *how) -> TransformerMixin | None:
+    """Make the step that learns from sentences too; None without any, or where the step is the feature file's own."""
+    usual, found = (prepare(features, rows, *how, texts=texts) for texts in (False, True))
+    return found if len(getattr(found, "transformers", [])) > len(getattr(usual, "transformers", [])) else None
 
 
 def categories(prepare: TransformerMixin) -> list[int]:
@@ -178,6 +201,17 @@ def _call(function, rows: pd.DataFrame) -> pd.DataFrame:
                 " env.yaml to none, or to a file for this one"
             )
         raise BatonError(f"{Path(where.filename).name}, line {where.lineno}, {function.__name__}: {why}") from error
+
+
+def _topics(filled):
+    """What a column of sentences is about: its words by TF-IDF, brought down to a few numbers."""
+    return make_pipeline(
+        filled,
+        FunctionTransformer(np.ravel, feature_names_out="one-to-one"),
+        TfidfVectorizer(min_df=RARE, max_features=20_000, sublinear_tf=True),
+        TruncatedSVD(TOPICS, random_state=0),
+        StandardScaler(),
+    )
 
 
 def _calendar():

@@ -61,6 +61,7 @@ class Result(NamedTuple):
     `scale` is "log" where the logarithm of the target is fitted, "poisson" where it is fitted as Poisson counts, else
     "plain". `calibrated` tells whether probabilities are, `log_losses` what they lose as fitted and calibrated, and
     `as_fitted` holds the predictions before. `threshold` is the one that all predictions have chosen.
+    `prepare` is the unfitted step before the estimator, and `texts` tells whether it learns from sentences.
     """
 
     estimator: BaseEstimator
@@ -74,6 +75,8 @@ class Result(NamedTuple):
     calibrated: bool
     log_losses: dict[str, float]
     as_fitted: np.ndarray
+    prepare: TransformerMixin
+    texts: bool
 
     @property
     def params(self) -> dict:
@@ -85,7 +88,7 @@ class Result(NamedTuple):
 def cross_validate(
     model: str, model_params: dict, tune: int | dict, X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame,
     contract: Contract, prepare: TransformerMixin, seed: int, file: Path | None = None,
-    threshold: str | float | dict = 0.5,
+    threshold: str | float | dict = 0.5, prepare_texts: TransformerMixin | None = None,
 ) -> Result:  # fmt: skip
     """Cross-validate a candidate over the given folds.
 
@@ -95,10 +98,10 @@ def cross_validate(
     them: over all folds for the estimator that is returned and, if that is affordable, within the rows each fold is
     fitted on for its scores. A time is shared by all of these; `file` keeps them, to go on where they were stopped.
 
-    A positive, skewed target is fitted as its logarithm as well, and counts as Poisson, and the best of these is taken:
-    for each fold the one that is best on the others, so that a fold has no say in how it is predicted. So it is with
-    the threshold of two classes, which is found as `evaluation.choose_threshold` says, and with the calibration of
-    probabilities: see `calibration`.
+    A positive, skewed target is fitted as its logarithm as well, and counts as Poisson; `prepare_texts`, which learns
+    from sentences too, is tried in place of `prepare`. The best of these is taken: for each fold the one that is best
+    on the others, so that a fold has no say in how it is predicted. So it is with the threshold of two classes, which
+    is found as `evaluation.choose_threshold` says, and with the calibration of probabilities: see `calibration`.
     """
     coded = contract.encode(y).astype("float64" if contract.task == "regression" else "int64")
     splitter, sign = make_splitter(folds, contract), 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
@@ -124,18 +127,23 @@ def cross_validate(
         if parameter and parameter not in model_params and (places := preparation.categories(prepare)):
             estimator.set_params(**{parameter: places})
         steps = {PLAIN: estimator} | _of_skewed(estimator, model, coded, contract)
+        ways = [prepare] if prepare_texts is None else [prepare, prepare_texts]
         starts = {
-            scale: Pipeline([("prepare", clone(prepare)), ("model", clone(step))]) for scale, step in steps.items()
+            (scale, texts): Pipeline([("prepare", clone(way)), ("model", clone(step))])
+            for texts, way in enumerate(ways)
+            for scale, step in steps.items()
         }
-        answers = {scale: predict(lambda *_, start=start: start) for scale, start in starts.items() if len(starts) > 1}
-        numbers, tried = np.unique(fold[fold >= 0]), {}
-        for scale, predictions in answers.items():
+        usual, numbers, tried = next(iter(starts)), np.unique(fold[fold >= 0]), {}
+        answers = {how: predict(lambda *_, start=start: start) for how, start in starts.items() if len(starts) > 1}
+        for how, predictions in answers.items():
             if np.isfinite(predictions[fold >= 0]).all():  # e to a large number is infinite
-                tried[scale] = score(predictions)[contract.metric]
+                tried[how] = score(predictions)[contract.metric]
 
-        def scale_without(*left_out: int) -> str:
-            means = sign * pd.DataFrame(tried, numbers).drop(index=[*left_out]).mean()
-            return PLAIN if means.isna().all() else str(means.idxmax())
+        def best_without(*left_out: int) -> tuple[str, int]:
+            """How to fit, as the folds that are not left out would have it."""
+            means = {how: sign * scores.drop(index=[*left_out]).mean() for how, scores in tried.items()}
+            known = {how: mean for how, mean in means.items() if not np.isnan(mean)}
+            return max(known, key=known.get, default=usual)
 
         # Of two folds, neither has folds within the rows it is fitted on; by time, only the first one has none.
         budget, count = study.Budget.of(tune), len(numbers)
@@ -144,8 +152,8 @@ def cross_validate(
         )
         nested = not tune or (affordable and (splitter.forward or count > 2))
         share = budget._replace(seconds=budget.seconds / (1 + count * nested))
-        scale, trials, importances = scale_without(), [], {}
-        pipeline = starts[scale]
+        (scale, texts), trials, importances = best_without(), [], {}
+        pipeline = starts[scale, texts]
         # A search by a metric that reads no class is the same whatever the threshold.
         asked = threshold if evaluation.METRICS[contract.metric].of == "label" else 0.5
         search = functools.partial(_search, model, share, X, coded, contract, seed, file, asked)
@@ -154,15 +162,15 @@ def cross_validate(
             importances = study.importances(trials, space, sign > 0)
 
         def choose(number: int, fitted: np.ndarray) -> Pipeline:
-            start = starts[scale_without(number)]
+            start = starts[best_without(number)]
             if tune and nested:
                 return search(start, _fold_within(folds, fitted), f"fold {number}")[0]
             return pipeline if tune else start
 
         if answers and not tune:
-            predictions = answers[PLAIN].copy()
+            predictions = answers[usual].copy()
             for number in numbers:
-                predictions[fold == number] = answers[scale_without(number)][fold == number]
+                predictions[fold == number] = answers[best_without(number)][fold == number]
         else:
             predictions = predict(choose)
     step, as_fitted, calibrated, log_losses = clone(pipeline.named_steps["model"]), predictions, False, {}
@@ -179,7 +187,7 @@ def cross_validate(
     chosen = choose_threshold(coded[fold >= 0].to_numpy(), predictions[fold >= 0])
     return Result(
         step, score(predictions), predictions, nested, trials, importances, scale, chosen, calibrated, log_losses,
-        as_fitted,
+        as_fitted, clone(ways[texts]), bool(texts),
     )  # fmt: skip
 
 

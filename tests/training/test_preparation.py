@@ -304,6 +304,51 @@ def test_a_text_that_hardly_repeats_is_left_out():
     assert step.get_feature_names_out().tolist() == ["pipeline__a"]
 
 
+WORDS = [
+    f"{start}{end}" for start in ("ba", "de", "fi", "go", "ku", "lo", "mi") for end in ("rton", "lma", "spe", "nnu") * 7
+]
+WORDS = [f"{word}{place % 7}" for place, word in enumerate(WORDS)]
+
+
+def sentences(count: int = 300, length: int = 12, vocabulary: int = 190) -> pd.Series:
+    generator = np.random.default_rng(2)
+    return pd.Series([" ".join(generator.choice(WORDS[:vocabulary], length)) for _ in range(count)], dtype=object)
+
+
+def test_sentences_are_told_from_names_and_from_few_words():
+    assert len({*WORDS}) >= 190
+    assert preparation.is_free_text(sentences())
+    assert preparation.is_free_text(sentences().where(np.arange(300) % 5 > 0))  # with holes
+    assert not preparation.is_free_text(sentences(length=2))
+    assert not preparation.is_free_text(sentences(vocabulary=110))
+    assert not preparation.is_free_text(pd.concat([sentences(100)] * 3))  # each three times
+    assert not preparation.is_free_text(pd.Series([f"word{place} of mine" for place in range(300)], dtype=object))
+
+
+def test_sentences_become_topics_beside_what_there_is():
+    rows = pd.DataFrame({"a": np.arange(300.0), "note": sentences().where(np.arange(300) % 5 > 0)})
+    assert preparation.prepare_texts(None, rows[["a"]], "binary") is None
+    assert preparation.prepare_texts(types.SimpleNamespace(prepare=StandardScaler), rows, "binary") is None
+    target = np.arange(300) % 2
+    for how in ("scaled", "native"):
+        plain, step = (
+            make(None, rows, "binary", False, how) for make in (preparation.prepare, preparation.prepare_texts)
+        )
+        found = step.fit_transform(rows, target)
+        assert found.shape == (300, 1 + preparation.TOPICS)
+        np.testing.assert_allclose(found[:, 0], plain.fit_transform(rows, target)[:, 0])
+        np.testing.assert_allclose(found[:, 1:].std(axis=0), 1)
+        assert len(step.get_feature_names_out()) == found.shape[1]
+        unknown = step.transform(rows.head(2).assign(note=["nothing like these", None]))
+        np.testing.assert_allclose(unknown[0, 1:], unknown[1, 1:])
+
+
+def test_a_table_of_sentences_alone_is_learned_from():
+    rows = pd.DataFrame({"note": sentences()})
+    assert preparation.prepare(None, rows, "binary").fit_transform(rows).shape == (300, preparation.TOPICS)
+    assert preparation.prepare_texts(None, rows, "binary") is None  # they are in it already
+
+
 def test_a_table_of_nothing_but_such_texts_is_refused():
     rows = pd.DataFrame({"note": pd.Series([f"n{number}" for number in range(100)], dtype=object)})
     with pytest.raises(BatonError, match="none of the columns can be learned from: note hardly repeat a value"):

@@ -829,3 +829,31 @@ def test_a_model_that_is_as_sure_as_it_should_be_stays_as_it_is():
     np.testing.assert_array_equal(found.predictions, found.as_fitted)
     assert {*found.log_losses} == {"as fitted", "calibrated"}
     assert cross_validate("lr", *divided(table("numeric", "number"))).log_losses == {}
+
+
+def remarks(told: bool) -> pd.DataFrame:
+    """Rows with a sentence each, in which some words go with the answer, or none does."""
+    generator = np.random.default_rng(4)
+    rows = table("numeric", "0/1").reset_index(drop=True)
+    words = np.array([f"{start}{number}" for start in ("al", "be", "ce", "du") for number in range(40)])
+    chosen = generator.integers(0, 80, (len(rows), 10)) + (80 * rows["answer"].to_numpy()[:, None] if told else 0)
+    chosen = np.where(generator.random(chosen.shape) < 0.6, generator.integers(0, 160, chosen.shape), chosen)
+    return rows.assign(note=[" ".join(words[places]) for places in chosen])
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_sentences_are_learned_from_where_that_is_better(told):
+    contract, X, y, folds = divided(remarks(told))
+    prepare, texts = preparation.prepare(None, X, "binary"), preparation.prepare_texts(None, X, "binary")
+    found, plain, always = (
+        tournament.cross_validate("lr", {}, 0, X, y, folds, contract, usual, SEED, prepare_texts=tried)
+        for usual, tried in ((prepare, texts), (prepare, None), (texts, None))
+    )
+    assert found.texts == told
+    assert str(found.prepare) == str(texts if told else prepare)
+    assert (found.scores["AUC"].mean() > plain.scores["AUC"].mean() + 0.01) == told
+    # Each fold as the others would have it.
+    for number in range(5):
+        others = [one.scores["AUC"].drop(index=number).mean() for one in (plain, always)]
+        rows = folds["fold"] == number
+        np.testing.assert_array_equal(found.as_fitted[rows], (plain, always)[int(np.argmax(others))].as_fitted[rows])
