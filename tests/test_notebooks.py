@@ -136,7 +136,12 @@ def test_the_notebooks_of_training_hand_on_the_right_rows(tmp_path, monkeypatch)
     by_hand = tournament.assemble(prepare, fit["result"].estimator, code)
     by_hand = preparation.fit(by_hand, raw[trains], y[trains], folds["group"][trains])
     np.testing.assert_array_equal(fit["pipeline"].predict_proba(raw), by_hand.predict_proba(raw))
-    again = tournament.cross_validate("lr", {}, 1, X, y, folds, division.contract, prepare, asked.seed)
+    again = tournament.cross_validate(
+        "lr", {}, 1, X, y, folds, division.contract, prepare, asked.seed, threshold="auto"
+    )
+    assert fit["contract"].threshold == again.threshold == saving.open_model(Path(fitted["model"])).contract.threshold
+    likely = fit["pipeline"].predict_proba(raw)[:, [*fit["pipeline"].classes_].index("no")]
+    assert ((fit["pipeline"].predict(raw) == "no") == (likely >= again.threshold)).all()
     pd.testing.assert_frame_equal(pd.read_csv(fitted["scores"], index_col="fold"), again.scores)
     assert fit["result"].estimator.random_state == asked.seed
     curves = ["roc", "precision_recall", "calibration", "threshold"]

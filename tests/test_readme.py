@@ -196,7 +196,7 @@ def test_make_it_yours_takes_a_table_through_to_predictions_without_any_code(fre
     assert found["customer_id"].tolist() == rows["customer_id"].tolist()
     truth = customers(700)["left"].to_numpy()
     assert (found["prediction"] == truth).mean() > 0.8
-    assert (found["probability"] > 0.5).eq(found["prediction"] == "yes").all()
+    assert (found["probability"] >= said["threshold"]).eq(found["prediction"] == "yes").all()
     assert said["positive_class"] == "yes"
     assert said["warnings"] == [
         "column 'spent' is not there; it counts as missing",

@@ -35,7 +35,7 @@ def test_the_first_batch_has_every_row_with_its_probability_version_and_time(fir
     assert [*found.columns] == ["row", "prediction", "probability", "model_version", "scored_at"]
     assert found["row"].tolist() == list(range(192))
     assert set(found["prediction"]) == {0, 1}
-    assert ((found["probability"] > 0.5) == (found["prediction"] == 1)).all()
+    assert ((found["probability"] >= said["threshold"]) == (found["prediction"] == 1)).all()
     assert set(found["model_version"]) == {"1"}
     assert found["scored_at"].dt.tz is not None
     assert (said["rows_in"], said["rows_scored"], said["rows_rejected"]) == (192, 192, 0)
