@@ -30,7 +30,7 @@ COMPARE_MODELS = next(
     code for code in re.findall(r"^```python\n(.*?)^```$", README, re.M | re.S) if "compare_models" in code
 )
 
-TRAINING = ["clean", "explore", "features", "fit", "compare"]
+TRAINING = ["clean", "explore", "features", "fit", "ensemble", "compare"]
 SERVING = ["receive", "score", "report"]
 
 
@@ -65,6 +65,7 @@ CLEANED = {
     "warnings": "warnings.json", "training": "training.json",
 }  # fmt: skip
 FITTED = {"candidate": "candidate.json", "scores": "scores.csv", "model": "model", "figures": "figures"}
+FITTED |= {"predictions": "predictions.npy"}
 CODE = """
 def derive(rows):
     return rows.assign(twice=2 * rows["x"])
@@ -129,7 +130,7 @@ def test_the_notebooks_of_training_hand_on_the_right_rows(tmp_path, monkeypatch)
     fitted = made(tmp_path, **FITTED)
     fit = run_cells(
         "fit", upstream={"clean": cleaned, "features": made_of}, product=fitted, settings=settings,
-        entry={"candidate": "lr", "model": "lr", "model_params": {}, "tune": 1, "swept": {}},
+        entry={"candidate": "lr", "model": "lr", "model_params": {}, "tune": 1, "prepare": "auto", "swept": {}},
     )  # fmt: skip
     raw, y, code = division.contract.read_features(training), training["left"], config.load_features("visit_code.py")
     prepare = preparation.prepare(code, X, "binary", grouped=True)
@@ -210,7 +211,9 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch, tmp_pa
     }
     (tmp_path / "kernels/warm").mkdir(parents=True)
     (tmp_path / "kernels/warm/kernel.json").write_text(json.dumps(kernel))
-    trained.keep_candidates("lr")  # the quickest
+    trained.keep_candidates("lr", "tree")  # the quickest
+    with (trained.folder / "grids/default.yaml").open("a") as grid:
+        grid.write("- {candidate: both, model: ensemble}")
     tasks = {path: path.read_bytes() for path in (trained.folder / "tasks").glob("*.py")}
     trained.ploomber("nb", "--inject")
     trained.ploomber("nb", "--inject", "-e", "pipeline.serve.yaml")
@@ -237,9 +240,9 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch, tmp_pa
             assert re.search(rf"^lr +Logistic Regression +\d.\d+ +{scores['AUC'].mean():.4f} ", table, re.MULTILINE)
             assert re.search("^lda ", table, re.MULTILINE)
     assert drawn == {"explore", "fit", "compare", "report"}
-    # The winner of one candidate; it is compared with the champion on the same rows, and whoever is better stays.
+    # The winner is compared with the champion on the same rows, and whoever is better stays.
     after = json.loads(verdict.read_text())
-    assert after["winner"] == "lr"
+    assert after["winner"] in {"lr", "both"}
     assert after["scores"]["champion"]["AUC"] == before["scores"]["challenger"]["AUC"]
     assert after["decision"] == ("promoted" if after["leads"]["champion"]["bound"] > 0 else "refused")
 

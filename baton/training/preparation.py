@@ -141,9 +141,11 @@ def prepare(
     ]
     if native:
         codes = OrdinalEncoder(
-            handle_unknown="use_encoded_value", unknown_value=np.nan, min_frequency=common, max_categories=CODES
+            handle_unknown="use_encoded_value", unknown_value=np.nan, min_frequency=RARE, max_categories=CODES
         )
-        steps[:2] = [(make_pipeline(filled, codes), steps[1][1]), ("passthrough", steps[0][1])]
+        # Of names, too, some are frequent.
+        often = [column for column in text.columns[~many] if (text[column].value_counts() >= RARE).sum() > 1]
+        steps[:2] = [(make_pipeline(filled, codes), often), ("passthrough", steps[0][1])]
     used = [(step, list(columns)) for step, columns in steps if len(columns)]
     if texts or not used:
         used += [(_topics(filled), [column]) for column in text.columns[hardly] if is_free_text(text[column])]
