@@ -1,7 +1,7 @@
 """What a data scientist would write instead of Baton: the same candidates, one file, two processes.
 
-It reads the same table, fits the candidates of `tests/project/grid.yaml` with PyCaret over five folds, refits each from raw
-rows, draws the same five pictures, logs the same to MLflow, and registers the one with the best mean. It has no
+It reads the same table, fits the candidates of `tests/project/grid.yaml` with PyCaret over five folds, refits each from
+raw rows, draws the same five pictures, logs the same to MLflow, and registers the one with the best mean. It has no
 notebooks, no holdout, no restart, no checks. It imports nothing of Baton's but the user's own `features.py`.
 
     python bench/handwritten.py FOLDER     # keeps its store in FOLDER
