@@ -129,16 +129,14 @@ def of_candidate(asked: list[str], swept: dict) -> list[str]:
 
 def candidate(
     pipeline, rows: pd.DataFrame, target: pd.Series, validated: pd.Series, predictions: np.ndarray,
-    contract: Contract, seed: int, wanted: list[str], threshold: str | float | dict = "auto",
-    as_fitted: np.ndarray | None = None,
+    contract: Contract, settings: config.Settings, wanted: list[str], as_fitted: np.ndarray | None = None,
 ) -> dict[str, Figure]:  # fmt: skip
     """Draw the figures of a candidate that are wanted: of its out-of-fold predictions for the rows that were
-    validated, and of the fitted pipeline. `threshold` is that of env.yaml, and `as_fitted` are predictions before they
-    were calibrated."""
+    validated, and of the fitted pipeline. `as_fitted` are the predictions before they were calibrated."""
     truth, before = contract.encode(target)[validated], None if as_fitted is None else as_fitted[validated]
-    drawn = evaluation_figures(truth, predictions[validated], contract, wanted, threshold, before)
+    drawn = evaluation_figures(truth, predictions[validated], contract, wanted, settings.threshold, before)
     if "importance" in wanted:
-        drawn["importance"] = importance(pipeline, rows, target, contract, seed)
+        drawn["importance"] = importance(pipeline, rows, target, contract, settings.seed)
     return drawn
 
 
@@ -602,7 +600,7 @@ def _calibration(truth, predictions, contract, as_fitted):
     how = {"n_bins": 8, "strategy": "quantile", "ax": axes}
     for code, name, colour in _drawn_classes(truth, contract):
         CalibrationDisplay.from_predictions(truth == code, predictions[:, code], name=name, color=colour, **how)
-        if as_fitted is not None and contract.task == "binary":
+        if as_fitted is not None and contract.task == "binary" and not np.array_equal(as_fitted, predictions):
             before = {"name": f"{name}, before calibration", "color": GREY, "linestyle": "--"}
             CalibrationDisplay.from_predictions(truth == code, as_fitted[:, code], **before, **how)
     axes.set_title("Calibration, out of fold")

@@ -9,7 +9,6 @@ entry = None
 settings = None
 
 # %%
-import dataclasses
 import json
 import time
 from pathlib import Path
@@ -46,7 +45,7 @@ result.scores.agg(["mean", "std"]).T
 # **The model itself** is the weighted mean of the chosen candidates, as they were fitted on all training rows.
 
 # %%
-contract = dataclasses.replace(contract, threshold=result.threshold)
+contract = contract.with_threshold(result.threshold)
 members = {name: runner.load(Path(fits[name]["model"])) for name in result.weights}
 raw, pipeline = contract.read_features(training), ensemble.join(members, result.weights, contract)
 costs = pd.DataFrame({name: candidates[name]["costs"] for name in members}).sum(axis=1).to_dict()
@@ -61,9 +60,7 @@ costs
 
 # %%
 wanted = figures.of_candidate(settings.figures, {})
-drawn = figures.candidate(
-    pipeline, raw, y, validated, result.predictions, contract, settings.seed, wanted, settings.threshold
-)
+drawn = figures.candidate(pipeline, raw, y, validated, result.predictions, contract, settings, wanted)
 figures.save(drawn, product["figures"])
 
 # %% [markdown]
@@ -81,13 +78,8 @@ model_uri = registry.log(run_id, Path(product["model"]), settings.mlflow_trackin
 
 # %%
 result.scores.to_csv(product["scores"])
-outcome = entry | {
-    "weights": result.weights,
-    "threshold": settings.threshold,
-    "nested": all(candidates[name]["nested"] for name in members),
-    "run_id": run_id,
-    "model_uri": model_uri,
-    "costs": costs,
-}
+nested = all(candidates[name]["nested"] for name in members)
+filed = {"run_id": run_id, "model_uri": model_uri, "costs": costs}
+outcome = entry | {"weights": result.weights, "nested": nested, "threshold": settings.threshold} | filed
 Path(product["candidate"]).write_text(json.dumps(outcome, indent=2))
 pd.Series(outcome, name="candidate").to_frame()

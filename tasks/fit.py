@@ -10,7 +10,6 @@ entry = None
 settings = None
 
 # %%
-import dataclasses
 import json
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from baton import config, figures, grid, models
+from baton import config, figures
 from baton.data.contract import read_contract
 from baton.handover import intervals, registry, saving, tracking
 from baton.training import evaluation, preparation, tournament
@@ -29,30 +28,17 @@ facts = json.loads(Path(upstream["clean"]["training"]).read_text())
 training = pd.read_parquet(upstream["clean"]["train"])
 X, folds = (pd.read_parquet(upstream["features"][part]) for part in ("X", "folds"))
 feature_code, y = config.load_features(settings.features), training[contract.target]
-candidate, model, model_params, tune, how = (entry[key] for key in grid.KEYS)
+candidate, model, model_params, tune = (entry[key] for key in ("candidate", "model", "model_params", "tune"))
 
 # %% [markdown]
 # **Cross-validation.** Each fold is predicted by a model that did not see it; of two classes, the threshold that tells
 # them apart is chosen on the other folds.
 
 # %%
-grouped, usual = folds["group"].duplicated().any(), models.usual_preparation(model)
-given = feature_code, X, contract.task, grouped, how, usual
-prepare, prepare_texts = preparation.prepare(*given), preparation.prepare_texts(*given)
+prepare, prepare_texts = preparation.of_candidate(entry, feature_code, X, folds, contract.task)
 study = Path(product["candidate"]).with_name("study.log")  # where a search that was stopped goes on
 result = tournament.cross_validate(
-    model,
-    model_params,
-    tune,
-    X,
-    y,
-    folds,
-    contract,
-    prepare,
-    settings.seed,
-    study,
-    settings.threshold,
-    prepare_texts,
+    model, model_params, tune, X, y, folds, contract, prepare, settings.seed, study, settings.threshold, prepare_texts
 )
 result.scores.agg(["mean", "std"]).T
 
@@ -61,7 +47,7 @@ result.scores.agg(["mean", "std"]).T
 # are calibrated where that is less by more than its standard error, unless rows come in groups.
 
 # %%
-pd.Series(result.log_losses | {"calibrated?": result.calibrated}, name="log loss").to_frame()
+pd.Series(result.log_losses | {"calibrated": result.calibrated}, name="log loss").to_frame()
 
 # %%
 result.estimator
@@ -71,7 +57,7 @@ result.estimator
 # on all folds, the positive class is predicted; without one, the likelier class is.
 
 # %%
-contract = dataclasses.replace(contract, threshold=result.threshold)
+contract = contract.with_threshold(result.threshold)
 raw, trains = contract.read_features(training), folds["trains"]
 pipeline = tournament.assemble(result.prepare, result.estimator, feature_code, contract)
 pipeline, costs = tournament.fit_and_time(pipeline, raw[trains], y[trains], folds["group"][trains])
@@ -87,18 +73,8 @@ costs
 
 # %%
 wanted = figures.of_candidate(settings.figures, entry["swept"])
-drawn = figures.candidate(
-    pipeline,
-    raw,
-    y,
-    validated,
-    result.predictions,
-    contract,
-    settings.seed,
-    wanted,
-    settings.threshold,
-    result.as_fitted if result.calibrated else None,
-)
+of_folds = result.predictions, contract, settings, wanted, result.as_fitted
+drawn = figures.candidate(pipeline, raw, y, validated, *of_folds)
 drawn |= figures.study(result.trials, result.importances, contract.metric, wanted)
 figures.save(drawn, product["figures"])
 
@@ -108,10 +84,9 @@ figures.save(drawn, product["figures"])
 # %%
 run_id = tracking.log_candidate(
     facts, settings, candidate, started=started,
-    params={"model": model, "tune": str(tune), "seed": settings.seed, "target_scale": result.scale,
-            "calibrated": result.calibrated, "texts": result.texts, "threshold": result.threshold, **result.params},
-    metrics=evaluation.summary(result.scores) | costs
-    | {f"log_loss/{name.replace(' ', '_')}": loss for name, loss in result.log_losses.items()},
+    params={"model": model, "tune": str(tune), "seed": settings.seed, "threshold": result.threshold,
+            **result.found, **result.params},
+    metrics=evaluation.summary(result.scores) | costs | result.log_losses,
     figures=product["figures"], tables={"scores": result.scores}, training=training,
 )  # fmt: skip
 tracking.log_trials(run_id, result.trials, contract.metric, settings.mlflow_tracking_uri)
@@ -120,15 +95,7 @@ model_uri = registry.log(run_id, Path(product["model"]), settings.mlflow_trackin
 # %%
 np.save(product["predictions"], result.predictions)
 result.scores.to_csv(product["scores"])
-outcome = entry | {
-    "nested": result.nested,
-    "target_scale": result.scale,
-    "calibrated": result.calibrated,
-    "texts": result.texts,
-    "threshold": settings.threshold,
-    "run_id": run_id,
-    "model_uri": model_uri,
-    "costs": costs,
-}
+filed = {"run_id": run_id, "model_uri": model_uri, "costs": costs}
+outcome = entry | result.found | {"nested": result.nested, "threshold": settings.threshold} | filed
 Path(product["candidate"]).write_text(json.dumps(outcome, indent=2))
 pd.Series(outcome, name="candidate").to_frame()

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import learn
+from conftest import learn, settings
 from matplotlib.colors import to_hex
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
@@ -656,7 +656,7 @@ def test_of_a_candidate_those_figures_are_drawn_that_are_asked_for(asked, swept,
     model = DummyClassifier().fit(rows, target)
     predictions = np.where(validated.to_numpy()[:, None], answers(of), np.nan)  # of rows that no fold validates: none
     wanted = figures.of_candidate(asked, swept)
-    assert [*figures.candidate(model, rows, target, validated, predictions, of, 1, wanted)] == expected
+    assert [*figures.candidate(model, rows, target, validated, predictions, of, settings(), wanted)] == expected
 
 
 def swept_over(**values) -> dict[str, dict]:

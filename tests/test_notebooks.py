@@ -239,7 +239,7 @@ def test_every_notebook_runs_in_a_kernel_of_its_own(trained, monkeypatch, tmp_pa
             scores = pd.read_csv(trained.folder / "products/diabetes/fit/lr/scores.csv")
             assert re.search(rf"^lr +Logistic Regression +\d.\d+ +{scores['AUC'].mean():.4f} ", table, re.MULTILINE)
             assert re.search("^lda ", table, re.MULTILINE)
-    assert drawn == {"explore", "fit", "compare", "report"}
+    assert drawn == {"explore", "fit", "ensemble", "compare", "report"}
     # The winner is compared with the champion on the same rows, and whoever is better stays.
     after = json.loads(verdict.read_text())
     assert after["winner"] in {"lr", "both"}

@@ -98,8 +98,7 @@ def fitted(division, sample, X, feature_code, settings, candidates):
                 members = {name: found[name] for name in [*found][-2:]}
                 found[entry["candidate"]] = ensemble.join(members, dict.fromkeys(members, 0.5), asked)
                 continue
-            usual = models.usual_preparation(entry["model"])
-            prepare = preparation.prepare(feature_code, ready, asked.task, how=entry["prepare"], usual=usual)
+            prepare, _ = preparation.of_candidate(entry, feature_code, ready, pd.DataFrame({"group": [0]}), asked.task)
             model = tournament.make_estimator(entry["model"], entry["model_params"], asked, len(X), settings.seed)
             found[entry["candidate"]] = tournament.assemble(prepare, model, feature_code).fit(X, y)
     return found

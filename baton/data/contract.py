@@ -86,6 +86,10 @@ class Contract:
         """The class whose probability a binary model gives; None for other questions."""
         return self.labels[-1] if self.task == "binary" else None
 
+    def with_threshold(self, threshold: float | None) -> "Contract":
+        """The same question, answered from this probability on."""
+        return dataclasses.replace(self, threshold=threshold)
+
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)
 

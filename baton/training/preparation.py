@@ -27,7 +27,7 @@ from sklearn.preprocessing import (
 
 from baton import BatonError, config
 from baton.data.split import choose_splitter
-from baton.models import NATIVE, SCALED
+from baton.models import NATIVE, SCALED, usual_preparation
 
 FEW = 30  # values of a text that are one-hot encoded each
 CODES = 200  # values of a text that are codes of categories; histogram boosting takes 255
@@ -155,6 +155,15 @@ def prepare(
             " Derive something from them in features.py"
         )
     return make_column_transformer(*used)
+
+
+def of_candidate(
+    entry: dict, features, rows: pd.DataFrame, folds: pd.DataFrame, task: str
+) -> tuple[TransformerMixin, TransformerMixin | None]:
+    """Make the step of a candidate, as its entry in the grid asks, and the one to be tried that knows sentences too."""
+    grouped, usual = bool(folds["group"].duplicated().any()), usual_preparation(entry["model"])
+    given = features, rows, task, grouped, entry["prepare"], usual
+    return prepare(*given), prepare_texts(*given)
 
 
 def prepare_texts(features, rows: pd.DataFrame, *how) -> TransformerMixin | None:

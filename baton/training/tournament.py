@@ -84,6 +84,11 @@ class Result(NamedTuple):
         model = self.estimator.regressor if self.scale == LOG else self.estimator
         return (model.estimator if self.calibrated else model).get_params(deep=False)
 
+    @property
+    def found(self) -> dict:
+        """What cross-validation has found to be better for this candidate."""
+        return {"target_scale": self.scale, "calibrated": self.calibrated, "texts": self.texts}
+
 
 def cross_validate(
     model: str, model_params: dict, tune: int | dict, X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame,
@@ -178,7 +183,7 @@ def cross_validate(
     if contract.labels and not folds["group"].duplicated().any():
         codes = coded.to_numpy(dtype="float64")
         tempered, predictions, calibrated = calibration.cross_fit(codes, as_fitted, fold, splitter.test_train_ratio())
-        losses = {"as fitted": as_fitted, "calibrated": tempered}
+        losses = {"log_loss/as_fitted": as_fitted, "log_loss/calibrated": tempered}
         validated = fold >= 0
         log_losses = {name: calibration.log_loss(codes[validated], of[validated]) for name, of in losses.items()}
     if calibrated:

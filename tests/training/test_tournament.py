@@ -798,7 +798,7 @@ def test_a_model_that_is_too_sure_is_calibrated_within_the_rows_it_is_fitted_on(
     sure = {"n_neighbors": 3}
     found = cross_validate("knn", contract, X, y, folds, sure)
     assert found.calibrated
-    assert found.log_losses["calibrated"] < found.log_losses["as fitted"] / 2
+    assert found.log_losses["log_loss/calibrated"] < found.log_losses["log_loss/as_fitted"] / 2
     assert found.params["n_neighbors"] == 3
     plain = np.argsort(found.as_fitted[:, 1], kind="stable")
     if target == "0/1":
@@ -809,7 +809,7 @@ def test_a_model_that_is_too_sure_is_calibrated_within_the_rows_it_is_fitted_on(
     loss = evaluation.score(
         truth, saving.probabilities(pipeline, contract.read_features(later), contract), contract.task
     )
-    assert loss["Log Loss"] == pytest.approx(found.log_losses["calibrated"], rel=0.35)
+    assert loss["Log Loss"] == pytest.approx(found.log_losses["log_loss/calibrated"], rel=0.35)
     (within,) = {type(value) for name, value in pipeline.get_params().items() if name == "model__cv"}
     assert within is StratifiedKFold
 
@@ -827,7 +827,7 @@ def test_a_model_that_is_as_sure_as_it_should_be_stays_as_it_is():
     found = cross_validate("lr", *divided(table("numeric", "0/1")))
     assert (found.calibrated, type(found.estimator)) == (False, LogisticRegression)
     np.testing.assert_array_equal(found.predictions, found.as_fitted)
-    assert {*found.log_losses} == {"as fitted", "calibrated"}
+    assert {*found.log_losses} == {"log_loss/as_fitted", "log_loss/calibrated"}
     assert cross_validate("lr", *divided(table("numeric", "number"))).log_losses == {}
 
 
