@@ -14,7 +14,7 @@ nox.options.sessions = ["lint", "tests"]
 
 WORK = ".venv"  # trains, tests, and opens notebooks; what an editor finds by itself
 SERVE = ".venv-serve"  # what the nightly job needs, and nothing that trains
-MODELS = ()  # packages of models that a grid may name as well: "xgboost", "catboost"
+MODELS = []  # groups of pyproject.toml with models that a grid may name as well: "xgboost", "catboost"
 
 # Container images often tell Python to keep no compiled code. uv compiles nothing when it installs: each process that
 # runs a model would compile the libraries anew, which takes longer than the model does.

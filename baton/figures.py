@@ -550,7 +550,7 @@ def _threshold(truth, predictions, contract, cost):
     """What each threshold would cost per 1,000 rows; where no cost is known, its precision, recall and F1."""
     from baton.training import evaluation
 
-    def told(counts):
+    def measured(counts):
         if cost:
             return {"cost per 1,000 rows": evaluation.cost_of(counts, cost) * 1000 / len(truth)}
         fp, fn, tp = (counts[name] for name in ("fp", "fn", "tp"))
@@ -561,7 +561,7 @@ def _threshold(truth, predictions, contract, cost):
     # Of many, those that lie evenly: most may be near 0.
     places = np.searchsorted(-counts["threshold"], -np.linspace(0, 1, 1000))
     counts = counts.iloc[np.unique(places.clip(max=len(counts) - 1))]
-    for (name, line), colour in zip(told(counts).items(), COLOURS, strict=False):
+    for (name, line), colour in zip(measured(counts).items(), COLOURS, strict=False):
         axes.plot(counts["threshold"], line, color=colour, linewidth=1.5, drawstyle="steps-mid", label=name)
     marked = {0.5: (None, GREY, "--")}  # the likelier class
     if contract.threshold is not None:
@@ -569,7 +569,7 @@ def _threshold(truth, predictions, contract, cost):
     for at, (threshold, colour, style) in marked.items():
         cells = np.bincount(2 * truth + evaluation.predicted_classes(predictions, threshold), minlength=4)
         counted = pd.DataFrame([cells], columns=["tn", "fp", "fn", "tp"])
-        values = ", ".join(f"{name} {value.fillna(0).iloc[0]:.3g}" for name, value in told(counted).items())
+        values = ", ".join(f"{name} {value.fillna(0).iloc[0]:.3g}" for name, value in measured(counted).items())
         chosen = ", chosen" if at == contract.threshold else ""
         axes.axvline(at, color=colour, linestyle=style, linewidth=1, label=f"{at:.3g}{chosen}: {values}")
     axes.set_ylim(0)

@@ -68,6 +68,10 @@ def read(grid: str) -> list[dict]:
                 raise SettingsError(f"{where}: two candidates are called {candidate['candidate']!r}")
             candidates[candidate["candidate"]] = candidate
     ensembles = [name for name, candidate in candidates.items() if candidate["model"] == models.ENSEMBLE]
+    if len(ensembles) > 1:
+        raise SettingsError(
+            f"{where}: candidates {ensembles[0]!r} and {ensembles[1]!r} are the same ensemble; keep one"
+        )
     if ensembles and len(candidates) - len(ensembles) < 2:
         raise SettingsError(
             f"{where}: candidate {ensembles[0]!r}: an ensemble is made of two other candidates or more; add some"

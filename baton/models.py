@@ -5,19 +5,18 @@ The keys are PyCaret's ids, where it has the model. Their order is from the simp
 too.
 """
 
-import importlib.util
-from typing import NamedTuple
+import contextlib
+import importlib.metadata
+from typing import Any, NamedTuple
 
 CLASSES, NUMBERS = "classes", "numbers"  # what a model can predict
 BOTH = (CLASSES, NUMBERS)
 ENSEMBLE = "ensemble"  # what a candidate names as its model that is made of the others: see `training/ensemble.py`
-SCALED, NATIVE = (
-    "scaled",
-    "native",
-)  # how rows are prepared: for any model; for trees, which take them nearly as they are
+SCALED = "scaled"  # how rows are prepared for any model
+NATIVE = "native"  # and for trees, which take them nearly as they are
 
-# The packages that models come from: the name that installs it, and the one that imports it. The last two are groups of
-# pyproject.toml: see noxfile.py.
+# The packages that models come from: the name that installs it, and the one that imports it, which for the last two is
+# the name of a group of pyproject.toml as well.
 PACKAGES = {"scikit-learn": "sklearn", "lightgbm": "lightgbm", "xgboost-cpu": "xgboost", "catboost": "catboost"}
 
 TREE = ("sklearn.tree._tree.Tree",)
@@ -43,7 +42,8 @@ class Model(NamedTuple):
 
     `classes` are the estimators, by what they predict, of a model that PyCaret does not have. `prepare` is how its rows
     are prepared unless a candidate names another way, see `preparation.prepare`; `categories` is the parameter that
-    takes the places of the columns that are categories, and `poisson` what makes it fit counts.
+    takes the places of the columns that are categories, and `poisson` what makes it fit counts. `usual` are parameters
+    that hold unless a candidate names them. With `takes_codes`, it takes classes as 0, 1, … alone.
     """
 
     predicts: tuple[str, ...] = BOTH
@@ -54,6 +54,8 @@ class Model(NamedTuple):
     prepare: str = SCALED
     categories: str | None = None
     poisson: dict[str, str] = {}
+    usual: dict[str, Any] = {}
+    takes_codes: bool = False
 
 
 CATALOGUE = {
@@ -158,6 +160,7 @@ CATALOGUE = {
         },
         classes={CLASSES: "xgboost.XGBClassifier", NUMBERS: "xgboost.XGBRegressor"},
         poisson={"objective": "count:poisson"},
+        takes_codes=True,
     ),
     "catboost": Model(
         package="catboost",
@@ -168,6 +171,7 @@ CATALOGUE = {
             "l2_leaf_reg": Range(0.5, 30.0, log=True),
         },
         poisson={"loss_function": "Poisson"},
+        usual={"allow_writing_files": False},  # else it leaves a folder of logs wherever it is fitted
     ),
 }
 
@@ -195,7 +199,13 @@ def trusted_types() -> list[str]:
 
 def packages() -> dict[str, str]:
     """The packages of models that are installed here: the name of each, and the one it is imported by."""
-    return {name: module for name, module in PACKAGES.items() if importlib.util.find_spec(module)}
+    return {name: module for name, module in PACKAGES.items() if _is_installed(name)}
+
+
+def _is_installed(package: str) -> bool:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return bool(importlib.metadata.version(package))
+    return False
 
 
 def members(model: str) -> list[str]:

@@ -46,13 +46,15 @@ result.scores.agg(["mean", "std"]).T
 
 # %%
 contract = contract.with_threshold(result.threshold)
+# Their feature code is this project's, by which all of them were fitted.
 members = {name: runner.load(Path(fits[name]["model"])) for name in result.weights}
 raw, pipeline = contract.read_features(training), ensemble.join(members, result.weights, contract)
 costs = pd.DataFrame({name: candidates[name]["costs"] for name in members}).sum(axis=1).to_dict()
 arguments = saving.model_arguments(pipeline, contract, raw, y, settings.features)
 costs["model_bytes"] = saving.save(Path(product["model"]), arguments, saving.take_sample(training))
 validated = folds["fold"] >= 0
-intervals.keep(Path(product["model"]), y, result.predictions, validated, contract, "plain")
+scale = ensemble.scale_of(candidates[name] for name in members)
+intervals.keep(Path(product["model"]), y, result.predictions, validated, contract, scale)
 costs
 
 # %% [markdown]
@@ -67,10 +69,9 @@ figures.save(drawn, product["figures"])
 # **Filed** as one run of the training's, like every candidate.
 
 # %%
-weights = {f"weight/{name}": weight for name, weight in result.weights.items()}
 run_id = tracking.log_candidate(
     facts, settings, entry["candidate"], started=started,
-    params={"model": entry["model"], "threshold": result.threshold, **weights},
+    params={"model": entry["model"], "threshold": result.threshold, "weights": json.dumps(result.weights)},
     metrics=evaluation.summary(result.scores) | costs,
     figures=product["figures"], tables={"scores": result.scores}, training=training,
 )  # fmt: skip

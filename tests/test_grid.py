@@ -229,11 +229,16 @@ def test_an_ensemble_is_an_entry_without_settings_beside_two_others(written):
         grid.read(written("- {candidate: all, model: ensemble}\n- {candidate: a, model: lr}"))
 
 
+def test_of_ensembles_which_are_all_the_same_there_is_one(written):
+    others = "- {candidate: a, model: lr}\n- {candidate: b, model: rf}\n"
+    with pytest.raises(BatonError, match="candidates 'all' and 'both' are the same ensemble; keep one"):
+        grid.read(written(f"{others}- {{candidate: all, model: ensemble}}\n- {{candidate: both, model: ensemble}}"))
+
+
 def test_a_model_whose_package_is_not_installed_names_what_installs_it(monkeypatch):
-    monkeypatch.setitem(models.PACKAGES, "xgboost-cpu", "xgboost_that_is_not_there")
-    needs = (
-        "needs the package xgboost-cpu, which is not installed. Add 'xgboost_that_is_not_there' to MODELS in noxfile.py"
-    )
+    monkeypatch.setitem(models.PACKAGES, "not-there", "module")
+    monkeypatch.setitem(models.CATALOGUE, "xgboost", models.CATALOGUE["xgboost"]._replace(package="not-there"))
+    needs = "needs the package not-there, which is not installed. Add 'module' to MODELS in noxfile.py"
     with pytest.raises(BatonError, match=f"candidate 'mine': model 'xgboost' {needs}"):
         grid.check(grid.KEYS | {"candidate": "mine", "model": "lr+xgboost"})
 

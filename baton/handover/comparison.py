@@ -284,10 +284,10 @@ def _predict(
     answered = {name: (answers, model.contract) for (name, model), answers in zip(models.items(), found, strict=True)}
     threshold = None
     if contract.threshold is not None and contract.metric in evaluation.BY_COUNTS:
-        known = contract.encode(y_train).to_numpy(), evaluation.baseline(y_train, contract, y_train)
-        threshold = evaluation.choose_threshold(*known, how, contract.metric)
-    looks_at_nothing = evaluation.baseline(rows[contract.target], contract, y_train)
-    return answered | {"baseline": (looks_at_nothing, dataclasses.replace(contract, threshold=threshold))}
+        learned = contract.encode(y_train).to_numpy(), evaluation.baseline(y_train, contract, y_train)
+        threshold = evaluation.choose_threshold(*learned, how, contract.metric)
+    baseline = evaluation.baseline(rows[contract.target], contract, y_train)
+    return answered | {"baseline": (baseline, dataclasses.replace(contract, threshold=threshold))}
 
 
 def _read(answered: tuple[np.ndarray, Contract], wanted: Contract, metric: str) -> np.ndarray:

@@ -19,8 +19,8 @@ def cross_fit(
     """Calibrate out-of-fold probabilities (rows, classes), each fold by the temperature of the others.
 
     `truth` holds codes (rows,), and `fold` -1 for rows that are not validated. Returns all probabilities calibrated;
-    those to go by, where a fold is calibrated if that helps the others; and whether it helps all of them: if the log
-    loss falls by more than its standard error, for which see `evaluation.compare_to_best`.
+    those to go by, where a fold is calibrated if the others gain by it; and whether all of them do: if the log loss
+    falls by more than its standard error, for which see `evaluation.compare_to_best`.
     """
     numbers, calibrated, taken = np.unique(fold[fold >= 0]), predictions.copy(), predictions.copy()
     counts = np.bincount(truth[fold >= 0].astype(int), minlength=predictions.shape[1])

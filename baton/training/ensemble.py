@@ -6,6 +6,7 @@ its weight.
 """
 
 import functools
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from baton.data.contract import Contract
 from baton.training import evaluation, tournament
 
 ROUNDS = 25
-MOST = 20  # candidates that are selected from: the best ones
+MOST_CANDIDATES = 20  # that are selected from: the best ones
 MOST_ROWS = 50_000  # rows that a selection goes by
 
 
@@ -76,7 +77,7 @@ def select(
         return sign * float(np.nanmean(found)) if np.isfinite(found).any() else -np.inf
 
     alone = {name: score(given) for name, given in predictions.items()}
-    names = sorted(alone, key=alone.get, reverse=True)[:MOST]  # of equals, the one that comes first
+    names = sorted(alone, key=alone.get, reverse=True)[:MOST_CANDIDATES]  # of equals, the one that comes first
     chosen, total, best = [names[0]], predictions[names[0]], (alone[names[0]], 1)
     for count in range(2, ROUNDS + 1):
         reached = {name: score((total + predictions[name]) / count) for name in names}
@@ -85,6 +86,12 @@ def select(
         best = max(best, (reached[chosen[-1]], count), key=lambda one: one[0])
     kept = chosen[: best[1]]
     return {name: kept.count(name) / len(kept) for name in names if name in kept}
+
+
+def scale_of(candidates: Iterable[dict]) -> str:
+    """The scale of the residuals: the logarithm's if all members, as `fit` wrote of them, are fitted on it."""
+    scales = {candidate["target_scale"] for candidate in candidates}
+    return tournament.LOG if scales == {tournament.LOG} else tournament.PLAIN
 
 
 def combine(predictions: dict[str, np.ndarray], weights: dict[str, float]) -> np.ndarray:
@@ -119,6 +126,6 @@ def join(members: dict[str, Pipeline], weights: dict[str, float], contract: Cont
 
 
 def _without_threshold(member: Pipeline) -> Pipeline:
-    """A fitted model that predicts probabilities alone: the class is the ensemble's to tell."""
+    """A fitted model that predicts probabilities alone: the ensemble has a threshold of its own."""
     *steps, (name, model) = member.steps
     return Pipeline([*steps, (name, model.estimator_ if isinstance(model, FixedThresholdClassifier) else model)])

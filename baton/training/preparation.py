@@ -34,6 +34,7 @@ CODES = 200  # values of a text that are codes of categories; histogram boosting
 OFTEN = 25  # rows a value of more needs on average, for its mean target to say something
 COMMON = 10  # rows a value needs to have a column to itself; in a small table fewer, down to RARE
 RARE = 3
+CATEGORIES = "native_categories"  # names what gives their codes, and nothing that a feature file makes
 WORDS = 3  # on average, from which on a text that hardly repeats is sentences, and no names
 TOPICS = 30  # that sentences become
 DAY, WEEK, YEAR = 86_400, 604_800, 31_556_952  # seconds
@@ -82,7 +83,7 @@ def is_free_text(texts: pd.Series) -> bool:
         return False
     words = CountVectorizer(min_df=RARE).build_analyzer()
     found = pd.Series([*{*words(text)}] for text in texts.dropna().astype(str)).explode().value_counts()
-    return int((found >= RARE).sum()) >= 4 * TOPICS  # in a part of the rows there are fewer
+    return int((found >= RARE).sum()) >= 8 * TOPICS  # in a part of the rows there are fewer
 
 
 def prepare(
@@ -101,12 +102,15 @@ def prepare(
     week and the year. Native: numbers stay as they are, missing ones too, and a text of few values becomes codes, the
     places of which `categories` gives.
     """
-    own = "prepare" if how == "auto" else how
-    if how not in (SCALED, NATIVE) and hasattr(features, own):
-        return getattr(features, own)()
+    asked = "prepare" if how == "auto" else how
+    function = getattr(features, asked, None)
+    if how not in (SCALED, NATIVE) and callable(function) and asked not in (*config.FEATURE_STEPS, "select"):
+        return _call(function)
     if how not in ("auto", SCALED, NATIVE):
-        where = Path(features.__file__).name if features else "features in env.yaml is none, so"
-        raise BatonError(f"prepare: {how}: {where} has no such function. Write it there, or take {SCALED} or {NATIVE}")
+        why = "features in env.yaml is none"
+        if features:
+            why = f"{Path(features.__file__).name} has no function of this name that makes a step"
+        raise BatonError(f"prepare: {how}: {why}. Write one, or take {SCALED} or {NATIVE}")
     native = (usual if how == "auto" else how) == NATIVE
     numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
     common = int(np.clip(len(rows) / 100, RARE, COMMON))
@@ -154,7 +158,10 @@ def prepare(
             f"none of the columns can be learned from: {', '.join(map(str, rows.columns))} hardly repeat a value."
             " Derive something from them in features.py"
         )
-    return make_column_transformer(*used)
+    made = make_column_transformer(*used)
+    if native and steps[0][1]:
+        made.transformers[0] = (CATEGORIES, *made.transformers[0][1:])
+    return made
 
 
 def of_candidate(
@@ -174,9 +181,8 @@ def prepare_texts(features, rows: pd.DataFrame, *how) -> TransformerMixin | None
 
 def categories(prepare: TransformerMixin) -> list[int]:
     """The places, in what a native preparation gives, of the columns that are codes of categories."""
-    _, step, columns = getattr(prepare, "transformers", [("", None, [])])[0]
-    coded = isinstance(step, Pipeline) and isinstance(step.steps[-1][1], OrdinalEncoder)
-    return [*range(len(columns))] if coded else []
+    name, _, columns = getattr(prepare, "transformers", [("", None, [])])[0]
+    return [*range(len(columns))] if name == CATEGORIES else []
 
 
 def fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series, groups: np.ndarray | None = None) -> Pipeline:
@@ -198,10 +204,10 @@ def encoder_folds(pipeline: Pipeline) -> tuple[dict, dict]:
     }
 
 
-def _call(function, rows: pd.DataFrame) -> pd.DataFrame:
+def _call(function, *rows: pd.DataFrame):
     """Call a function of the feature file; of an error, say in which line of it."""
     try:
-        return function(rows)
+        return function(*rows)
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         where = next((frame for frame in frames if frame.name == function.__name__), frames[-1])

@@ -15,7 +15,7 @@ FINISHED, PRUNED, FAILED = "finished", "pruned", "failed"
 
 
 class Budget(NamedTuple):
-    """How long a study goes on: until it has so many trials, or so many seconds were spent on them.."""
+    """How long a study goes on: until it has so many trials, or so many seconds were spent on them."""
 
     trials: float = math.inf
     seconds: float = math.inf

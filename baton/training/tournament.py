@@ -1,6 +1,6 @@
 """The tournament: each candidate is cross-validated over the same folds; what is kept is plain scikit-learn.
 
-The only module that imports PyCaret, which gives the models with their defaults and where to search for better ones,
+The only module that imports PyCaret, which gives most models, with their defaults and where to search for better ones,
 and blends and stacks them. Its own preprocessing stays off: on pandas 2.2 and later it can pair rows with other rows'
 targets.
 """
@@ -27,6 +27,7 @@ from scipy import stats
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import VotingClassifier
 from sklearn.model_selection import FixedThresholdClassifier, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
@@ -81,8 +82,12 @@ class Result(NamedTuple):
     @property
     def params(self) -> dict:
         """The parameters of the model itself."""
-        model = self.estimator.regressor if self.scale == LOG else self.estimator
-        return (model.estimator if self.calibrated else model).get_params(deep=False)
+        model = self.estimator.estimator if self.calibrated else self.estimator
+        return (
+            model.get_params()[_within(model)].get_params(deep=False)
+            if _within(model)
+            else model.get_params(deep=False)
+        )
 
     @property
     def found(self) -> dict:
@@ -131,24 +136,25 @@ def cross_validate(
         parameter = CATALOGUE[model].categories if model in CATALOGUE else None
         if parameter and parameter not in model_params and (places := preparation.categories(prepare)):
             estimator.set_params(**{parameter: places})
-        steps = {PLAIN: estimator} | _of_skewed(estimator, model, coded, contract)
+        steps = {PLAIN: estimator} | _of_skewed(estimator, model, model_params, coded, contract)
         ways = [prepare] if prepare_texts is None else [prepare, prepare_texts]
         starts = {
             (scale, texts): Pipeline([("prepare", clone(way)), ("model", clone(step))])
             for texts, way in enumerate(ways)
             for scale, step in steps.items()
         }
-        usual, numbers, tried = next(iter(starts)), np.unique(fold[fold >= 0]), {}
-        answers = {how: predict(lambda *_, start=start: start) for how, start in starts.items() if len(starts) > 1}
-        for how, predictions in answers.items():
-            if np.isfinite(predictions[fold >= 0]).all():  # e to a large number is infinite
-                tried[how] = score(predictions)[contract.metric]
+        usual, numbers, answers, tried = next(iter(starts)), np.unique(fold[fold >= 0]), {}, {}
+        for how, start in starts.items() if len(starts) > 1 else ():
+            with contextlib.nullcontext() if how == usual else contextlib.suppress(Exception):  # as of too few words
+                answers[how] = predict(lambda *_, start=start: start)
+                if np.isfinite(answers[how][fold >= 0]).all():  # e to a large number is infinite
+                    tried[how] = score(answers[how])[contract.metric]
 
         def best_without(*left_out: int) -> tuple[str, int]:
             """How to fit, as the folds that are not left out would have it."""
             means = {how: sign * scores.drop(index=[*left_out]).mean() for how, scores in tried.items()}
-            known = {how: mean for how, mean in means.items() if not np.isnan(mean)}
-            return max(known, key=known.get, default=usual)
+            means = {how: mean for how, mean in means.items() if not np.isnan(mean)}
+            return max(means, key=means.get, default=usual)
 
         # Of two folds, neither has folds within the rows it is fitted on; by time, only the first one has none.
         budget, count = study.Budget.of(tune), len(numbers)
@@ -179,8 +185,9 @@ def cross_validate(
         else:
             predictions = predict(choose)
     step, as_fitted, calibrated, log_losses = clone(pipeline.named_steps["model"]), predictions, False, {}
-    # Not where rows come in groups: scikit-learn hands none to the folds by which it calibrates.
-    if contract.labels and not folds["group"].duplicated().any():
+    # Not where rows come in groups: scikit-learn hands none to the folds by which it calibrates. Nor a model that is
+    # calibrated by itself: scikit-learn would go by what it has before.
+    if contract.labels and contract.split != "group" and not step.get_params().get("probability"):
         codes = coded.to_numpy(dtype="float64")
         tempered, predictions, calibrated = calibration.cross_fit(codes, as_fitted, fold, splitter.test_train_ratio())
         losses = {"log_loss/as_fitted": as_fitted, "log_loss/calibrated": tempered}
@@ -254,7 +261,9 @@ def make_estimator(model: str, model_params: dict, contract: Contract, fewest: i
         estimator.set_params(**usual | model_params)
     else:
         entry = _entries(kind, seed).loc[model]
-        estimator = entry["Class"](**(entry["Args"] | model_params))
+        estimator = entry["Class"](**(entry["Args"] | CATALOGUE[model].usual | model_params))
+    if CATALOGUE[model].takes_codes and contract.labels:  # what gives it codes for any classes
+        return VotingClassifier([(model, estimator)], voting="soft")
     if "n_neighbors" in estimator.get_params():
         estimator.set_params(n_neighbors=min(estimator.n_neighbors, fewest))
     return estimator
@@ -316,16 +325,16 @@ def _search(
     Returns the unfitted pipeline, the trials, and the space that was searched.
     """
     metric, groups = evaluation.METRICS[contract.metric], folds["group"].to_numpy()
-    folds = _sample(folds, budget.rows, seed)
+    folds = _sample(folds, y, bool(contract.labels), budget.rows, seed)
     splitter = make_splitter(_merge_folds(folds, y, contract), contract)
     sizes = [len(fitted) for fitted, _ in splitter.split()]
     if not sizes:  # the first fold in time: no other shows what is better
         return start, [], {}
     space = _space(model, contract, seed, min(sizes))
-    within = "model__regressor__" if isinstance(start.named_steps["model"], TransformedTargetRegressor) else "model__"
+    place = "__".join(name for name in ("model", _within(start.named_steps["model"])) if name)
 
     def set_to(params: dict) -> Pipeline:
-        return clone(start).set_params(**{f"{within}{key}": value for key, value in params.items()})
+        return clone(start).set_params(**{f"{place}__{key}": value for key, value in params.items()})
 
     def scores(params: dict):
         for fitted, validated in splitter.split():
@@ -346,15 +355,26 @@ def _search(
     return set_to(found), trials, space
 
 
-def _of_skewed(estimator: BaseEstimator, model: str, y: pd.Series, contract: Contract) -> dict[str, BaseEstimator]:
+def _within(estimator: BaseEstimator) -> str:
+    """The name by which an estimator holds the model itself, if it is around one; "" if it is the model."""
+    if isinstance(estimator, TransformedTargetRegressor):
+        return "regressor"
+    alone = isinstance(estimator, VotingClassifier) and len(estimator.estimators) == 1
+    return estimator.estimators[0][0] if alone else ""
+
+
+def _of_skewed(
+    estimator: BaseEstimator, model: str, model_params: dict, y: pd.Series, contract: Contract
+) -> dict[str, BaseEstimator]:  # fmt: skip
     """How else to fit a skewed target: amounts, prices and durations by their logarithm, counts as Poisson."""
     found = {}
     if contract.task != "regression" or not (y.min() >= 0 and stats.skew(y) > SKEWED):
         return found
     if y.min() > 0:
         found[LOG] = TransformedTargetRegressor(clone(estimator), func=np.log, inverse_func=np.exp)
-    if model in CATALOGUE and CATALOGUE[model].poisson and (y % 1 == 0).all():
-        found[POISSON] = clone(estimator).set_params(**CATALOGUE[model].poisson)
+    poisson = CATALOGUE[model].poisson if model in CATALOGUE else {}
+    if poisson and not poisson.keys() & model_params.keys() and (y % 1 == 0).all():
+        found[POISSON] = clone(estimator).set_params(**poisson)
     return found
 
 
@@ -372,13 +392,16 @@ def _space(model: str, contract: Contract, seed: int, rows: int) -> dict:
     return space
 
 
-def _sample(folds: pd.DataFrame, most: float, seed: int) -> pd.DataFrame:
-    """Keep so many rows of the folds, at random: the others are neither fitted on nor validated."""
+def _sample(folds: pd.DataFrame, y: pd.Series, classes: bool, most: float, seed: int) -> pd.DataFrame:
+    """Keep so many rows of the folds, at random, each class in its share: no others are fitted on, or validated."""
     trains = folds.get("trains", pd.Series(True, folds.index))
     used = np.flatnonzero(trains | (folds["fold"] >= 0))
     if len(used) <= most:
         return folds
-    within = np.isin(np.arange(len(folds)), np.random.default_rng(seed).choice(used, most, replace=False))
+    drawn = pd.Series(np.random.default_rng(seed).permutation(used))
+    by = y.iloc[drawn].to_numpy() if classes else np.zeros(len(drawn))
+    place = drawn.groupby(by).cumcount() / drawn.groupby(by).transform("size")
+    within = np.isin(np.arange(len(folds)), drawn[place.argsort(kind="stable")[: int(most)]])
     return folds.assign(fold=folds["fold"].where(within, -1), trains=trains & within)
 
 

@@ -302,6 +302,7 @@ def test_no_model_asks_for_more_neighbours_than_there_are_rows(monkeypatch):
 
 
 def test_a_tuned_candidate_has_other_settings_and_each_fold_found_its_own(monkeypatch):
+    monkeypatch.setattr(tournament.calibration, "FEWEST", np.inf)  # no model is calibrated
     sample, start = divided(small(), folds=3), {"max_depth": 12}
     nested = cross_validate("dt", *sample, start, 4)
     monkeypatch.setattr(tournament, "NESTED_ROWS", 0)
@@ -382,6 +383,7 @@ def test_a_search_in_which_every_trial_fails_says_why(monkeypatch):
 
 def test_a_search_that_finds_nothing_better_leaves_the_settings_as_they_were(monkeypatch):
     """Of two columns that tell the target only together, a tree of depth 1 makes nothing."""
+    monkeypatch.setattr(tournament.calibration, "FEWEST", np.inf)  # no model is calibrated
     monkeypatch.setitem(models.CATALOGUE, "dt", models.CATALOGUE["dt"]._replace(search={"max_depth": models.Range(1, 2)}))  # fmt: skip
     monkeypatch.setattr(tournament, "_distribution", lambda found: CategoricalDistribution([1]))
     rows = small(names="ab")
@@ -395,6 +397,7 @@ def test_a_search_that_finds_nothing_better_leaves_the_settings_as_they_were(mon
 )
 def test_a_search_goes_by_the_chosen_metric(target, metric, monkeypatch):
     """Of a few settings it returns the one that scikit-learn alone finds best by that metric over the merged folds."""
+    monkeypatch.setattr(tournament.calibration, "FEWEST", np.inf)  # no model is calibrated
     values = [1, 3, 60]
     monkeypatch.setattr(tournament, "NESTED_ROWS", 0)
     searched = models.CATALOGUE["dt"]._replace(search={"min_samples_leaf": models.Range(1, 60)})
@@ -818,7 +821,10 @@ def test_no_model_is_calibrated_row_by_row_where_rows_come_in_groups():
     contract, X, y, folds = divided(table("numeric", "0/1"))
     found = cross_validate("knn", contract, X, y, folds, {"n_neighbors": 3})
     assert found.calibrated
-    grouped = cross_validate("knn", contract, X, y, folds.assign(group=np.arange(len(folds)) // 2), {"n_neighbors": 3})
+    twice = cross_validate("knn", contract, X, y, folds.assign(group=np.arange(len(folds)) // 2), {"n_neighbors": 3})
+    assert twice.calibrated  # equal rows are one group, and no reason
+    contract = dataclasses.replace(contract, split="group")
+    grouped = cross_validate("knn", contract, X, y, folds, {"n_neighbors": 3})
     assert (grouped.calibrated, grouped.log_losses) == (False, {})
     np.testing.assert_array_equal(grouped.predictions, found.as_fitted)
 
@@ -835,9 +841,9 @@ def remarks(told: bool) -> pd.DataFrame:
     """Rows with a sentence each, in which some words go with the answer, or none does."""
     generator = np.random.default_rng(4)
     rows = table("numeric", "0/1").reset_index(drop=True)
-    words = np.array([f"{start}{number}" for start in ("al", "be", "ce", "du") for number in range(40)])
-    chosen = generator.integers(0, 80, (len(rows), 10)) + (80 * rows["answer"].to_numpy()[:, None] if told else 0)
-    chosen = np.where(generator.random(chosen.shape) < 0.6, generator.integers(0, 160, chosen.shape), chosen)
+    words = np.array([f"{start}{number}" for start in ("al", "be", "ce", "du") for number in range(80)])
+    chosen = generator.integers(0, 160, (len(rows), 12)) + (160 * rows["answer"].to_numpy()[:, None] if told else 0)
+    chosen = np.where(generator.random(chosen.shape) < 0.6, generator.integers(0, 320, chosen.shape), chosen)
     return rows.assign(note=[" ".join(words[places]) for places in chosen])
 
 
@@ -857,3 +863,42 @@ def test_sentences_are_learned_from_where_that_is_better(told):
         others = [one.scores["AUC"].drop(index=number).mean() for one in (plain, always)]
         rows = folds["fold"] == number
         np.testing.assert_array_equal(found.as_fitted[rows], (plain, always)[int(np.argmax(others))].as_fitted[rows])
+
+
+@pytest.mark.parametrize(("target", "tune"), [("yes/no", 0), ("three", 2)])
+def test_classes_of_any_name_are_learned_by_a_model_that_takes_codes(target, tune, tmp_path):
+    contract, X, y, folds = divided(table("numeric", target))
+    params = {"n_estimators": 20, "max_depth": 3}
+    found = cross_validate("xgboost", contract, X, y, folds, params, tune=tune)
+    assert (found.params["n_estimators"], found.params["random_state"]) == (20, SEED)
+    pipeline = tournament.assemble(found.prepare, found.estimator, None).fit(X, y)
+    assert [*pipeline.classes_] == sorted(contract.labels)
+    saving.save(tmp_path / "model", saving.model_arguments(pipeline, contract, X, y, None))
+    assert found.scores["AUC"].mean() > 0.8
+    assert [trial.error for trial in found.trials] == [None] * tune
+
+
+def test_a_way_to_fit_that_fails_on_a_fold_is_not_taken():
+    contract, X, y, folds = divided(remarks(True))
+    broken = Pipeline([("fails", tournament.preparation.TruncatedSVD(10_000))])
+    found = tournament.cross_validate(
+        "lr", {}, 0, X, y, folds, contract, preparation.prepare(None, X, "binary"), SEED, prepare_texts=broken
+    )
+    assert found.texts is False
+    with pytest.raises(BatonError, match="model 'lr' with its defaults can't be fitted"):
+        cross_validate("lr", contract, X, y, folds, prepare=broken)
+
+
+def test_a_loss_that_a_candidate_names_is_kept():
+    contract, X, y, folds = divided(counts(300), task="regression")
+    found = cross_validate("hgb", contract, X, y, folds, {"max_iter": 5, "loss": "absolute_error"})
+    assert (found.scale, found.params["loss"]) == ("plain", "absolute_error")
+
+
+def test_a_sample_to_search_by_has_rows_of_every_class_in_their_shares():
+    y = pd.Series([1] * 20 + [0] * 980)
+    folds = pd.DataFrame({"fold": np.arange(1000) % 5, "group": range(1000)})
+    kept = tournament._sample(folds, y, True, 100, 1)
+    assert (kept["trains"].sum(), int(y[kept["trains"]].sum())) == (100, 2)
+    assert (kept["fold"][~kept["trains"]] == -1).all()
+    assert not kept.equals(tournament._sample(folds, y, True, 100, 2))
