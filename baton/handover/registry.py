@@ -331,7 +331,10 @@ def _ask(process: subprocess.Popen, model: Model, work: str, asked: dict) -> Non
 
 
 def _start() -> subprocess.Popen:
+    # One thread: there is a process a core, and threads that wait for each other take many times as long.
+    environment = dict.fromkeys((f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL")), "1") | os.environ
     how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    how |= {"env": environment}
     process = subprocess.Popen([*PYTHON, "-m", "baton.handover.runner"], cwd=config.ROOT, **how)
     process.lock = threading.Lock()  # an order at a time
     return process

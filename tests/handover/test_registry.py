@@ -409,3 +409,14 @@ def test_a_model_that_is_no_version_is_named_by_its_place_in_the_project(model, 
     assert str(model[0]) == f"the model in {model[0].path}"
     monkeypatch.setattr(config, "ROOT", model[0].path.parent)
     assert str(model[0]) == "the model in model"
+
+
+def test_the_process_of_a_model_computes_in_one_thread_unless_told_otherwise(monkeypatch):
+    for given, found in ((None, "1"), ("3", "3")):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if given:
+            monkeypatch.setenv("OMP_NUM_THREADS", given)
+        process = registry._start()
+        inherited = Path(f"/proc/{process.pid}/environ").read_text().split("\0")
+        registry._end(process)
+        assert f"OMP_NUM_THREADS={found}" in inherited
