@@ -187,6 +187,7 @@ def categories(prepare: TransformerMixin) -> list[int]:
 
 def fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series, groups: np.ndarray | None = None) -> Pipeline:
     """Fit a pipeline; one whose encoder is cross-fitted by group is given the groups (rows,), if they are enough."""
+    y = np.asarray(y)  # scikit-learn's calibration asks for the first by `y[0]`, which is a label of a table's index
     grouped, ungrouped = encoder_folds(pipeline)
     if groups is None or len(np.unique(groups)) < max((folds.n_splits for folds in grouped.values()), default=0):
         return pipeline.set_params(**ungrouped).fit(X, y)

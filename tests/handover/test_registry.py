@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import time
 from pathlib import Path
 
 import mlflow
@@ -417,6 +418,7 @@ def test_the_process_of_a_model_computes_in_one_thread_unless_told_otherwise(mon
         if given:
             monkeypatch.setenv("OMP_NUM_THREADS", given)
         process = registry._start()
-        inherited = Path(f"/proc/{process.pid}/environ").read_text().split("\0")
+        while not (inherited := Path(f"/proc/{process.pid}/environ").read_text().split("\0"))[0]:
+            time.sleep(0.01)  # until the system has started the program
         registry._end(process)
         assert f"OMP_NUM_THREADS={found}" in inherited

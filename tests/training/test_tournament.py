@@ -814,6 +814,8 @@ def test_a_model_that_is_too_sure_is_calibrated_within_the_rows_it_is_fitted_on(
         truth, saving.probabilities(pipeline, contract.read_features(later), contract), contract.task
     )
     assert loss["Log Loss"] == pytest.approx(found.log_losses["log_loss/calibrated"], rel=0.35)
+    apart = X.set_index(np.arange(len(X)) + 5), y.set_axis(np.arange(len(X)) + 5)
+    preparation.fit(clone(pipeline), *apart)  # whatever the rows are called
     (within,) = {type(value) for name, value in pipeline.get_params().items() if name == "model__cv"}
     assert within is StratifiedKFold
 
