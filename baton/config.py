@@ -157,10 +157,10 @@ class Settings(pydantic.BaseModel):
             cost = value.get("cost")
             if [*value] != ["cost"] or not isinstance(cost, dict) or {*cost} != {"miss", "alarm"}:
                 raise ValueError(f"say what a missed positive and a false alarm cost, as in {COST}")
-            if not all(_is_number(of) and 0 < of < math.inf for of in cost.values()):
+            if not all(is_number(of) and 0 < of < math.inf for of in cost.values()):
                 raise ValueError(f"a miss and a false alarm both cost something, a number above 0, as in {COST}")
             return value
-        if not (_is_number(value) and 0 < value < 1):
+        if not (is_number(value) and 0 < value < 1):
             raise ValueError(f"write auto, a probability between 0 and 1, or what errors cost: {COST}")
         return float(value)
 
@@ -168,7 +168,7 @@ class Settings(pydantic.BaseModel):
     @classmethod
     def _text(cls, value, info):
         """Let a name that looks like a number (a column called 2024, a batch 20261121) be a name, and a class true."""
-        number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = is_number(value)
         if info.field_name in {"name", "batch"} and isinstance(value, str):
             read = value
             with contextlib.suppress(ValueError, SyntaxError):
@@ -222,7 +222,8 @@ class Settings(pydantic.BaseModel):
         return value
 
 
-def _is_number(value) -> bool:
+def is_number(value) -> bool:
+    """Tell a number from a text, and from true and false, which Python takes for numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -466,7 +466,7 @@ def _in_order(values) -> list:
 
 def _is_value(value) -> bool:
     """Tell whether a parameter's value is a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+    return config.is_number(value) and np.isfinite(value)
 
 
 def _parallel(axes, table, names, metric):

@@ -132,7 +132,7 @@ def check(candidate: dict, task: str | None = None) -> None:
 def _is_budget(tune) -> bool:
     """Tell whether `tune` is what `study.Budget.of` reads."""
     given = tune if isinstance(tune, dict) else {"trials": tune}
-    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in given.values())
+    numbers = all(map(config.is_number, given.values()))
     if not given.keys() & {"trials", "minutes"} or given.keys() - {"trials", "minutes", "rows"} or not numbers:
         return False
     trials, rows, least = given.get("trials", 1), given.get("rows", FEWEST_ROWS), int(isinstance(tune, dict))

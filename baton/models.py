@@ -6,6 +6,7 @@ too.
 """
 
 import contextlib
+import functools
 import importlib.metadata
 from typing import Any, NamedTuple
 
@@ -202,6 +203,7 @@ def packages() -> dict[str, str]:
     return {name: module for name, module in PACKAGES.items() if _is_installed(name)}
 
 
+@functools.cache  # a grid asks for each of its candidates
 def _is_installed(package: str) -> bool:
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return bool(importlib.metadata.version(package))

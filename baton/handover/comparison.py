@@ -287,7 +287,7 @@ def _predict(
         learned = contract.encode(y_train).to_numpy(), evaluation.baseline(y_train, contract, y_train)
         threshold = evaluation.choose_threshold(*learned, how, contract.metric)
     baseline = evaluation.baseline(rows[contract.target], contract, y_train)
-    return answered | {"baseline": (baseline, dataclasses.replace(contract, threshold=threshold))}
+    return answered | {"baseline": (baseline, contract.with_threshold(threshold))}
 
 
 def _read(answered: tuple[np.ndarray, Contract], wanted: Contract, metric: str) -> np.ndarray:
