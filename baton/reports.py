@@ -1,7 +1,10 @@
 """What an executed notebook looks like as a page; `pipeline.yaml` names one of these for each of its tasks."""
 
+import re
+
 from jinja2 import BytecodeCache
-from nbconvert.exporters import HTMLExporter
+from nbconvert.exporters import HTMLExporter, TemplateExporter
+from nbconvert.filters import Highlight2HTML
 
 
 class _Compiled(BytecodeCache):
@@ -33,6 +36,20 @@ class Report(HTMLExporter):
         own.HTMLExporter.update(require_js_url="", mathjax_url="", jquery_url="", mermaid_js_url="")
         own.TagRemovePreprocessor.update(enabled=True, remove_cell_tags=["parameters", "injected-parameters"])
         return own
+
+    def default_filters(self):
+        """Without sanitizing code that was escaped when it was coloured, which takes as long as all the rest."""
+        yield from super().default_filters()
+        yield "highlight_code", Highlight2HTML(pygments_lexer="python", parent=self)
+        yield "clean_html", lambda escaped: escaped
+
+    def from_notebook_node(self, notebook, resources=None, **options):
+        """Fill in the template alone: nbconvert then parses the whole page for the attribute that is added here.
+
+        It makes wide tables scroll with the keys.
+        """
+        page, resources = TemplateExporter.from_notebook_node(self, notebook, resources, **options)
+        return re.sub('(?=class="jp-(Cell-inputWrapper|OutputArea-output))', 'tabindex="0" ', page), resources
 
     def _create_environment(self):
         environment = super()._create_environment()

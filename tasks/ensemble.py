@@ -73,7 +73,7 @@ run_id = tracking.log_candidate(
     facts, settings, entry["candidate"], started=started,
     params={"model": entry["model"], "threshold": result.threshold, "weights": json.dumps(result.weights)},
     metrics=evaluation.summary(result.scores) | costs,
-    figures=product["figures"], tables={"scores": result.scores}, training=training,
+    figures=product["figures"], tables={"scores": result.scores},
 )  # fmt: skip
 model_uri = registry.log(run_id, Path(product["model"]), settings.mlflow_tracking_uri)
 

@@ -87,7 +87,7 @@ run_id = tracking.log_candidate(
     params={"model": model, "tune": str(tune), "seed": settings.seed, "threshold": result.threshold,
             **result.found, **result.params},
     metrics=evaluation.summary(result.scores) | costs | result.log_losses,
-    figures=product["figures"], tables={"scores": result.scores}, training=training,
+    figures=product["figures"], tables={"scores": result.scores},
 )  # fmt: skip
 tracking.log_trials(run_id, result.trials, contract.metric, settings.mlflow_tracking_uri)
 model_uri = registry.log(run_id, Path(product["model"]), settings.mlflow_tracking_uri)

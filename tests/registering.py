@@ -56,7 +56,7 @@ def register(
     """File a saved model as a candidate of the training, and register it, as `fit` and `compare` do."""
     run_id = tracking.log_candidate(
         facts, asked, candidate, params={"C": 1}, metrics={"x": 1.0, "nothing": float("nan")}, figures=str(saved / "metadata"),
-        tables={}, training=pd.DataFrame({"a": [1.0]}), started=0,
+        tables={}, started=0,
     )  # fmt: skip
     registry.log(run_id, saved, asked.mlflow_tracking_uri)
     return register_version(saved, run_id, asked, fingerprints=fingerprints)

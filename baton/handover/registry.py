@@ -147,7 +147,7 @@ def register(model: Model, tags: dict[str, str], description: str, tracking_uri:
     import mlflow
 
     name, client = model.contract.name, tracking.connect(tracking_uri)
-    run = client.get_run(tracking.require_run(client, model.run_id))
+    run = tracking.require_run(client, model.run_id)
     earlier = [
         found
         for found in client.search_model_versions(f"name='{name}'")

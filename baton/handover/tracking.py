@@ -103,7 +103,7 @@ def start_training(settings: config.Settings, tags: dict, training: pd.DataFrame
 
 def log_candidate(
     facts: dict, settings: config.Settings, candidate: str, *, params: dict, metrics: dict, figures: str, tables: dict,
-    training: pd.DataFrame, started: float,
+    started: float,
 ) -> str | None:  # fmt: skip
     """File a candidate as a child of the training run and return its run id; its model is still to come.
 
@@ -112,28 +112,29 @@ def log_candidate(
     """
     if facts["run_id"] is None:
         return None
-    import mlflow
-
-    client, parent = connect(settings.mlflow_tracking_uri), facts["run_id"]
+    client = connect(settings.mlflow_tracking_uri)
+    parent = require_run(client, facts["run_id"])
     tags = {key: facts[key] for key in ("task", "metric", "data_digest")} | {"candidate": candidate}
-    tags = _tags(tags | {"mlflow.parentRunId": parent, "mlflow.runName": candidate})
-    created = client.create_run(_experiment_of(client, parent), start_time=int(started * 1000), tags=tags)
-    with mlflow.start_run(run_id=created.info.run_id):
-        mlflow.log_params(params)
-        mlflow.log_metrics({key: value for key, value in metrics.items() if value == value})
-        mlflow.log_input(_dataset(training, settings.train_data), context="training")
-        mlflow.log_artifacts(figures, "figures")
+    tags = _tags(tags | {"mlflow.parentRunId": parent.info.run_id, "mlflow.runName": candidate})
+    # Through the client, a few statements for all of it: a sweep files hundreds.
+    run_id = client.create_run(parent.info.experiment_id, start_time=int(started * 1000), tags=tags).info.run_id
+    try:
+        _log_values(client, run_id, metrics, params)
+        client.log_inputs(run_id, parent.inputs.dataset_inputs)  # the rows are the training's
+        client.log_artifacts(run_id, figures, "figures")
         for name, frame in tables.items():
-            mlflow.log_text(frame.to_csv(), f"tables/{name}.csv")
-    return created.info.run_id
+            client.log_text(run_id, frame.to_csv(), f"tables/{name}.csv")
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id)
+    return run_id
 
 
 def log_trials(run_id: str | None, trials: list, metric: str, uri: str) -> None:
     """File each `study.Trial` of a candidate as a run, a child of the candidate's."""
     if run_id is None or not trials:
         return
-    from mlflow.entities import Metric, Param
-
     client = connect(uri)
     experiment, shared = client.get_run(run_id).info.experiment_id, _tags({"mlflow.parentRunId": run_id})
     for trial in trials:
@@ -142,11 +143,7 @@ def log_trials(run_id: str | None, trials: list, metric: str, uri: str) -> None:
         started, ended = int(trial.started * 1000), int((trial.started + trial.seconds) * 1000)
         run = client.create_run(experiment, start_time=started, tags=tags)
         metrics = {metric: trial.score, "seconds": trial.seconds}
-        client.log_batch(
-            run.info.run_id,
-            metrics=[Metric(key, value, ended, 0) for key, value in metrics.items() if value == value],
-            params=[Param(key, str(value)) for key, value in trial.params.items()],
-        )
+        _log_values(client, run.info.run_id, metrics, trial.params, ended)
         status = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}[trial.state]
         client.set_terminated(run.info.run_id, status, ended)
 
@@ -159,7 +156,7 @@ def copy_run(run_id: str, settings: config.Settings, there: config.Settings) -> 
     import mlflow
 
     client = connect(settings.mlflow_tracking_uri)
-    run = client.get_run(require_run(client, run_id))
+    run = require_run(client, run_id)
     with tempfile.TemporaryDirectory() as folder:
         files = client.download_artifacts(run_id, "", folder)
         other = connect(there.mlflow_tracking_uri)
@@ -183,7 +180,7 @@ def log_failure(parent: str | None, uri: str, candidate: str, error: str, notebo
     if parent is None:
         return
     client = connect(uri)
-    experiment = _experiment_of(client, parent)
+    experiment = require_run(client, parent).info.experiment_id
     # A run that broke while it was being filed is there already, as FAILED: it only lacks the reason.
     broken = client.search_runs(
         [experiment],
@@ -206,7 +203,7 @@ def log_result(parent: str | None, uri: str, *, metrics: dict, tags: dict, figur
     import mlflow
 
     client = connect(uri)
-    with mlflow.start_run(run_id=require_run(client, parent)):
+    with mlflow.start_run(run_id=require_run(client, parent).info.run_id):
         mlflow.set_tags(tags)
         mlflow.log_metrics(metrics)
         for name, figure in figures.items():
@@ -220,7 +217,7 @@ def file_report(run_id: str | None, uri: str, report: Path) -> None:
     """Add a task's report to its run."""
     if run_id is not None:
         client = connect(uri)
-        client.log_artifact(require_run(client, run_id), str(report), "notebook")
+        client.log_artifact(require_run(client, run_id).info.run_id, str(report), "notebook")
 
 
 def log_batch(manifest: dict, folder: Path, uri: str) -> str:
@@ -259,6 +256,18 @@ def _tags(tags: dict) -> dict:
     return {key: str(value) for key, value in ({"git_commit": git_commit()} | tags).items()}
 
 
+def _log_values(client, run_id: str, metrics: dict, params: dict, when: int | None = None) -> None:
+    """Write metrics, those that are numbers, and parameters at once; `when` is in milliseconds, by default now."""
+    from mlflow.entities import Metric, Param
+
+    when = when or int(time.time() * 1000)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(key, value, when, 0) for key, value in metrics.items() if value == value],
+        params=[Param(key, str(value)) for key, value in params.items()],
+    )
+
+
 def _dataset(rows: pd.DataFrame, source: str):
     import mlflow
 
@@ -267,12 +276,12 @@ def _dataset(rows: pd.DataFrame, source: str):
     return mlflow.data.from_pandas(rows, source=source, name=Path(source).stem)
 
 
-def require_run(client, run_id: str) -> str:
-    """Give back the id of a run that is in the store; raise `BatonError` if it is not."""
+def require_run(client, run_id: str):
+    """Return a run of the store; raise `BatonError` if it is not there."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_run(run_id).info.run_id
+        return client.get_run(run_id)
     except MlflowException:
         raise BatonError(
             f"run {run_id}, which products/ remembers, is not in the MLflow store: the store was moved or deleted."
@@ -292,7 +301,3 @@ def _require_experiment(client, name: str, uri: str) -> str:
             " change name in env.yaml"
         )
     return found.experiment_id
-
-
-def _experiment_of(client, run_id: str) -> str:
-    return client.get_run(require_run(client, run_id)).info.experiment_id

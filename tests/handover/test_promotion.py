@@ -45,7 +45,7 @@ class Training:
         registering.save(path, self.training, name="demo", ignore_columns=ignored, id_columns=["id"])
         run_id = tracking.log_candidate(
             self.facts, self.settings, column, params={}, metrics={}, figures=str(path / "code" if (path / "code").is_dir() else path / "metadata"),
-            tables={}, training=self.training, started=0,
+            tables={}, started=0,
         )  # fmt: skip
         candidate = {"candidate": column, "model": "lr", "model_params": {}, "tune": 0, "run_id": run_id}
         return saving.open_model(path, run_id=run_id), candidate

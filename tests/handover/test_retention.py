@@ -37,7 +37,7 @@ class Store:
         (self.folder / "figures" / "roc.png").write_bytes(b"a picture")
         run_id = tracking.log_candidate(
             facts, self.asked, "lr", params={}, metrics={}, figures=str(self.folder / "figures"), tables={},
-            training=pd.DataFrame({"a": [1.0]}), started=began / 1000,
+            started=began / 1000,
         )  # fmt: skip
         registry.log(run_id, self.saved, self.uri)
         given = [Trial(number, {"C": 1.0}, "finished", 0.5, began / 1000, 1.0, None) for number in range(trials)]

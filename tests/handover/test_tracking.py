@@ -41,7 +41,7 @@ def test_without_tracking_nothing_is_opened(tmp_path):
     asked = settings(mlflow_tracking_uri=uri, track=False)
     assert tracking.start_training(asked, {}, ROWS) is None
     filed = tracking.log_candidate(
-        {"run_id": None}, asked, "lr", params={}, metrics={}, figures="none", tables={}, training=ROWS, started=0
+        {"run_id": None}, asked, "lr", params={}, metrics={}, figures="none", tables={}, started=0
     )
     assert filed is None
     tracking.log_result(None, uri, metrics={}, tags={}, figures={}, tables={})
@@ -61,7 +61,7 @@ def test_a_candidate_is_filed_as_a_child_of_its_training_with_what_describes_it(
     (tmp_path / "drawn" / "roc.png").write_bytes(b"picture")
     run_id = tracking.log_candidate(
         facts, asked, "lr", params={"C": 1}, metrics={"auc": 0.5, "nothing": float("nan")}, figures=str(tmp_path / "drawn"),
-        tables={"scores": ROWS}, training=ROWS, started=1_700_000_000.5,
+        tables={"scores": ROWS}, started=1_700_000_000.5,
     )  # fmt: skip
     client = mlflow.MlflowClient(asked.mlflow_tracking_uri)
     run = client.get_run(run_id)
@@ -108,7 +108,7 @@ def test_a_candidate_that_fails_leaves_one_failed_run_that_says_why(store, tmp_p
     with pytest.raises(AttributeError):  # its run breaks while it is filed
         tracking.log_candidate(
             facts, asked, "lr", params={}, metrics={}, figures=str(tmp_path / "drawn"), tables={"scores": "no table"},
-            training=ROWS, started=0,
+            started=0,
         )  # fmt: skip
     for candidate in ("lr", "tree"):
         tracking.log_failure(facts["run_id"], asked.mlflow_tracking_uri, candidate, f"no {candidate}", tmp_path / "no")
