@@ -1,6 +1,6 @@
 """What a data scientist would write instead of Baton: the same candidates, one file, two processes.
 
-It reads the same table, fits the candidates of `tests/project/grid.yaml` with PyCaret over five folds, refits each from
+It reads the same table, fits the candidates of `bench/grid.yaml` with PyCaret over five folds, refits each from
 raw rows, draws the same five pictures, logs the same to MLflow, and registers the one with the best mean. It has no
 notebooks, no holdout, no restart, no checks. It imports nothing of Baton's but the user's own `features.py`.
 
@@ -23,7 +23,7 @@ TARGET = "Outcome"
 def grid():
     import yaml
 
-    entries = yaml.safe_load((ROOT / "tests/project/grid.yaml").read_text())
+    entries = yaml.safe_load((ROOT / "bench/grid.yaml").read_text())
     return [{"model_params": {}, "tune": 0} | entry for entry in entries]
 
 

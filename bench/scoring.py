@@ -31,7 +31,7 @@ BATON = str(PROGRAMS / "baton")
 
 def train(project: Path) -> None:
     """Make each model the champion of a name of its own."""
-    grid = yaml.safe_load((project / "tests/project/grid.yaml").read_text())
+    grid = yaml.safe_load((project / "bench/grid.yaml").read_text())
     for name in MODELS:
         (project / "one.yaml").write_text(yaml.safe_dump([entry for entry in grid if entry["candidate"] == name]))
         options = ["--env--name", name, "--env--grid", "one.yaml", "--env--promote", "always"]

@@ -1,6 +1,6 @@
 """Time `ploomber build` on the sample table against the hand-written script: same candidates, table and machine.
 
-The candidates are ten of PyCaret's models, of tests/project/grid.yaml.
+The candidates are ten of PyCaret's models, of bench/grid.yaml.
 
     nox -s bench            # three rounds of each, in turn
     nox -s bench -- train 5
@@ -42,7 +42,7 @@ def main(rounds: int = 3) -> None:
             store = Path(folder, "store")
             store.mkdir()
             baton.append(
-                seconds([str(PROGRAMS / "ploomber"), "build", "--env--grid", "tests/project/grid.yaml"], project)
+                seconds([str(PROGRAMS / "ploomber"), "build", "--env--grid", "bench/grid.yaml"], project)
             )
             script.append(seconds([sys.executable, "bench/handwritten.py", str(store)], project))
         print(
