@@ -298,7 +298,7 @@ def decision(verdict: dict) -> Figure:
     these rows may not show, and the dashed line is the margin of `promote: not_worse`.
     """
     scores, leads, slices = verdict["scores"], verdict["leads"], verdict["slices"]
-    figure, axes = _figure(9, 1.9 + 0.3 * max(len(scores), len(leads) + len(slices)), columns=2)
+    figure, axes = _figure(9, 2.1 + 0.3 * max(len(scores), len(leads) + len(slices)), columns=2)
     if not scores:
         for one in axes:
             one.set_axis_off()
@@ -324,7 +324,7 @@ def decision(verdict: dict) -> Figure:
         axes[1].annotate("margin", (least, 1.01), xycoords=("data", "axes fraction"), ha="center", fontsize=8)
     below = "\norange: worse there by more than chance" if any(one["worse"] for one in slices) else ""
     axes[1].set(
-        xlabel=f"lead in {metric}, with 95% interval; the upright stroke is the bound that decides\n"
+        xlabel=f"lead in {metric}, with 95% interval\nupright stroke: the bound that decides\n"
         f"grey: a lead too small to be seen in 80% of such holdouts{below}",
         title=f"The challenger's lead: {verdict['decision']}",
     )

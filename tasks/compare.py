@@ -45,7 +45,7 @@ board = figures.leaderboard(ranking, contract.metric, described)
 board
 
 # %%
-pd.set_option("display.max_rows", None)
+pd.set_option("display.max_rows", None, "display.max_colwidth", None)
 leaderboard.round(4)
 
 # %% [markdown]

@@ -334,7 +334,9 @@ def test_nox_runs_each_command_as_it_is(refused, tmp_path):
 def test_a_reader_that_stops_early_ends_it_quietly(command):
     """As in `baton results | head -1`; with what is left in the buffer, which Python tries to write when it ends."""
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    started = subprocess.Popen([BATON, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered)
+    code = "import sys, pathlib; from baton import cli, config; config.ROOT = pathlib.Path(sys.argv[1]); "
+    ran = [sys.executable, "-c", code + "sys.exit(cli.main(sys.argv[2:]))", config.ROOT, command]
+    started = subprocess.Popen(ran, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered)
     started.stdout.close()
     assert (started.stderr.read(), started.wait()) == (b"", 0)
 

@@ -10,6 +10,8 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 
 from baton import config
+from baton.data import split
+from baton.training import evaluation
 
 EXAMPLES = config.ROOT / "examples"
 
@@ -63,6 +65,15 @@ def test_an_example_runs_through_to_predictions(fresh, make_tables, name):
             json.loads((fresh.folder / "predictions/parcels/batch=new/_manifest.json").read_text())["positive_class"]
             == "yes"
         )
+        # The errors of the leaderboard go by the real sizes of the folds, which move forward in time.
+        made = fresh.folder / "products/parcels"
+        folds = pd.read_parquet(made / "features/folds.parquet")["fold"].to_numpy()
+        board = pd.read_csv(made / "compare/leaderboard.csv", index_col="candidate")
+        scores = {one: pd.read_csv(made / f"fit/{one}/scores.csv", index_col="fold")["AUC"] for one in board.index}
+        ratio = split.Folds(folds, forward=True).test_train_ratio()
+        assert board["error"].max() > 0
+        expected = evaluation.compare_to_best(scores, "AUC", ratio)["error"]
+        assert board["error"].tolist() == pytest.approx(expected.tolist())
     else:
         assert score(new[target], found["prediction"]) > least
     if name == "progression":

@@ -604,6 +604,19 @@ def test_a_decision_shows_scores_leads_slices_the_margin_and_what_stays_unseen()
     assert right.get_title() == "The challenger's lead: refused"
 
 
+@pytest.mark.parametrize("metric", ["AUC", "Average Precision"])
+def test_what_stands_below_a_decision_is_not_cut_off(metric):
+    verdict = {
+        "scores": {name: {metric: found(0.5)} for name in ("challenger", "baseline")}, "leads": {"baseline": found(0.25)},
+        "slices": [], "metric": metric, "rows": 90, "decision": "promoted", "policy": {"margin": 0},
+    }  # fmt: skip
+    figure = figures.decision(verdict)
+    figure.draw_without_rendering()
+    boxes = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 for box in boxes)
+    assert boxes[0].x1 < boxes[1].x0
+
+
 def bounds(axes) -> list:
     return [line.get_xydata()[0].tolist() for line in axes.lines if line.get_marker() == "|"]
 

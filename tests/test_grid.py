@@ -27,7 +27,8 @@ def written(tmp_path, monkeypatch):
     "file", [*(config.ROOT / "grids").glob("*.yaml"), PROJECT / "grid.yaml"], ids=lambda one: one.name
 )
 def test_every_grid_that_comes_along_can_be_read(file):
-    assert len(grid.read(str(file))) == {"elasticnet": 100, "quick": 3, "best": 16}.get(file.stem, 10)
+    found = len(grid.read(str(file)))
+    assert found == {"elasticnet": 100, "quick": 3, "best": 16}.get(file.stem, found) > 0  # others may be yours
 
 
 @pytest.mark.parametrize("name", ["mine", "grids/mine.yaml", "other.yml"])

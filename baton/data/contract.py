@@ -20,6 +20,8 @@ AFFIRMATIVE = {"1", "yes", "y", "true", "t", "positive", "+", "ja", "oui", "sí"
 
 YAML_WORDS = {"True": ("yes", "on"), "False": ("no", "off")}  # what YAML makes of these without quotes
 
+MARKS = {".": "a decimal point, as 1,234.5", ",": "a decimal comma, as 1.234,5"}
+
 # Why a column is no feature.
 IGNORED = {
     "setting": "ignore_columns names it",
@@ -123,7 +125,7 @@ class Contract:
         """
         require_columns(table, [column for column in self.columns if column not in self.optional], source)
         absent, X, unreadable, infinite = pd.Series(None, table.index, dtype="object"), {}, {}, {}
-        for column, how in self.columns.items():
+        for column, how in self.settle(table).columns.items():
             X[column], mask = values.read(table.get(column, absent).rename(column), how)
             if mask.any():
                 unreadable[column] = mask.to_numpy()
@@ -132,14 +134,40 @@ class Contract:
         return pd.DataFrame(X, index=table.index), unreadable, infinite
 
     def settle(self, head: pd.DataFrame) -> "Contract":
-        """Fix the decimal marks that training left open (see `Format`) by the first rows, for all that follow."""
+        """Fix the decimal marks that training left open (see `Format`) by the first rows, for all that follow.
+
+        Numbers that can be read with either mark are read as training would read them: see `values.learn_formats`.
+        """
+        marks = self._open_marks(head)
         columns = {
-            column: dataclasses.replace(how, decimal=values.decimal_mark(head[column], how.sign))
-            if how.kind == "number" and how.decimal is None and column in head and values.is_text(head[column])
-            else how
+            column: dataclasses.replace(how, decimal=marks.get(column, how.decimal))
             for column, how in self.columns.items()
         }
         return dataclasses.replace(self, columns=columns)
+
+    def doubts(self, head: pd.DataFrame) -> list[str]:
+        """Say which numbers can be read with either decimal mark, where training left it open, and what is taken."""
+        return [
+            f"column {column!r} can be read in two ways, since it was no text in training: its numbers are taken as"
+            f" written with {MARKS[mark]}"
+            for column, mark in self._open_marks(head).items()
+            if values.is_ambiguous(head[column])
+        ]
+
+    def _open_marks(self, head: pd.DataFrame) -> dict[str, str]:
+        """The decimal marks of the columns that are text here, and were numbers in training."""
+        left_open = {
+            column: how
+            for column, how in self.columns.items()
+            if how.kind == "number" and how.decimal is None and column in head and values.is_text(head[column])
+        }
+        found = values.learn_formats(head) if left_open else {}
+        return {
+            column: found[column].decimal
+            if found[column].kind == "number"
+            else values.decimal_mark(head[column], how.sign)
+            for column, how in left_open.items()
+        }
 
     def read_target(self, table: pd.DataFrame) -> pd.Series:
         """The target: one of `labels`, or a float64 number; None or NaN where a row has none."""
@@ -353,7 +381,7 @@ def _described(how: Format) -> str:
     if how.kind == "date" and how.date != values.ISO:
         return f", written as {how.date}"
     if how.kind == "number" and how.decimal:
-        mark = {".": "a decimal point, as 1,234.5", ",": "a decimal comma, as 1.234,5"}[how.decimal]
+        mark = MARKS[how.decimal]
         never = "" if how.thousands else " and never with thousands separators alone"
         return f", written with {mark}{f' and {how.sign}' if how.sign else ''}{never}"
     return ""

@@ -36,9 +36,9 @@ class Format:
 
     `kind` is number, boolean, date or text. Of numbers written as text, `decimal` is the decimal mark and `sign` the
     currency or per cent sign beside them. Numbers that were no text in training have no mark, nor have those of models
-    of older versions: where they come as text, it is taken from the rows that are read. `date` is the format of dates
-    as `strptime` has it, or "ISO8601". `thousands` is False for a column that was written with decimals and never with
-    thousands separators: there, `1.234` is no number, since it may have been written with the other mark.
+    of older versions: where they come as text, the rows that are read tell it (see `Contract.settle`). `date` is the
+    format of dates as `strptime` has it, or "ISO8601". `thousands` is False for a column that was written with decimals
+    and never with thousands separators: there, `1.234` is no number, as it may have been written with the other mark.
     """
 
     kind: str

@@ -67,7 +67,8 @@ class Verdict:
     def table(self) -> pd.DataFrame:
         """The scores by the metric that decides, and the challenger's leads, a row for each model."""
         scores = pd.DataFrame({name: found[self.metric] for name, found in self.scores.items()}).T
-        leads = pd.DataFrame(self.leads, gate.Lead._fields).T[["value", "low", "high"]].add_prefix("lead_")
+        leads = pd.DataFrame(self.leads, gate.Lead._fields).T[["value", "low", "high"]].astype("float64")
+        leads = leads.add_prefix("lead_")
         return scores.rename(columns={"value": self.metric}).join(leads.rename(columns={"lead_value": "lead"}))
 
     def metrics(self) -> dict[str, float]:

@@ -37,7 +37,8 @@ def score(batch: Batch, settings: config.Settings) -> dict:
     """
     started, source = time.monotonic(), batch.open()
     model = registry.version_of(batch.name, batch.model_version, settings.mlflow_tracking_uri)
-    batch = batches.begin(batch, model.contract.settle(source.head(batches.HEAD)))
+    head = source.head(batches.HEAD)
+    batch = batches.begin(batch, model.contract.settle(head))
     ids = [column for column in model.contract.id_columns if column in source.columns]
     size = batches.rows_of_a_chunk(len(source.columns))
     repeated, integers = (
@@ -82,7 +83,7 @@ def score(batch: Batch, settings: config.Settings) -> dict:
         "run_id": batch.run_id, "pinned": batch.pinned, "key": batch.key,
         "input": {"source": batch.source, "files": batch.files, "digest": batch.input_digest},
         **counted,
-        "warnings": _warnings(notes, model.contract, source.columns),
+        "warnings": [*model.contract.doubts(head), *_warnings(notes, model.contract, source.columns)],
         "text_columns": notes[0]["text_columns"], "positive_class": model.contract.positive,
         "threshold": model.contract.threshold, "options": batch.options, "replaces": batch.replaces,
         "scored_at": batch.scored_at, "seconds": round(seconds, 2), "rows_per_second": round(start / seconds),

@@ -49,7 +49,7 @@ def check(table: pd.DataFrame, division: Division, settings: Settings) -> list[s
     groups = columns.get(contract.split_by if contract.split == "group" else entity)
     return [
         *_leaks(X.loc[training], y.loc[training], groups, contract),
-        *_entity(columns.loc[training], entity, belonging),
+        *_entity(columns, entity, belonging),
         *_classes(table, division, settings),
         *_share(facts, settings),
         *_target(table, y, contract, settings, facts),

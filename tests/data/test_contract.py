@@ -593,6 +593,33 @@ def test_numbers_mean_the_same_in_every_batch(tmp_path, batch, weights):
         )
 
 
+@pytest.mark.parametrize(
+    ("batch", "weight", "mark"),
+    [
+        ("weight;size;note\n1.234;1,5;a\n", 1234, "comma"),  # the other column has one
+        ("weight;size;note\n1.234;1.5;a\n", 1.234, "point"),
+        ("weight;size;note\n1.234;1;2.5\n", 1.234, "point"),  # though it is no feature
+        ("weight;size;note\n1.234;1;a\n", 1234, "comma"),  # usual in such a file
+        ("weight,size,note\n1.234,1,a\n", 1.234, "point"),
+        ("weight;size;note\n1.234;1;a\n2,5;1;a\n", 1234, None),
+        ("weight;size;note\n1.234;1;a\n2.5;1;a\n", 1.234, None),
+        ("weight;size;note\n1234;1;a\n", 1234, None),
+    ],
+)
+def test_numbers_that_were_no_text_in_training_are_read_as_training_reads_text_and_what_is_doubtful_is_said(
+    tmp_path, batch, weight, mark
+):
+    """Trained from Parquet or a database, and scored from a CSV: only its rows can tell the mark."""
+    learned = learn_columns({"weight": [1234.0, 2500.5], "size": [1.5, 2.5], "note": ["a", "b"]}, ignore_columns="note")
+    (tmp_path / "batch.csv").write_text(batch)
+    rows = tables.read_table(tmp_path / "batch.csv")
+    assert learned.read_features(rows)["weight"][0] == learned.settle(rows).read_features(rows)["weight"][0] == weight
+    said = "column 'weight' can be read in two ways, since it was no text in training: its numbers are taken as written"
+    doubts = learned.doubts(rows)
+    assert len(doubts) == (mark is not None)
+    assert not doubts or doubts[0].startswith(f"{said} with a decimal {mark}, as 1")
+
+
 def test_a_price_in_quotes_is_a_number_wherever_it_is_stored(tmp_path):
     """`1.234,50 €` in a CSV that commas delimit, and in Parquet."""
     prices = pd.DataFrame({"price": ["1.234,50 €", "7 €", "1.000 €"], "answer": [0, 1, 0]})
@@ -722,7 +749,7 @@ def test_a_contract_of_version_0_1_reads_rows_as_that_version_did(tmp_path, olde
     assert contract.Contract.from_dict(learned.to_dict()) == learned
 
 
-@pytest.mark.parametrize(("rows", "size"), [("1.234;1;x", 1.234), ("1,234;1;x", 1.234), ("1.234;1;x\n2,5;1;x", 1234), ("1.234.567;1;x\n2,5;1;x", 1234567)])  # fmt: skip
+@pytest.mark.parametrize(("rows", "size"), [("1.234;1;x", 1234), ("1.234;1.5;x", 1.234), ("1,234;1;x", 1.234), ("1.234;1;x\n2,5;1;x", 1234), ("1.234.567;1;x\n2,5;1;x", 1234567)])  # fmt: skip
 def test_a_contract_of_version_0_1_tells_the_decimal_mark_from_the_rows(tmp_path, rows, size):
     (tmp_path / "a.csv").write_text(f"size;room;t\n{rows}\n")
     learned = contract.Contract.from_dict(json.loads(OLDER["regression"]["contract"]) | {"columns": {"size": "number"}})

@@ -444,6 +444,13 @@ def test_append_replaces_its_own_batch_only(database, name):
     pd.testing.assert_frame_equal(again, BATCH.assign(at=BATCH["at"].dt.tz_localize(None)))
 
 
+def test_more_rows_are_appended_than_a_statement_takes(database):
+    destination, rows = f"{database}#predictions", pd.DataFrame({"batch": "1", "id": range(80_000)})
+    tables.append([rows], destination, {"batch": "1"})
+    assert tables.count(destination, {"batch": "1"}) == 80_000
+    assert sorted(tables.read_table(destination)["id"]) == [*range(80_000)]
+
+
 def test_an_append_that_fails_half_way_leaves_the_table_as_it_was(database):
     """A constraint of the table refuses the last row, after the batch's old rows are gone."""
     destination = f"{database}#predictions"
@@ -552,6 +559,17 @@ def test_no_message_holds_a_password(postgres, monkeypatch, secret, source):
     message = str(raised.value)
     assert message.startswith(f"{source.replace('{at}', at)}: the database says: ")
     assert not [word for word in (secret, urllib.parse.quote(secret, safe=""), "wrong", "secret") if word in message]
+
+
+@pytest.mark.parametrize(
+    "source", ["postgresql://${S}:x@{server}/postgres#t", "postgresql://me:${ODD}@{server}/${S}#t"]
+)
+def test_what_the_database_repeats_of_the_environment_is_not_shown(postgres, monkeypatch, source):
+    monkeypatch.setenv("S", "wrong @/x'")
+    source = source.replace("{server}", postgres.partition("@")[2].partition("/")[0])
+    with pytest.raises(BatonError, match=r'the database says: .*"\$\{S\}"') as raised:
+        tables.read_table(source)
+    assert "wrong" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,15 @@ import pandas as pd
 import pytest
 import registering
 import sqlalchemy
+from conftest import learn
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
 
 from baton import BatonError
 from baton.data import split
 from baton.handover import comparison, history, promotion, registry, saving, tracking
+from baton.training import preparation
 
 
 def table(count: int = 400, seed: int = 1) -> pd.DataFrame:
@@ -137,6 +142,33 @@ def test_final_fit_training_serves_what_was_judged(training):
     served = training.champion
     assert (verdict.serves, served.judged, "fitted anew" in verdict.reason) == ("training", served, False)
     np.testing.assert_array_equal(training.predict(served), verdict.answers)
+
+
+def test_what_serves_is_fitted_anew_by_whole_groups(tmp_path, monkeypatch):
+    """Else its encoder, unlike that of the judged model, would show rows the target of their group."""
+    keys = {"name": "demo", "split": "group", "split_by": "region"}
+    asked, _ = registering.open_store(tmp_path, monkeypatch, **keys)
+    generator = np.random.default_rng(8)
+    clinic = generator.integers(0, 40, 1600)
+    rows = pd.DataFrame(
+        {"code": [f"c{one}" for one in clinic], "a": generator.normal(size=1600), "region": np.arange(1600) // 4}
+    )
+    rows["y"] = (generator.random(1600) < np.where(clinic % 2, 0.7, 0.3)).astype(int)
+    contract = learn(rows, **keys)
+    X, y, groups = contract.read_features(rows), rows["y"], split.identify_for_split(rows, contract)[1]
+    prepare = preparation.prepare(None, X, "binary", grouped=True)
+    model = Pipeline([("prepare", prepare), ("model", LogisticRegression())])
+    judged = preparation.fit(clone(model), X[:1200], y[:1200], groups[:1200])
+    saving.save(tmp_path / "judged", saving.model_arguments(judged, contract, X, y, None))
+    challenger, folder = saving.open_model(tmp_path / "judged"), tmp_path / "version"
+    folder.mkdir()
+    verdict = comparison.Verdict("promoted", "", "", "AUC", answers=judged.predict_proba(X[1200:]))
+    verdict = promotion._prepare_version(verdict, challenger, rows[:1200], rows[1200:], asked, folder)
+    assert (verdict.serves, verdict.serves_reason) == ("all", "")
+    served = registry.predict(saving.open_model(folder), X)
+    by_group, by_row = (preparation.fit(clone(model), X, y, one).predict_proba(X) for one in (groups, np.arange(1600)))
+    np.testing.assert_allclose(served, by_group, atol=1e-9)
+    assert np.abs(by_row - by_group).max() > 1e-4
 
 
 def test_a_refit_that_answers_otherwise_does_not_serve(training, monkeypatch):

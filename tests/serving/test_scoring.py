@@ -377,6 +377,14 @@ def test_a_missing_optional_column_is_a_warning(tmp_path, monkeypatch):
     assert score(asked, ROWS.drop(columns="city"))["warnings"] == ["column 'city' is not there; it counts as missing"]
 
 
+def test_numbers_that_can_be_read_in_two_ways_are_a_warning(asked):
+    """The model was trained on numbers: 1.234 may be one and a bit, or more than a thousand."""
+    (config.ROOT / "new.csv").write_text("id;x;when;city\n1;1.234;2026-01-01;Bern\n")
+    assert "column 'x' can be read in two ways" in score(asked)["warnings"][0]
+    (config.ROOT / "new.csv").write_text("id;x;when;city\n1;1.234;2026-01-01;Bern\n2;0.5;2026-01-01;Bern\n")
+    assert score(asked)["warnings"] == []
+
+
 def test_an_input_that_changes_while_it_is_read_is_refused(asked, monkeypatch):
     ROWS.to_csv(config.ROOT / "new.csv", index=False)
     received, *_ = batch.receive(asked)

@@ -229,7 +229,7 @@ def visits(customers=200, each=6, effect=0.8, seed=0, fixed=True) -> pd.DataFram
 
 VISITS = visits().drop(columns="latent")
 FEW = visits(customers=12, each=100).drop(columns="latent")
-ENTITY = "column 'customer' names what rows have in common: 200 values, some 5 rows each, which share "
+ENTITY = "column 'customer' names what rows have in common: 200 values, some 6 rows each, which share "
 
 
 @pytest.mark.parametrize(
@@ -244,8 +244,8 @@ ENTITY = "column 'customer' names what rows have in common: 200 values, some 5 r
         (VISITS.assign(y=VISITS.groupby("customer")["y"].transform("first")), {}, [ENTITY]),  # and no leak
         (visits().drop(columns="y").rename(columns={"latent": "y"}), {}, [ENTITY]),
         (visits(effect=0).drop(columns="latent"), {}, []),
-        (FEW, {}, ["column 'customer' names what rows have in common: 12 values, some 79 rows each, which share 'age', 'income' and much of the target"]),
-        (FEW[FEW.groupby("customer").cumcount() < 8 * FEW["customer"].rank(method="dense")], {}, ["column 'customer' names what rows have in common: 12 values, some 41 rows each"]),
+        (FEW, {}, ["column 'customer' names what rows have in common: 12 values, some 100 rows each, which share 'age', 'income' and much of the target"]),
+        (FEW[FEW.groupby("customer").cumcount() < 8 * FEW["customer"].rank(method="dense")], {}, ["column 'customer' names what rows have in common: 12 values, some 52 rows each"]),
         (FEW.drop(columns="age"), {}, []),  # as a plan has its price
         (VISITS, {"ids": ["customer"], "ignore": ["visit"]}, []),  # rows of an id stay together
         (VISITS, {"how": "group", "by": "customer"}, []),
