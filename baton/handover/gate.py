@@ -125,15 +125,15 @@ def compare_slices(
 ) -> list[dict]:  # fmt: skip
     """Compare the challenger's predictions with others, of this `name`, on the rows of each frequent value of columns.
 
-    Numbers are cut at their quartiles, dates by year. A slice has at least 30 rows and a defined score. "worse" marks
-    those where the challenger is worse beyond chance, at a level divided by the number of slices (Bonferroni), so that
-    at most 5% of comparisons mark one for nothing.
+    Numbers are cut at their quartiles, dates by year; rows without a value are a slice too. A slice has at least 30
+    rows and a defined score. "worse" marks those where the challenger is worse beyond chance, at a level divided by the
+    number of slices (Bonferroni), so that at most 5% of comparisons mark one for nothing.
     """
     truth, challenger, other = (np.asarray(given) for given in (truth, challenger, other))
     groups = None if groups is None else np.asarray(groups)
     slices, table = [], []
     for column in columns:
-        values = _cut(columns[column])
+        values = _cut(columns[column]).fillna("missing")
         for value in values.value_counts().head(MOST_VALUES).index:
             rows = (values == value).to_numpy(dtype=bool, na_value=False)
             scores = [evaluation.score(truth[rows], one[rows], task, metric)[metric] for one in (challenger, other)]

@@ -303,6 +303,16 @@ def test_a_slice_has_thirty_rows():
     assert [(one["value"], one["rows"]) for one in table] == [("a", 30)]
 
 
+@pytest.mark.parametrize("town", [["a", None], [1.0, np.nan], [pd.Timestamp("2026-01-31"), pd.NaT]])
+def test_those_of_whom_a_value_is_missing_are_a_slice(town):
+    truth, first, second = draw("regression", 80)
+    columns = pd.DataFrame({"town": pd.Series(town * 40)})
+    found = gate.compare_slices(truth, np.where(columns["town"].isna(), 9, first), second, columns, "regression", "MAE")
+    assert sorted((one["rows"], one["value"] == "missing", one["worse"]) for one in found) == [
+        (40, False, False), (40, True, True),
+    ]  # fmt: skip
+
+
 def test_a_slice_on_which_the_challenger_is_worse_is_pointed_out():
     """Better on average, and no better than chance for the people of one town."""
     truth, challenger, champion = draw("binary", 900, 3)
