@@ -155,6 +155,21 @@ def test_rows_of_a_group_are_no_evidence_each_by_itself():
     assert decisions == {"hash": "promoted", "group": "refused"}
 
 
+def test_leads_and_slices_go_by_whole_groups_where_the_split_does():
+    table = rows(400).assign(plan=["u", "v"] * 200)
+    training, holdout = halves(table)
+    y, group, plan = holdout["y"].to_numpy(), holdout["g"].to_numpy(), holdout[["plan"]]
+    for keys, groups in (({}, None), ({"split": "group", "split_by": "g"}, group)):
+        pair = [
+            model(table, column, version, id_columns=["id"], ignore_columns=["g", "plan"], **keys)
+            for column, version in (("good", "2"), ("bad", "1"))
+        ]
+        found = compare(*pair, training, holdout, slices=["plan"], confidence=0.9)
+        given = y, *(registry.predict(one, holdout) for one in pair)
+        assert found.leads["champion"] == gate.measure_lead(*given, "binary", "AUC", groups, 0.9)
+        assert found.slices == gate.compare_slices(*given, plan, "binary", "AUC", groups, 0.9)
+
+
 def test_rows_without_a_group_are_groups_of_their_own():
     table = rows(120).assign(g=[None, *["a", "b", "c"] * 39, None, None])
     asked = learn(table, split="group", split_by="g", id_columns=["id"])
