@@ -46,7 +46,10 @@ def hand_over(
             "compared_with": verdict.champion.version if verdict.champion else "none",
             "decision": f"{verdict.decision}: {verdict.policy}",
         }
-        return carry_out(verdict, challenger._replace(path=folder), tags, choice, settings)
+        # A reader of MLflow's pages sees this figure beside the version, and is told whose it is.
+        this = "that model fitted anew on all rows" if verdict.serves == "all" else "the model as judged"
+        description = f"Cross-validated on the training rows, {choice}. This version is {this}: see its card.md"
+        return carry_out(verdict, challenger._replace(path=folder), tags, description, settings)
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)  # which a build expects, also where nothing is registered
@@ -54,7 +57,7 @@ def hand_over(
 
 
 def carry_out(
-    verdict: Verdict, version: Model, tags: dict[str, str], choice: str, settings: config.Settings, note: str = ""
+    verdict: Verdict, version: Model, tags: dict[str, str], description: str, settings: config.Settings, note: str = ""
 ) -> Verdict:  # fmt: skip
     """Register a version whose folder is whole, make it champion if so decided, and keep the decision, with a note.
 
@@ -63,7 +66,7 @@ def carry_out(
     uri, champion = settings.mlflow_tracking_uri, verdict.champion
     number = None
     if verdict.answers is not None:
-        version = registry.register(version, tags, choice, uri)
+        version = registry.register(version, tags, description, uri)
         number = version.version
     if verdict.decision == PROMOTED:
         verdict = dataclasses.replace(verdict, outcome=f"{version} becomes champion")

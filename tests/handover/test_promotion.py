@@ -66,6 +66,10 @@ class Training:
     def events(self) -> list[history.Event]:
         return history.read("demo", self.settings.mlflow_tracking_uri)
 
+    def description(self, version: str) -> str:
+        """What MLflow's pages say of a version."""
+        return tracking.connect(self.settings.mlflow_tracking_uri).get_model_version("demo", version).description
+
     def predict(self, model) -> np.ndarray:
         return registry.predict(model, model.contract.read_features(self.holdout))
 
@@ -117,6 +121,10 @@ def test_what_serves_has_learned_from_all_rows_and_the_judged_model_stays_beside
         expected = pipeline.predict_proba(contract.read_features(training.holdout))
         np.testing.assert_allclose(training.predict(model), expected, atol=1e-12)
     assert (verdict.serves, served.tags["serves"]) == ("all", "all")
+    assert training.description("1") == (
+        "Cross-validated on the training rows, it is best. This version is that model fitted anew on all rows: see its"
+        " card.md"
+    )
     assert sorted(served.fingerprints) == sorted(split.identify(training.training, served.contract))
     assert sorted(served.judged_on) == sorted(split.identify(training.holdout, served.contract))
     kept = json.loads((served.path / "decision.json").read_text())
@@ -136,6 +144,7 @@ def test_final_fit_training_serves_what_was_judged(training):
     verdict = training.hand_over("strong", final_fit="training")
     served = training.champion
     assert (verdict.serves, served.judged, "fitted anew" in verdict.reason) == ("training", served, False)
+    assert "it is best. This version is the model as judged: see" in training.description("1")
     np.testing.assert_array_equal(training.predict(served), verdict.answers)
 
 
