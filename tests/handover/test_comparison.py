@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import learn, settings
 
-from baton import BatonError, SettingsError
+from baton import BatonError, ModelRefused, SettingsError
 from baton.data import split, tables
 from baton.data.contract import Contract
 from baton.data.values import Format
@@ -217,6 +217,25 @@ def test_too_few_rows_that_the_champion_has_not_seen_decide_nothing(table, learn
         " compare by. So demo version 1 stays champion, and nothing is decided."
     )
     assert json.loads(json.dumps(verdict.to_dict()))["scores"] == {}
+
+
+def test_a_champion_that_can_no_more_be_used_decides_nothing(monkeypatch):
+    """As after an upgrade of a library by which it answers otherwise."""
+    table, answer = rows(), registry.predict
+
+    def predict(one, X):
+        if one.version == "1":
+            raise ModelRefused("demo version 1 can't be used: it answers otherwise")
+        return answer(one, X)
+
+    monkeypatch.setattr(registry, "predict", predict)
+    verdict = compare(model(table, "good", "2"), model(table, "bad", "1"), *halves(table), promote="always")
+    assert (verdict.decision, verdict.rows, verdict.scores) == ("undecided", 100, {})
+    assert verdict.reason == (
+        "demo version 1 can't be used: it answers otherwise. Go back with `baton rollback`, or name another version with"
+        " `baton promote`. So demo version 1 stays champion, and nothing is decided."
+    )
+    assert verdict.answers is not None  # the challenger can be served, and so it is registered
 
 
 def test_a_challenger_that_is_worse_for_some_is_named():
