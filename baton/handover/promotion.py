@@ -129,8 +129,9 @@ def roll_back(name: str, reason: str, settings: config.Settings) -> Model:
     current = history.champion_version(name, uri)
     former = [number for number in history.former_champions(history.read(name, uri)) if number != current]
     if not former:
+        before = f" before version {current}" if current else ""
         raise BatonError(
-            f"{name!r} has had no other champion to go back to. `baton promote VERSION` takes any version: `baton"
+            f"{name!r} has had no champion{before} to go back to. `baton promote VERSION` takes any version: `baton"
             " history` lists them"
         )
     version = registry.version_of(name, former[-1], uri)

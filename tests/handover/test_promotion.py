@@ -90,13 +90,14 @@ def test_champions_come_and_go_and_every_decision_is_kept(training):
     better = training.hand_over("strong")
     assert (better.decision, training.champion.version, better.looks) == ("promoted", "3", 2)
     assert better.champion.version == "1"
+    assert better.scores["champion"] == first.scores["challenger"]  # as judged, not as it serves
     again = training.hand_over("strong")  # filed as another run, and as good
     assert (again.decision, again.leads["champion"].value, training.champion.version) == ("refused", 0, "3")
 
     back = promotion.roll_back("demo", "complaints", training.settings)
     assert (back.version, training.champion.version) == ("1", "1")
     np.testing.assert_array_equal(training.predict(training.champion), before)
-    with pytest.raises(BatonError, match="'demo' has had no other champion to go back to"):
+    with pytest.raises(BatonError, match="'demo' has had no champion before version 1 to go back to"):
         promotion.roll_back("demo", "more complaints", training.settings)
     promotion.promote_by_hand("demo", "3", "they were wrong", training.settings)
     with pytest.raises(BatonError, match="demo version 3 is the champion already"):
