@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import registering
 import sqlalchemy
+from conftest import learn
 
 from baton import BatonError
 from baton.data import split
@@ -170,6 +171,22 @@ def test_a_refit_that_answers_otherwise_does_not_serve(training, monkeypatch):
     )
     assert "It serves as judged: fitted anew on all rows, it answers the holdout otherwise" in verdict.reason
     np.testing.assert_array_equal(training.predict(training.champion), verdict.answers)
+
+
+@pytest.mark.parametrize("metric", ["AUC", "Accuracy"])
+def test_a_refit_is_compared_row_by_row_also_where_a_class_is_rare(metric):
+    """Two models that have nothing in common both find it unlikely; by accuracy, neither is then better."""
+    rows = table()
+    contract = dataclasses.replace(learn(rows, metric=metric), threshold=0.5)
+    found = np.where(rows["y"] == 1, 0.09, 0.01) + np.linspace(0, 0.01, len(rows))
+
+    def differs(positive) -> str:
+        before, after = (np.column_stack([1 - one, one]) for one in (found, positive))
+        return promotion._differs_wildly(before, after, rows, contract)
+
+    assert differs(found + np.linspace(0.01, 0, len(rows))) == ""
+    assert differs(np.random.default_rng(1).permutation(found)).startswith("it answers the holdout otherwise: the corr")
+    assert differs(np.full(len(rows), 0.05)) == "it gives every row the same answer"
 
 
 def test_many_models_that_are_each_a_little_worse_do_not_add_up(tmp_path, monkeypatch):
