@@ -95,6 +95,11 @@ def test_champions_come_and_go_and_every_decision_is_kept(training):
     again = training.hand_over("strong")  # filed as another run, and as good
     assert (again.decision, again.leads["champion"].value, training.champion.version) == ("refused", 0, "3")
 
+    limited = training.settings.model_copy(update={"at_most": {"megabytes": 1e-6}})
+    for step in (promotion.roll_back, lambda *given: promotion.promote_by_hand("demo", "1", *given[1:])):
+        with pytest.raises(BatonError, match="demo version 1 can't be served: megabytes is"):
+            step("demo", "it is refused", limited)
+    assert training.champion.version == "3"
     back = promotion.roll_back("demo", "complaints", training.settings)
     assert (back.version, training.champion.version) == ("1", "1")
     np.testing.assert_array_equal(training.predict(training.champion), before)
