@@ -322,12 +322,13 @@ def decision(verdict: dict) -> Figure:
     if least:
         axes[1].axvline(least, color=DARK_GREY, linewidth=0.8, linestyle="--")
         axes[1].annotate("margin", (least, 1.01), xycoords=("data", "axes fraction"), ha="center", fontsize=8)
-    below = "\norange: worse there by more than chance" if any(one["worse"] for one in slices) else ""
-    axes[1].set(
-        xlabel=f"lead in {metric}, with 95% interval\nupright stroke: the bound that decides\n"
-        f"grey: a lead too small to be seen in 80% of such holdouts{below}",
-        title=f"The challenger's lead: {verdict['decision']}",
-    )
+    axes[1].set(xlabel=f"lead in {metric}, with 95% interval", title=f"The challenger's lead: {verdict['decision']}")
+    worse = "; orange: worse there by more than chance" if any(one["worse"] for one in slices) else ""
+    # Below both: as wide as that, it would not fit below the leads alone.
+    figure.supxlabel(
+        "The upright stroke is the bound that decides; grey: a lead too small to be seen in 80% of such holdouts"
+        + worse, fontsize=8,
+    )  # fmt: skip
     return figure
 
 

@@ -292,7 +292,7 @@ def test_the_value_of_an_option_is_not_taken_for_a_version(capsys):
         (["show", "7"], "demo has no version 7: `baton history` lists those there are\n"),
         (["promote", "7", "--reason", "x"], "demo has no version 7: `baton history` lists those there are\n"),
         (["promote", "two", "--reason", "x"], "demo has no version two: `baton history` lists those there are\n"),
-        (["rollback", "--reason", "x"], "'demo' has had no other champion to go back to. "),
+        (["rollback", "--reason", "x"], "'demo' has had no champion to go back to. "),
         (["promote", "7", "--reason", "x", "--to", "sqlite:///mlflow.db"], "demo version 7 is in sqlite:///mlflow.db already. "),
         (["promote", "7", "--reason", "x", "--to", "http://me:secret@team.example"], "env.yaml, or an --env-- option, needs a correction:\n  mlflow_tracking_uri: it holds a password"),
     ],

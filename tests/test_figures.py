@@ -1,6 +1,7 @@
 """What is drawn, read back from the figures: bars, lines and labels, for every question and every kind of column."""
 
 import dataclasses
+import io
 import itertools
 import warnings
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from conftest import learn, settings
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 from sklearn.dummy import DummyClassifier
@@ -589,7 +591,8 @@ def test_a_decision_shows_scores_leads_slices_the_margin_and_what_stays_unseen()
         "decision": "refused",
         "policy": {"margin": 0.0625},
     }
-    left, right = figures.decision(verdict).axes
+    figure = figures.decision(verdict)
+    left, right = figure.axes
     assert (names(left), names(right)) == (
         ["champion", "challenger"], ["plan = b", "plan = a", "over baseline", "over champion"],
     )  # fmt: skip
@@ -600,21 +603,24 @@ def test_a_decision_shows_scores_leads_slices_the_margin_and_what_stays_unseen()
     assert [line.get_xdata()[0] for line in right.lines if line.get_linestyle() == "--"] == [-0.0625]
     assert [text.xy[0] for text in right.texts if text.get_text() == "margin"] == [-0.0625]
     assert bounds(right) == [[0.0625, 3]]  # of the lead over the champion, in the uppermost row
-    assert "orange: worse there" in right.get_xlabel()
+    assert "orange: worse there" in figure.get_supxlabel()
     assert right.get_title() == "The challenger's lead: refused"
 
 
-@pytest.mark.parametrize("metric", ["AUC", "Average Precision"])
-def test_what_stands_below_a_decision_is_not_cut_off(metric):
+def test_all_that_is_written_on_a_decision_is_within_its_figure():
+    """However long the names of metric and slices are."""
+    scores = {name: {"Average Precision": found(0.5)} for name in ("challenger", "reference", "champion", "baseline")}
+    part = {"column": "where the customer lives", "value": "far away, and further"}
     verdict = {
-        "scores": {name: {metric: found(0.5)} for name in ("challenger", "baseline")}, "leads": {"baseline": found(0.25)},
-        "slices": [], "metric": metric, "rows": 90, "decision": "promoted", "policy": {"margin": 0},
+        "scores": scores, "leads": {"reference": found(0.25)}, "metric": "Average Precision", "rows": 90_000,
+        "slices": [part | found(0.5) | {"lead": 0.5, "worse": True}], "decision": "undecided", "policy": {"margin": 0},
     }  # fmt: skip
     figure = figures.decision(verdict)
-    figure.draw_without_rendering()
-    boxes = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
-    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 for box in boxes)
-    assert boxes[0].x1 < boxes[1].x0
+    figure.savefig(io.BytesIO(), dpi=figure.dpi)  # which puts everything in its place
+    written = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    ends = [text.get_window_extent() for text in written]
+    assert min(end.x0 for end in ends) >= 0
+    assert max(end.x1 for end in ends) <= figure.bbox.width
 
 
 def bounds(axes) -> list:

@@ -113,7 +113,7 @@ def test_the_champion_is_the_winner_and_says_why(first_hour):
     version = mlflow.MlflowClient(project.uri).get_model_version("diabetes", champion.version)
     assert verdict["decision"] == "promoted"
     assert version.tags["candidate"] == verdict["winner"]
-    assert version.description == verdict["choice"]
+    assert version.description.startswith(f"Cross-validated on the training rows, {verdict['choice']}. This version is")
     leaderboard = pd.read_csv(project.folder / "products/diabetes/compare/leaderboard.csv", index_col="candidate")
     assert leaderboard["mean"].is_monotonic_decreasing
     assert leaderboard.at[verdict["winner"], "level"]

@@ -165,7 +165,8 @@ def _which_figures(decision, facts):
         serves = f"**What serves** is the same model{_because(decision.get('serves_reason'))}."
     return (
         "> **Which figures belong to which.** Every metric, interval, importance and effect on this card is of the"
-        f" model **as judged**. {learned}\n>\n> {serves}"
+        " model **as judged**, but for the mean by which it was chosen, which is of the folds of its training rows."
+        f" {learned}\n>\n> {serves}"
     )
 
 
@@ -524,7 +525,7 @@ def _choice(contract, decision):
     times = f"the champion has been compared on this holdout {looks} times, this one included"
     later = f"{contract.metric} {_interval(newer)} on {newer['rows']:,} rows that it was not judged on" if newer else ""
     lines = {
-        "Among the candidates": _text(decision.get("choice") or "", 600),
+        "Among the candidates, cross-validated on the training rows": _text(decision.get("choice") or "", 600),
         "Against the champion": "" if champion else "there was none; it had to beat the baseline",
         "Decision": f"{_text(decision.get('decision', 'unknown'))}. {_text(decision.get('reason', ''), 1000)}",
         "Policy": asked,

@@ -113,10 +113,7 @@ def decide(
     aim = f"better than {name}" if promote != "not_worse" else f"at most {margin:g} worse than {name}"
     sure = "" if promote == "better" else "certainly "
     reasons = [f"it is {'' if passed else 'not '}{sure}{aim}: {_describe(lead, metric)}"]
-    if not passed and promote != "better" and np.isfinite(lead.detectable):
-        shown = f"a true lead of {lead.detectable:+.4f}"
-        reasons.append(f"rows like these show {shown} in {POWER:.0%} of cases, and can miss a smaller one")
-    return passed, reasons
+    return passed, reasons + (_unseen(lead) if not passed and promote != "better" else [])
 
 
 def compare_slices(
@@ -125,15 +122,15 @@ def compare_slices(
 ) -> list[dict]:  # fmt: skip
     """Compare the challenger's predictions with others, of this `name`, on the rows of each frequent value of columns.
 
-    Numbers are cut at their quartiles, dates by year. A slice has at least 30 rows and a defined score. "worse" marks
-    those where the challenger is worse beyond chance, at a level divided by the number of slices (Bonferroni), so that
-    at most 5% of comparisons mark one for nothing.
+    Numbers are cut at their quartiles, dates by year; rows without a value are a slice too. A slice has at least 30
+    rows and a defined score. "worse" marks those where the challenger is worse beyond chance, at a level divided by the
+    number of slices (Bonferroni), so that at most 5% of comparisons mark one for nothing.
     """
     truth, challenger, other = (np.asarray(given) for given in (truth, challenger, other))
     groups = None if groups is None else np.asarray(groups)
     slices, table = [], []
     for column in columns:
-        values = _cut(columns[column])
+        values = _cut(columns[column]).fillna("missing")
         for value in values.value_counts().head(MOST_VALUES).index:
             rows = (values == value).to_numpy(dtype=bool, na_value=False)
             scores = [evaluation.score(truth[rows], one[rows], task, metric)[metric] for one in (challenger, other)]
@@ -182,6 +179,7 @@ def _fall_short(lead: Lead, scores, at_least, chance, confidence) -> list[str]:
     reasons = []
     if not lead.bound > 0:
         reasons.append(f"it is not certainly better than the baseline: {_describe(lead)}")
+        reasons += _unseen(lead) if lead.high > 0 else []
     elif chance is not None and not chance <= 1 - confidence + EXACT:
         reasons.append(f"{chance:.1%} of random assignments of its predictions to the rows score as well")
     for metric, threshold in at_least.items():
@@ -191,6 +189,14 @@ def _fall_short(lead: Lead, scores, at_least, chance, confidence) -> list[str]:
                 f"its {metric} is {scores[metric]:.4f}, and must be {threshold:g} or {'more' if higher else 'less'}"
             )
     return reasons
+
+
+def _unseen(lead: Lead) -> list[str]:
+    """Say which lead these rows would have shown, if any is known, so that "no" is not taken for "equal"."""
+    if not np.isfinite(lead.detectable):
+        return []
+    shown = f"a true lead of {lead.detectable:+.4f}"
+    return [f"rows like these show {shown} in {POWER:.0%} of cases, and can miss a smaller one"]
 
 
 def _describe(lead: Lead, metric: str = "") -> str:

@@ -46,7 +46,10 @@ def hand_over(
             "compared_with": verdict.champion.version if verdict.champion else "none",
             "decision": f"{verdict.decision}: {verdict.policy}",
         }
-        return carry_out(verdict, challenger._replace(path=folder), tags, choice, settings)
+        # A reader of MLflow's pages sees this figure beside the version, and is told whose it is.
+        this = "that model fitted anew on all rows" if verdict.serves == "all" else "the model as judged"
+        description = f"Cross-validated on the training rows, {choice}. This version is {this}: see its card.md"
+        return carry_out(verdict, challenger._replace(path=folder), tags, description, settings)
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)  # which a build expects, also where nothing is registered
@@ -54,7 +57,7 @@ def hand_over(
 
 
 def carry_out(
-    verdict: Verdict, version: Model, tags: dict[str, str], choice: str, settings: config.Settings, note: str = ""
+    verdict: Verdict, version: Model, tags: dict[str, str], description: str, settings: config.Settings, note: str = ""
 ) -> Verdict:  # fmt: skip
     """Register a version whose folder is whole, make it champion if so decided, and keep the decision, with a note.
 
@@ -63,7 +66,7 @@ def carry_out(
     uri, champion = settings.mlflow_tracking_uri, verdict.champion
     number = None
     if verdict.answers is not None:
-        version = registry.register(version, tags, choice, uri)
+        version = registry.register(version, tags, description, uri)
         number = version.version
     if verdict.decision == PROMOTED:
         verdict = dataclasses.replace(verdict, outcome=f"{version} becomes champion")
@@ -126,8 +129,9 @@ def roll_back(name: str, reason: str, settings: config.Settings) -> Model:
     current = history.champion_version(name, uri)
     former = [number for number in history.former_champions(history.read(name, uri)) if number != current]
     if not former:
+        before = f" before version {current}" if current else ""
         raise BatonError(
-            f"{name!r} has had no other champion to go back to. `baton promote VERSION` takes any version: `baton"
+            f"{name!r} has had no champion{before} to go back to. `baton promote VERSION` takes any version: `baton"
             " history` lists them"
         )
     version = registry.version_of(name, former[-1], uri)
@@ -178,9 +182,11 @@ def _prepare_version(
 
 def _differs_wildly(before: np.ndarray, after: np.ndarray, holdout: pd.DataFrame, contract: Contract) -> str:
     """Say how the answers of a refit differ from the judged model's, if by more than more rows explain."""
-    if np.std(before) == 0 or np.std(after) == 0:
+    if any(np.ptp(answers, axis=0).max() == 0 for answers in (before, after)):
         return "" if np.allclose(before, after) else "it gives every row the same answer"
-    alike = float(np.corrcoef(before.ravel(), after.ravel())[0, 1])
+    # Around the mean of each class: that one class is rarer than another, any two models say.
+    moves = ((answers - answers.mean(axis=0)).ravel() for answers in (before, after))
+    alike = float(np.corrcoef(*moves)[0, 1])
     if alike < ALIKE:
         return f"it answers the holdout otherwise: the correlation is {alike:.2f}"
     y = contract.encode(holdout[contract.target]).to_numpy()

@@ -98,10 +98,8 @@ def score(model: str, **asked) -> None:
 
 
 def _measure(pipeline, folder: Path, contract) -> float:
-    """Seconds that 1,000 raw rows take, of the sample's; NaN without one."""
-    if not (folder / saving.SAMPLE).is_file():
-        return float("nan")
-    rows = pd.read_parquet(folder / saving.SAMPLE).sample(1000, replace=True, random_state=0).reset_index(drop=True)
+    """Seconds that 1,000 raw rows take, of the sample's."""
+    rows = saving.read_sample(folder).sample(1000, replace=True, random_state=0).reset_index(drop=True)
     started = time.perf_counter()
     saving.probabilities(pipeline, contract.read_features(rows), contract)
     return time.perf_counter() - started

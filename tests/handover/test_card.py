@@ -137,7 +137,7 @@ def test_the_figures_of_a_card_are_those_of_the_model_as_judged(tmp_path):
         tmp_path, table(), champion={"version": "3", "run_id": "a"}, slices=slices, leads={"champion": lead}, looks=2,
     )  # fmt: skip
     assert re.findall(r"^## (.*)$", text, re.M) == SECTIONS == re.findall(r"<h2>(.*?)</h2>", page)
-    assert "**as judged**. It learned from 400 training rows and never saw the 200 holdout rows." in text
+    assert "It learned from 400 training rows and never saw the 200 holdout rows." in text
     assert "fitted anew, settings unchanged, on all 600 rows, the holdout included (final\\_fit: all)" in text
 
     auc = sk.roc_auc_score(truth, predictions[:, 1])
@@ -164,6 +164,7 @@ def test_the_figures_of_a_card_are_those_of_the_model_as_judged(tmp_path):
     assert moved[-1] - moved[0] > 0.7
     chosen = section(text, "How it was chosen")
     assert cells(chosen)[1] == ["champion, version 3", "+0.0362 (0.0062 to 0.0662)", "0.0111", "0.04", "DeLong"]
+    assert "Among the candidates, cross-validated on the training rows**: lr has the best mean, 0.8\n" in chosen
     assert "promote superior, confidence 0.95, margin 0.0, AUC at least 0.75" in chosen
     assert "7 without a target" in section(text, "Training data")
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import learn, settings
 
-from baton import BatonError, SettingsError
+from baton import BatonError, ModelRefused, SettingsError
 from baton.data import split, tables
 from baton.data.contract import Contract
 from baton.data.values import Format
@@ -155,6 +155,21 @@ def test_rows_of_a_group_are_no_evidence_each_by_itself():
     assert decisions == {"hash": "promoted", "group": "refused"}
 
 
+def test_leads_and_slices_go_by_whole_groups_where_the_split_does():
+    table = rows(400).assign(plan=["u", "v"] * 200)
+    training, holdout = halves(table)
+    y, group, plan = holdout["y"].to_numpy(), holdout["g"].to_numpy(), holdout[["plan"]]
+    for keys, groups in (({}, None), ({"split": "group", "split_by": "g"}, group)):
+        pair = [
+            model(table, column, version, id_columns=["id"], ignore_columns=["g", "plan"], **keys)
+            for column, version in (("good", "2"), ("bad", "1"))
+        ]
+        found = compare(*pair, training, holdout, slices=["plan"], confidence=0.9)
+        given = y, *(registry.predict(one, holdout) for one in pair)
+        assert found.leads["champion"] == gate.measure_lead(*given, "binary", "AUC", groups, 0.9)
+        assert found.slices == gate.compare_slices(*given, plan, "binary", "AUC", groups, 0.9)
+
+
 def test_rows_without_a_group_are_groups_of_their_own():
     table = rows(120).assign(g=[None, *["a", "b", "c"] * 39, None, None])
     asked = learn(table, split="group", split_by="g", id_columns=["id"])
@@ -202,6 +217,25 @@ def test_too_few_rows_that_the_champion_has_not_seen_decide_nothing(table, learn
         " compare by. So demo version 1 stays champion, and nothing is decided."
     )
     assert json.loads(json.dumps(verdict.to_dict()))["scores"] == {}
+
+
+def test_a_champion_that_can_no_more_be_used_decides_nothing(monkeypatch):
+    """As after an upgrade of a library by which it answers otherwise."""
+    table, answer = rows(), registry.predict
+
+    def predict(one, X):
+        if one.version == "1":
+            raise ModelRefused("demo version 1 can't be used: it answers otherwise")
+        return answer(one, X)
+
+    monkeypatch.setattr(registry, "predict", predict)
+    verdict = compare(model(table, "good", "2"), model(table, "bad", "1"), *halves(table), promote="always")
+    assert (verdict.decision, verdict.rows, verdict.scores) == ("undecided", 100, {})
+    assert verdict.reason == (
+        "demo version 1 can't be used: it answers otherwise. Go back with `baton rollback`, or name another version with"
+        " `baton promote`. So demo version 1 stays champion, and nothing is decided."
+    )
+    assert verdict.answers is not None  # the challenger can be served, and so it is registered
 
 
 def test_a_challenger_that_is_worse_for_some_is_named():

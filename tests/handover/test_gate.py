@@ -219,6 +219,7 @@ def lead(value: float, bound: float) -> gate.Lead:
     return gate.Lead(value, bound, 2 * value - bound, bound, 0.03, "DeLong")
 
 
+WORSE, ALONE = lead(-0.1, -0.15), gate.Lead(0.1, *[np.nan] * 4, "jackknife")
 ABOVE, SURE, LEADS, BEHIND = lead(0.1, 0.05), lead(0.02, 0.005), lead(0.02, -0.01), lead(-0.01, -0.04)
 
 
@@ -258,7 +259,8 @@ def test_the_policy_decides(promote, champion, reference, margin, expected):
 def test_no_policy_promotes_what_is_not_good_in_itself(promote, baseline, at_least, chance, reason):
     scores = {"AUC": 0.8, "Log Loss": 0.4, "F1": np.nan}
     leads = {"baseline": baseline} if chance else {"baseline": baseline, "champion": ABOVE}
-    assert gate.decide(promote, "AUC", leads, scores, at_least, 0.1, chance) == (False, [reason])
+    promoted, (first, *_) = gate.decide(promote, "AUC", leads, scores, at_least, 0.1, chance)
+    assert (promoted, first) == (False, reason)
 
 
 def test_what_is_good_in_itself_is_the_first_champion():
@@ -271,6 +273,15 @@ def test_a_no_says_what_these_rows_could_have_shown():
     assert gate.decide("superior", "AUC", leads, {}, {})[1] == [
         "it is not certainly better than the champion: AUC lead +0.0200, lower bound -0.0100",
         "rows like these show a true lead of +0.0300 in 80% of cases, and can miss a smaller one",
+    ]
+    first = [gate.decide("superior", "AUC", {"baseline": one}, {}, {}, chance=0.2)[1] for one in (LEADS, WORSE, ALONE)]
+    assert first == [
+        [
+            "it is not certainly better than the baseline: lead +0.0200, lower bound -0.0100",
+            "rows like these show a true lead of +0.0300 in 80% of cases, and can miss a smaller one",
+        ],
+        ["it is not certainly better than the baseline: lead -0.1000, lower bound -0.1500"],
+        ["it is not certainly better than the baseline: lead +0.1000, and no lower bound on these rows"],
     ]
     assert gate.decide("not_worse", "AUC", leads, {}, {}, margin=0.008)[1] == [
         "it is not certainly at most 0.008 worse than the champion: AUC lead +0.0200, lower bound -0.0100",
@@ -301,6 +312,16 @@ def test_a_slice_has_thirty_rows():
     columns = pd.DataFrame({"town": np.repeat(["a", "b"], [30, 29])})
     table = gate.compare_slices(truth, first, second, columns, "regression", "MAE")
     assert [(one["value"], one["rows"]) for one in table] == [("a", 30)]
+
+
+@pytest.mark.parametrize("town", [["a", None], [1.0, np.nan], [pd.Timestamp("2026-01-31"), pd.NaT]])
+def test_those_of_whom_a_value_is_missing_are_a_slice(town):
+    truth, first, second = draw("regression", 80)
+    columns = pd.DataFrame({"town": pd.Series(town * 40)})
+    found = gate.compare_slices(truth, np.where(columns["town"].isna(), 9, first), second, columns, "regression", "MAE")
+    assert sorted((one["rows"], one["value"] == "missing", one["worse"]) for one in found) == [
+        (40, False, False), (40, True, True),
+    ]  # fmt: skip
 
 
 def test_a_slice_on_which_the_challenger_is_worse_is_pointed_out():

@@ -62,6 +62,16 @@ def test_it_is_compared_with_a_challenger_on_rows_it_has_not_seen(old, tmp_path)
     assert (verdict.champion.version, verdict.looks) == ("1", 1)
 
 
+def test_it_is_held_to_what_serving_may_cost(old):
+    champion = registry.find_champion("diabetes", old)
+    registry.require_servable(champion, {"seconds_per_1000_rows": 60}, old)
+    for name in ("megabytes", "seconds_per_1000_rows"):
+        with pytest.raises(
+            BatonError, match=f"diabetes version 1 can't be served: {name} is .*, and at_most allows 1e-06"
+        ):
+            registry.require_servable(champion, {name: 1e-6}, old)
+
+
 def test_it_is_rolled_back_to(old, tmp_path):
     asked = settings(name="diabetes", target="Outcome", mlflow_tracking_uri=old)
     first = registry.find_champion("diabetes", old)

@@ -71,6 +71,10 @@ class Training:
     def events(self) -> list[history.Event]:
         return history.read("demo", self.settings.mlflow_tracking_uri)
 
+    def description(self, version: str) -> str:
+        """What MLflow's pages say of a version."""
+        return tracking.connect(self.settings.mlflow_tracking_uri).get_model_version("demo", version).description
+
     def predict(self, model) -> np.ndarray:
         return registry.predict(model, model.contract.read_features(self.holdout))
 
@@ -91,13 +95,19 @@ def test_champions_come_and_go_and_every_decision_is_kept(training):
     better = training.hand_over("strong")
     assert (better.decision, training.champion.version, better.looks) == ("promoted", "3", 2)
     assert better.champion.version == "1"
+    assert better.scores["champion"] == first.scores["challenger"]  # as judged, not as it serves
     again = training.hand_over("strong")  # filed as another run, and as good
     assert (again.decision, again.leads["champion"].value, training.champion.version) == ("refused", 0, "3")
 
+    limited = training.settings.model_copy(update={"at_most": {"megabytes": 1e-6}})
+    for step in (promotion.roll_back, lambda *given: promotion.promote_by_hand("demo", "1", *given[1:])):
+        with pytest.raises(BatonError, match="demo version 1 can't be served: megabytes is"):
+            step("demo", "it is refused", limited)
+    assert training.champion.version == "3"
     back = promotion.roll_back("demo", "complaints", training.settings)
     assert (back.version, training.champion.version) == ("1", "1")
     np.testing.assert_array_equal(training.predict(training.champion), before)
-    with pytest.raises(BatonError, match="'demo' has had no other champion to go back to"):
+    with pytest.raises(BatonError, match="'demo' has had no champion before version 1 to go back to"):
         promotion.roll_back("demo", "more complaints", training.settings)
     promotion.promote_by_hand("demo", "3", "they were wrong", training.settings)
     with pytest.raises(BatonError, match="demo version 3 is the champion already"):
@@ -122,6 +132,10 @@ def test_what_serves_has_learned_from_all_rows_and_the_judged_model_stays_beside
         expected = pipeline.predict_proba(contract.read_features(training.holdout))
         np.testing.assert_allclose(training.predict(model), expected, atol=1e-12)
     assert (verdict.serves, served.tags["serves"]) == ("all", "all")
+    assert training.description("1") == (
+        "Cross-validated on the training rows, it is best. This version is that model fitted anew on all rows: see its"
+        " card.md"
+    )
     assert sorted(served.fingerprints) == sorted(split.identify(training.training, served.contract))
     assert sorted(served.judged_on) == sorted(split.identify(training.holdout, served.contract))
     kept = json.loads((served.path / "decision.json").read_text())
@@ -141,6 +155,7 @@ def test_final_fit_training_serves_what_was_judged(training):
     verdict = training.hand_over("strong", final_fit="training")
     served = training.champion
     assert (verdict.serves, served.judged, "fitted anew" in verdict.reason) == ("training", served, False)
+    assert "it is best. This version is the model as judged: see" in training.description("1")
     np.testing.assert_array_equal(training.predict(served), verdict.answers)
 
 
@@ -192,6 +207,22 @@ def test_a_refit_that_answers_otherwise_does_not_serve(training, monkeypatch):
     )
     assert "It serves as judged: fitted anew on all rows, it answers the holdout otherwise" in verdict.reason
     np.testing.assert_array_equal(training.predict(training.champion), verdict.answers)
+
+
+@pytest.mark.parametrize("metric", ["AUC", "Accuracy"])
+def test_a_refit_is_compared_row_by_row_also_where_a_class_is_rare(metric):
+    """Two models that have nothing in common both find it unlikely; by accuracy, neither is then better."""
+    rows = table()
+    contract = dataclasses.replace(learn(rows, metric=metric), threshold=0.5)
+    found = np.where(rows["y"] == 1, 0.09, 0.01) + np.linspace(0, 0.01, len(rows))
+
+    def differs(positive) -> str:
+        before, after = (np.column_stack([1 - one, one]) for one in (found, positive))
+        return promotion._differs_wildly(before, after, rows, contract)
+
+    assert differs(found + np.linspace(0.01, 0, len(rows))) == ""
+    assert differs(np.random.default_rng(1).permutation(found)).startswith("it answers the holdout otherwise: the corr")
+    assert differs(np.full(len(rows), 0.05)) == "it gives every row the same answer"
 
 
 def test_many_models_that_are_each_a_little_worse_do_not_add_up(tmp_path, monkeypatch):

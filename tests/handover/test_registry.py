@@ -367,6 +367,46 @@ def test_what_cannot_be_served_is_named(store, model, diabetes, tmp_path):
         registry.require_servable(saved._replace(contract=other), {}, asked.mlflow_tracking_uri, diabetes.X)
 
 
+def test_answers_that_are_no_numbers_are_refused(tmp_path):
+    """What a linear model makes of a number near the largest that there is."""
+    table = pd.DataFrame({"x": np.arange(40.0), "y": 10 * np.arange(40.0)})
+    saved = registering.save(tmp_path / "model", table)
+    huge = pd.DataFrame({"x": [1.0, 1e308]})
+    with pytest.raises(BatonError, match="can't be served: it answers rows with something that is no number"):
+        registry.require_servable(saved, {}, "sqlite:////nowhere/x.db", saved.contract.read_features(huge))
+    huge.to_parquet(saved.path / saving.SAMPLE)
+    np.save(saved.path / saving.ANSWERS, np.array([10.0, np.inf]))
+    with pytest.raises(BatonError, match="can't be used: 1 of its answers to 2 sample rows are no numbers"):
+        registry.predict(saved, saved.contract.read_features(table))
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_numbers_are_the_same_by_their_own_spread(tmp_path, scale):
+    table = pd.DataFrame({"x": np.arange(-20.0, 20), "y": scale * np.arange(-20.0, 20)})
+    saved = registering.save(tmp_path / "model", table)
+    X, answers = saved.contract.read_features(table), np.load(saved.path / saving.ANSWERS)
+    np.save(saved.path / saving.ANSWERS, answers + 1e-7 * answers.std())
+    registry.predict(saved, X)
+    np.save(saved.path / saving.ANSWERS, answers + answers.std())
+    with pytest.raises(BatonError, match="otherwise than when it was registered"):
+        registry.predict(saved, X)
+
+
+def test_a_model_is_fitted_anew_on_the_rows_that_its_feature_file_selects(diabetes, tmp_path):
+    code = tmp_path / "selecting.py"
+    select = "\n\ndef select(rows):\n    return rows[rows['Age'] > 30]\n"
+    code.write_text((PROJECT / "features.py").read_text() + select)
+    own, older = config.load_features(str(code)), diabetes.X["Age"] > 30
+    arguments = saving.model_arguments(
+        forest(diabetes.X, diabetes.y, own), diabetes.contract, diabetes.X, diabetes.y, str(code)
+    )
+    saving.save(tmp_path / "model", arguments)
+    rows = diabetes.X.assign(Outcome=diabetes.y)
+    fitted = registry.refit(saving.open_model(tmp_path / "model"), rows, np.arange(len(rows)), tmp_path / "new")
+    expected = forest(diabetes.X[older], diabetes.y[older], own)
+    np.testing.assert_array_equal(registry.predict(fitted, diabetes.X), expected.predict_proba(diabetes.X))
+
+
 def test_a_model_is_fitted_anew_with_its_own_settings_and_code_on_the_rows_given(model, diabetes, tmp_path):
     rows = diabetes.X.assign(Outcome=diabetes.y).head(200)
     saved = model[0]._replace(path=shutil.copytree(model[0].path, tmp_path / "saved"))
