@@ -55,7 +55,7 @@ def score(batch: Batch, settings: config.Settings) -> dict:
     cores = registry.cores()
     with registry.workers(model, cores) as submit, _progress(source.rows, batch.batch) as progress:
         for number, chunk in enumerate(source.chunks(size)):
-            if not _note(batch.draft, number).is_file():
+            if not _is_finished(batch.draft, number):
                 rows = batch.draft / f"chunk-{number:05}.arrow"
                 with pa.ipc.new_file(rows, chunk.schema) as file:
                     file.write_table(chunk)
@@ -109,14 +109,16 @@ def score_chunk(pipeline, folder: Path, order: str, chunk: str, number: int, sta
     numbers = np.arange(start, start + len(frame))
 
     rejects = quarantine.rejects(table, numbers, found, options["reject"])
-    if len(rejects):
-        _write(rejects, draft / f"rejects-{number:05}.parquet")
     part = _predicted(
         pipeline, table.filter(pa.array(~rejected)), X[~rejected], numbers[~rejected], contract, usual, residuals, asked
     )
-    _write(part, draft / "result" / f"part-{number:05}-{asked['key']}.{options['predictions_format']}")
+    made = {f"result/part-{number:05}-{asked['key']}.{options['predictions_format']}": part}
+    made |= {f"rejects-{number:05}.parquet": rejects} if len(rejects) else {}
+    for name, rows in made.items():
+        _write(rows, draft / name)
     read = X.notna().sum()
     note = {
+        "files": {name: (draft / name).stat().st_size for name in made},
         "rows_in": len(frame),
         "rows_scored": len(part),
         "text_columns": [field.name for field in part.schema if pa.types.is_string(field.type)],
@@ -237,6 +239,15 @@ def _read_order(
 def _note(draft: Path, number: int) -> Path:
     """What says that a chunk is finished, and what it counted."""
     return draft / f"chunk-{number:05}.json"
+
+
+def _is_finished(draft: Path, number: int) -> bool:
+    """Tell whether all of a chunk is there, whole: a machine that died may have cut off its files, or its note."""
+    try:
+        files = json.loads(_note(draft, number).read_text())["files"]
+        return all((draft / name).stat().st_size == size for name, size in files.items())
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _write(table: pa.Table, file: Path) -> None:

@@ -401,6 +401,20 @@ def test_a_chunk_that_is_finished_is_not_scored_again(asked, monkeypatch):
     assert [one == other for one, other in zip(times, again, strict=True)] == [True, True, False, True]
 
 
+@pytest.mark.parametrize("spoiled", ["chunk-00002.json", "result/part-00002-*", "rejects-00002.parquet"])
+def test_a_chunk_whose_files_a_dying_machine_has_cut_off_is_scored_again(asked, monkeypatch, spoiled):
+    ROWS.astype({"x": "str"}).replace({"x": {str(ROWS["x"][25]): "?!"}}).to_csv(config.ROOT / "new.csv", index=False)
+    monkeypatch.setattr(batch, "rows_of_a_chunk", lambda columns: 10)
+    for content in (b"", None):
+        received, *_ = batch.receive(asked)
+        scoring.score(received, asked)
+        (file,) = received.draft.glob(spoiled)
+        file.unlink() if content is None else file.write_bytes(content)
+    assert score(asked)["rows_scored"] == 39
+    assert published()["id"].tolist() == [number for number in range(100, 140) if number != 125]
+    assert rejects()["_row"].tolist() == [25]
+
+
 def test_a_draft_of_other_rows_is_not_gone_on_with(asked, monkeypatch):
     ROWS.to_csv(config.ROOT / "new.csv", index=False)
     received, *_ = batch.receive(asked)
