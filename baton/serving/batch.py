@@ -30,6 +30,7 @@ from baton.handover import intervals, registry
 HEAD = 10_000  # rows by which a batch is looked at before it is scored
 CELLS = 2_000_000  # values of a chunk: what a process holds of a batch at once
 MOST_ROWS = 100_000  # rows of a chunk
+PLAN = "plan.json"  # says of a draft what it is made of
 ASIDE = "replaced"  # where a result lies, in a draft, that is taken away before the new one is put in its place
 FORGOTTEN = 24 * 3600  # seconds after which a draft that nobody goes on with is swept
 
@@ -172,15 +173,16 @@ def begin(batch: Batch, settled: contracts.Contract) -> Batch:
 
     `settled` is the contract by which its rows are read.
     """
-    plan = batch.draft / "plan.json"
+    plan, earlier = batch.draft / PLAN, {}
     with contextlib.suppress(OSError, ValueError):
         earlier = json.loads(plan.read_text())
-        if earlier["key"] == batch.key:
-            return dataclasses.replace(batch, scored_at=earlier["scored_at"])
-    for path in batch.draft.glob("*") if batch.draft.is_dir() else []:
-        if path.name != "input":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    batch.result.mkdir(parents=True)
+    if earlier.get("key") == batch.key:
+        batch = dataclasses.replace(batch, scored_at=earlier["scored_at"])
+    else:
+        for path in batch.draft.glob("*"):
+            if path.name != "input":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        batch.result.mkdir(parents=True)
     write_json(plan, {"key": batch.key, "scored_at": batch.scored_at, "contract": settled.to_dict()})
     return batch
 

@@ -1,6 +1,7 @@
 """Score a batch: chunk by chunk, on all cores; each row is predicted, or rejected with its reason, in its order."""
 
 import collections
+import contextlib
 import datetime
 import functools
 import json
@@ -55,6 +56,7 @@ def score(batch: Batch, settings: config.Settings) -> dict:
     cores = registry.cores()
     with registry.workers(model, cores) as submit, _progress(source.rows, batch.batch) as progress:
         for number, chunk in enumerate(source.chunks(size)):
+            _require_unchanged(batch)  # before it is scored, since what is scored is kept for the next run
             if not _is_finished(batch.draft, number):
                 rows = batch.draft / f"chunk-{number:05}.arrow"
                 with pa.ipc.new_file(rows, chunk.schema) as file:
@@ -230,7 +232,7 @@ def _read_order(
 ) -> tuple[dict, Contract, dict, pd.Series | None, intervals.Residuals | None]:  # fmt: skip
     """What is asked of each chunk, the contract it is read by, and the model's profile, typical values, residuals."""
     asked, file = json.loads(Path(order).read_text()), folder / "profile.json"
-    contract = Contract.from_dict(json.loads(Path(asked["draft"], "plan.json").read_text())["contract"])
+    contract = Contract.from_dict(json.loads(Path(asked["draft"], batches.PLAN).read_text())["contract"])
     profile = json.loads(file.read_text()) if file.is_file() else {}
     usual = reasons.typical(folder, contract) if asked["options"]["explain"] else None
     return asked, contract, profile, usual, intervals.read(folder)
@@ -291,10 +293,13 @@ class _Lines:
 def _require_unchanged(batch: Batch) -> None:
     """Raise `BatonError` if a file of the input is not what it was when its digest was taken."""
     for file in batch.files:
-        found = (config.ROOT / file["path"]).stat()
-        if (found.st_size, found.st_mtime) != (file["bytes"], file["modified"]):
+        path, happened = config.ROOT / file["path"], "removed"
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            happened = "changed" if (found.st_size, found.st_mtime) != (file["bytes"], file["modified"]) else None
+        if happened:
             raise BatonError(
-                f"{file['path']}: the file was changed while it was read; nothing is published. Deliver it under"
+                f"{file['path']}: the file was {happened} while it was read; nothing is published. Deliver it under"
                 " another name and rename it when it is whole, then score it again"
             )
 

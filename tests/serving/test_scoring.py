@@ -386,6 +386,27 @@ def test_an_input_that_changes_while_it_is_read_is_refused(asked, monkeypatch):
         scoring.score(received, asked)
 
 
+def test_an_input_that_is_removed_while_it_is_read_is_told(asked, monkeypatch):
+    ROWS.to_csv(config.ROOT / "new.csv", index=False)
+    received, *_ = batch.receive(asked)
+    settle = scoring._settle
+    monkeypatch.setattr(scoring, "_settle", lambda *given: settle(*given) or (config.ROOT / "new.csv").unlink())
+    with pytest.raises(BatonError, match="new.csv: the file was removed while it was read; nothing is published"):
+        scoring.score(received, asked)
+
+
+def test_rows_of_an_input_that_changed_for_a_while_are_not_gone_on_with(asked, monkeypatch):
+    """They are kept by no draft: when the rows that were asked for are there again, these are scored."""
+    monkeypatch.setattr(batch, "rows_of_a_chunk", lambda columns: 10)
+    score(asked, ROWS, batch="calm")
+    received, *_ = batch.receive(asked)
+    ROWS.assign(x=-ROWS["x"]).to_csv(config.ROOT / "new.csv", index=False)
+    with pytest.raises(BatonError, match="new.csv: the file was changed while it was read"):
+        scoring.score(received, asked)
+    score(asked, ROWS)
+    assert published()["probability"].tolist() == published("calm")["probability"].tolist()
+
+
 def test_a_chunk_that_is_finished_is_not_scored_again(asked, monkeypatch):
     ROWS.to_csv(config.ROOT / "new.csv", index=False)
     monkeypatch.setattr(batch, "rows_of_a_chunk", lambda columns: 10)
