@@ -247,6 +247,7 @@ def publish(batch: Batch, report: Path) -> dict:
         tables.append((part.assign(**key) for part in _parts(batch.result, manifest)), table, replacing=key)
     for file in [*batch.result.iterdir(), batch.result]:
         _flush(file)
+    (batch.draft / PLAN).unlink()  # what is in the draft now is not to be gone on with: soon it is what was replaced
     _swap(batch.result, batch.folder)
     _flush(batch.folder.parent)
     shutil.rmtree(batch.draft, ignore_errors=True)
