@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -234,17 +234,19 @@ def seal(batch: Batch, manifest: dict) -> dict:
     return manifest
 
 
-def publish(batch: Batch, report: Path) -> dict:
+def publish(batch: Batch, report: Path, enter: Callable[[dict], object] = lambda manifest: None) -> dict:
     """Put a scored batch, with its report, in its place, in one step; return its manifest.
 
-    Its `predictions_table` comes first, in one transaction: a run that is killed in between does both again, and
-    nothing is doubled. Raises `BatonError` if the database refuses; then nothing is published.
+    Its `predictions_table` comes first, in one transaction, then `enter`, which is given the manifest: a run that is
+    killed in between does all of it again, and nothing is doubled or left out. Raises `BatonError` if the database
+    refuses; then nothing is published.
     """
     shutil.copyfile(report, batch.result / "_report.html")
     manifest = seal(batch, json.loads((batch.result / "_manifest.json").read_text()))
     if table := batch.options["predictions_table"]:
         key = _key_in_table(batch)
         tables.append((part.assign(**key) for part in _parts(batch.result, manifest)), table, replacing=key)
+    enter(manifest)
     for file in [*batch.result.iterdir(), batch.result]:
         _flush(file)
     (batch.draft / PLAN).unlink()  # what is in the draft now is not to be gone on with: soon it is what was replaced
