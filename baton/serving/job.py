@@ -39,10 +39,11 @@ def score(changed: dict, again: bool = True) -> dict:
         settings = config.check_settings(asked)
         with _terminable(), hold(lock(settings.name)):
             if batches.read_manifest(batches.folder_of(settings.name, settings.batch)):
-                with _loading():
-                    received, *_ = batches.receive(settings)  # without Ploomber, which takes longer to load than this
-                if received.complete or not (again or _asks_for_more(received, settings)):
-                    raise NothingToDo(nothing_to_do(received))
+                # Without Ploomber, which takes longer to load than this; what the machine refuses, the pipeline tells.
+                with _loading(), contextlib.suppress(OSError):
+                    received, *_ = batches.receive(settings)
+                    if received.complete or not (again or _asks_for_more(received, settings)):
+                        raise NothingToDo(nothing_to_do(received))
             with registry.started_early(_processes(settings)):
                 _build(changed | {"batch": settings.batch})
     except NothingToDo:
