@@ -269,7 +269,7 @@ def _settle(waiting: collections.deque, progress) -> None:
     progress.update(rows)
 
 
-def _progress(total: int | None, name: str):
+def _progress(total: int, name: str):
     """A bar with rows, rows per second and time left; lines, ten seconds apart, where there is no terminal."""
     terminal = sys.__stderr__.isatty()
     return tqdm(
