@@ -132,6 +132,10 @@ def test_a_batch_is_entered_in_mlflow_though_a_run_was_killed_before(tmp_path, m
     assert publish() == "Batch b of demo: 40 rows scored by version 1, 0 rejected, in predictions/demo/batch=b"
     (run,) = mlflow.search_runs(experiment_names=["demo-batches"], output_format="list")
     assert (run.info.status, run.data.metrics["rows_scored"]) == ("FINISHED", 40)
+    assert (run.data.tags["batch"], run.data.tags["model_version"]) == ("b", "1")
+    assert run.data.metrics["seconds"] > 0
+    artifacts = tracking.connect(asked.mlflow_tracking_uri).list_artifacts(run.info.run_id)
+    assert {file.path for file in artifacts} == {"_manifest.json", "_report.html"}
     ROWS.head(30).to_csv(tmp_path / "new.csv", index=False)
     with monkeypatch.context() as gone:
         gone.setattr(tracking, "log_batch", lambda *_: {}["the store"])

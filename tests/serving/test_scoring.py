@@ -1,6 +1,7 @@
 """Each row of a batch is predicted or rejected, in its order, whatever the size of the chunks."""
 
 import dataclasses
+import hashlib
 import sqlite3
 
 import mlflow
@@ -89,6 +90,28 @@ def test_every_row_is_scored_in_its_order_with_its_ids_version_and_time(asked):
     assert (manifest["positive_class"], manifest["model_version"], manifest["input"]["source"]) == (1, "1", "new.csv")
     assert len(rejects()) == 0
     assert [*rejects()][:5] == [*ROWS]
+
+
+def test_the_manifest_tells_of_what_and_by_what_a_batch_was_made(asked):
+    manifest, file = score(asked, ROWS), config.ROOT / "new.csv"
+    assert manifest["input"] == {
+        "source": "new.csv",
+        "files": [{"path": "new.csv", "bytes": file.stat().st_size, "modified": file.stat().st_mtime}],
+        "digest": hashlib.sha256(hashlib.sha256(file.read_bytes()).digest()).hexdigest(),
+    }
+    assert manifest["run_id"] == registry.find_champion("demo", asked.mlflow_tracking_uri).run_id
+    assert (manifest["git_commit"], manifest["libraries"]["pandas"]) == ("none", pd.__version__)
+    assert manifest["rows_per_second"] * manifest["seconds"] == pytest.approx(40, rel=0.1)
+
+
+@pytest.mark.parametrize("scored", [3, 5])
+def test_nothing_is_published_if_rows_were_lost_or_doubled(scored):
+    notes = [
+        {"rows_in": 2, "rows_scored": 2, "rejected": {}},
+        {"rows_in": 3, "rows_scored": scored - 2, "rejected": {"missing": 1}},
+    ]
+    with pytest.raises(BatonError, match=f"^5 rows came in, {scored} were scored and 1 rejected; nothing is published"):
+        scoring._count(notes)
 
 
 @pytest.mark.parametrize(
