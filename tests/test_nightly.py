@@ -33,7 +33,7 @@ def project(tmp_path, monkeypatch):
     train(project.folder, monkeypatch)
     project.set(
         name="demo", target="y", id_columns="id", features="none", score_data="new.csv", batch="night",
-        train_data="train.csv", on_failure="cat > told.json",
+        train_data="train.csv", on_failure="cat >> told.json",
     )  # fmt: skip
     ROWS.to_csv(project.folder / "new.csv", index=False)
     return project
@@ -88,7 +88,8 @@ def test_each_way_to_fail_has_its_exit_code_its_record_and_its_call(project, out
     folder = project.folder / "predictions" / name
     record = json.loads((folder / "_failed/batch=night/_manifest.json").read_text())
     assert (record["status"], record["outcome"], record["exit_code"]) == ("failed", outcome, EXIT_CODES[outcome])
-    assert json.loads((project.folder / "told.json").read_text()) == record
+    assert json.loads((project.folder / "told.json").read_text()) == record  # once
+    assert record.get("rows_rejected") == (3 if outcome == "too many rejects" else None)
     assert (folder / "_failed/batch=night/_rejects.parquet").exists() == (outcome == "too many rejects")
     assert not (folder / "batch=night").exists()
 
