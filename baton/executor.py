@@ -44,16 +44,18 @@ KEPT = "What was done is kept: the next build runs only what is missing."
 class BuildFailed(DAGBuildError):
     """A build that ended with a message of ours, to which Ploomber's address for help is not added."""
 
-    def __init__(self, message: str, kind=BatonError, reason: str | None = None):
+    def __init__(self, message: str, kind=BatonError, reason: str | None = None, facts: dict | None = None):
         Exception.__init__(self, message)
         self.outcome, self.exit_code, self.reason = kind.outcome, kind.exit_code, reason or message.strip()
+        self.facts = facts or {}
 
 
 class Failure(NamedTuple):
-    """What a worker says of a task that failed: a message, and the kind of `BatonError` it was, if it was one."""
+    """What a worker says of a task that failed: a message, and of a `BatonError` its kind and the facts it brings."""
 
     message: str
     kind: type[BatonError] = BatonError
+    facts: dict = {}
 
 
 def read_grid(name: str, ensembles: bool = False) -> list[dict]:
@@ -150,7 +152,7 @@ class Parallel(Executor):
         if failures:
             messages = {name: failure.message for name, failure in failures.items()}
             first = next(iter(failures.values()))
-            raise BuildFailed(_explain(messages, reports, dag), first.kind, first.message)
+            raise BuildFailed(_explain(messages, reports, dag), first.kind, first.message, first.facts)
         return reports
 
     def _settle(self, task, future: Future, failures: dict, durations: list):
@@ -255,15 +257,20 @@ def _build(task):
     except Exception as error:  # all of it: what isn't returned from a worker as text is lost
         with contextlib.suppress(OSError):
             task.product.metadata.delete()  # on a full disk it is there, and empty, which would stop every build
-        return None, None, 0, Failure(_message(error), _kind(error))
+        return None, None, 0, Failure(_message(error), _kind(error), getattr(_mistake(error), "facts", {}))
     return report, metadata, time.perf_counter() - started, None
 
 
-def _kind(error: Exception | None) -> type[BatonError]:
-    """The kind of `BatonError` that an error is, or was caused by."""
+def _mistake(error: Exception | None) -> BatonError | None:
+    """The `BatonError` that an error is, or was caused by."""
     while error is not None and not isinstance(error, BatonError):
         error = error.__cause__
-    return type(error) if error else BatonError
+    return error
+
+
+def _kind(error: Exception) -> type[BatonError]:
+    mistake = _mistake(error)
+    return type(mistake) if mistake else BatonError
 
 
 def _message(error: Exception) -> str:

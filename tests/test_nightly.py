@@ -1,5 +1,6 @@
 """`baton score`, as a scheduler runs it: how it ends, what it leaves, and what it says, whatever is wrong that night."""
 
+import ctypes
 import json
 import os
 import re
@@ -32,7 +33,7 @@ def project(tmp_path, monkeypatch):
     train(project.folder, monkeypatch)
     project.set(
         name="demo", target="y", id_columns="id", features="none", score_data="new.csv", batch="night",
-        train_data="train.csv", on_failure="cat > told.json",
+        train_data="train.csv", on_failure="cat >> told.json",
     )  # fmt: skip
     ROWS.to_csv(project.folder / "new.csv", index=False)
     return project
@@ -87,9 +88,51 @@ def test_each_way_to_fail_has_its_exit_code_its_record_and_its_call(project, out
     folder = project.folder / "predictions" / name
     record = json.loads((folder / "_failed/batch=night/_manifest.json").read_text())
     assert (record["status"], record["outcome"], record["exit_code"]) == ("failed", outcome, EXIT_CODES[outcome])
-    assert json.loads((project.folder / "told.json").read_text()) == record
+    assert json.loads((project.folder / "told.json").read_text()) == record  # once
+    assert record.get("rows_rejected") == (3 if outcome == "too many rejects" else None)
     assert (folder / "_failed/batch=night/_rejects.parquet").exists() == (outcome == "too many rejects")
     assert not (folder / "batch=night").exists()
+
+
+def test_a_file_that_may_not_be_read_is_told_before_and_after_it_was_scored(project):
+    def look_without_the_rights_of_root():
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+            ctypes.CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
+
+    how = {"cwd": project.folder, "env": project.environment(), "capture_output": True, "text": True}
+    for scored_before in (False, True):
+        if scored_before:
+            (project.folder / "new.csv").chmod(0o600)
+            assert run(project)[0] == 0
+        (project.folder / "new.csv").chmod(0)
+        start = [PROGRAMS / "baton", "score", "--json"]
+        done = subprocess.run(start, preexec_fn=look_without_the_rights_of_root, **how)
+        said = json.loads(done.stdout)
+        assert (done.returncode, said["outcome"]) == (1, "failed")
+        assert said["reason"].startswith("the machine says: [Errno 13] Permission denied: ")
+        assert "Traceback" not in done.stderr
+        record = json.loads((project.folder / "predictions/demo/_failed/batch=night/_manifest.json").read_text())
+        assert record["reason"] == said["reason"]
+        assert (project.folder / "predictions/demo/batch=night").exists() == scored_before
+
+
+@pytest.mark.parametrize(
+    ("fails", "reason"),
+    [
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            "the process of demo version 1 was killed, most often for want of memory",
+        ),
+        ("raise MemoryError", "the machine says: there is no memory left"),
+    ],
+)
+def test_a_machine_without_memory_says_nothing_against_the_model(project, fails, reason):
+    project.edit(
+        "baton/serving/scoring.py", "    asked, contract, profile", f"    {fails}\n    asked, contract, profile"
+    )
+    code, said, _ = run(project)
+    assert (code, said["outcome"]) == (1, "failed")
+    assert said["reason"].startswith(reason)
 
 
 @pytest.mark.parametrize("of", ["score", "backfill"])

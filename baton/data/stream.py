@@ -26,7 +26,7 @@ BLOCK = 4 * 2**20  # bytes of a CSV that are parsed at once, and so the longest 
 
 
 class Source:
-    """Files, in their order, as one table. `rows` is None where only reading tells how many there are.
+    """Files, in their order, as one table. `rows` is their number; of text, of its lines: a few too many, for progress.
 
     Raises `BatonError` for files that are missing or no tables, or differ in their columns.
     """
@@ -38,8 +38,7 @@ class Source:
         tables.require_same_columns({part.name: part.columns for part in parts})
         self._parts, self.columns = parts, parts[0].columns
         self.decimal = "," if all(part.decimal == "," for part in parts) else None
-        counts = [part.rows for part in parts]
-        self.rows = None if None in counts else sum(counts)
+        self.rows = sum(part.rows for part in parts)
 
     def chunks(self, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Yield the table, or some columns of it, in chunks of `rows` rows, the last one smaller, all of one schema.
@@ -114,12 +113,11 @@ class _Parquet:
 
 
 class _Csv:
-    rows = None
-
     def __init__(self, file: Path, name: Path):
         self.name, self._file = name, file
         with tables.unreadable(name, "csv"), self._bytes() as opened:
-            head, self._utf8 = _look_at(opened, name)
+            head, self._utf8, lines = _look_at(opened, name)
+        self.rows = lines - 1
         self._delimiter = tables.delimiter_of(head)
         self.decimal = "," if self._delimiter == ";" else None
         lines = csv.reader(io.StringIO(head, newline=""), delimiter=self._delimiter)
@@ -220,25 +218,30 @@ def _as_utf8(opened, is_utf8: bool):
         yield _Bytes(copy)
 
 
-def _look_at(opened, name: Path) -> tuple[str, bool]:
-    """Read a text once: return its beginning, and whether it is UTF-8. Raises `BatonError` if it is no text."""
+def _look_at(opened, name: Path) -> tuple[str, bool, int]:
+    """Read a text once: return its beginning, whether it is UTF-8, and how many lines it has.
+
+    Raises `BatonError` if it is no text.
+    """
     head = opened.read(BLOCK)
     encodings = [] if tables.other_encoding(head) == "utf-16" else ["utf-8-sig"]
     for encoding in [*encodings, tables.other_encoding(head)]:
         opened.seek(0)
         decoder, first = codecs.getincrementaldecoder(encoding)("strict" if encodings else "replace"), None
+        ends, text = 0, ""
         try:
             for block in iter(lambda: opened.read(BLOCK), b""):
                 text = decoder.decode(block)
                 tables.require_text(text, encoding, name)
                 first = text if first is None else first
+                ends += text.count("\n")
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             encodings = []
             continue
         if not (first or "").strip():
             raise InputEmpty(f"{name}: the file is empty; expected a header line and rows.")
-        return first, encoding == "utf-8-sig"
+        return first, encoding == "utf-8-sig", ends + (not text.endswith("\n"))
     raise AssertionError  # the last encoding replaces what it can't decode
 
 

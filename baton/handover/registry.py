@@ -320,8 +320,8 @@ def _ask(process: subprocess.Popen, model: Model, work: str, asked: dict) -> Non
             process.stdin.flush()
         answer = process.stdout.readline()
     if not answer:
-        raise ModelRefused(
-            f"{model} can't be used: its process ended with {process.wait()}, most often for want of memory"
+        raise BatonError(
+            f"the process of {model} was killed, most often for want of memory: give it more, and try again"
         )
     failed = json.loads(answer)
     if "machine" in failed:

@@ -134,13 +134,13 @@ def _changed_packages(folder: Path) -> str:
 def do(work: str, **asked) -> dict:
     """Do what is asked; return why it failed, in a line, whatever a library makes of a model that it can't read.
 
-    What the machine refuses, such as room on a disk, says nothing against the model.
+    What the machine refuses, such as room on a disk or in memory, says nothing against the model.
     """
     try:
         {"predict": predict, "refit": refit, "score": score}[work](**asked)
         return {}
-    except OSError as error:
-        return {"machine": str(error)}
+    except (OSError, MemoryError) as error:
+        return {"machine": str(error) or "there is no memory left"}
     except SystemExit as refused:
         reason = str(refused)
     except Exception as error:

@@ -221,7 +221,7 @@ def file_report(run_id: str | None, uri: str, report: Path) -> None:
 
 
 def log_batch(manifest: dict, folder: Path, uri: str) -> str:
-    """Enter a published batch as a run of the experiment `<name>-batches`, once; return the run's id."""
+    """Enter a batch, of which `folder` holds the result, as a run of `<name>-batches`, once; return the run's id."""
     client, name = connect(uri), f"{manifest['name']}-batches"
     experiment = _require_experiment(client, name, uri)
     tags = {"batch": manifest["batch"], "key": manifest["key"], "model_version": manifest["model_version"]}

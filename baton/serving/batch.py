@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +30,7 @@ from baton.handover import intervals, registry
 HEAD = 10_000  # rows by which a batch is looked at before it is scored
 CELLS = 2_000_000  # values of a chunk: what a process holds of a batch at once
 MOST_ROWS = 100_000  # rows of a chunk
+PLAN = "plan.json"  # says of a draft what it is made of
 ASIDE = "replaced"  # where a result lies, in a draft, that is taken away before the new one is put in its place
 FORGOTTEN = 24 * 3600  # seconds after which a draft that nobody goes on with is swept
 
@@ -172,15 +173,16 @@ def begin(batch: Batch, settled: contracts.Contract) -> Batch:
 
     `settled` is the contract by which its rows are read.
     """
-    plan = batch.draft / "plan.json"
+    plan, earlier = batch.draft / PLAN, {}
     with contextlib.suppress(OSError, ValueError):
         earlier = json.loads(plan.read_text())
-        if earlier["key"] == batch.key:
-            return dataclasses.replace(batch, scored_at=earlier["scored_at"])
-    for path in batch.draft.glob("*") if batch.draft.is_dir() else []:
-        if path.name != "input":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    batch.result.mkdir(parents=True)
+    if earlier.get("key") == batch.key:
+        batch = dataclasses.replace(batch, scored_at=earlier["scored_at"])
+    else:
+        for path in batch.draft.glob("*"):
+            if path.name != "input":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        batch.result.mkdir(parents=True)
     write_json(plan, {"key": batch.key, "scored_at": batch.scored_at, "contract": settled.to_dict()})
     return batch
 
@@ -232,19 +234,22 @@ def seal(batch: Batch, manifest: dict) -> dict:
     return manifest
 
 
-def publish(batch: Batch, report: Path) -> dict:
+def publish(batch: Batch, report: Path, enter: Callable[[dict], object] = lambda manifest: None) -> dict:
     """Put a scored batch, with its report, in its place, in one step; return its manifest.
 
-    Its `predictions_table` comes first, in one transaction: a run that is killed in between does both again, and
-    nothing is doubled. Raises `BatonError` if the database refuses; then nothing is published.
+    Its `predictions_table` comes first, in one transaction, then `enter`, which is given the manifest: a run that is
+    killed in between does all of it again, and nothing is doubled or left out. Raises `BatonError` if the database
+    refuses; then nothing is published.
     """
     shutil.copyfile(report, batch.result / "_report.html")
     manifest = seal(batch, json.loads((batch.result / "_manifest.json").read_text()))
     if table := batch.options["predictions_table"]:
         key = _key_in_table(batch)
         tables.append((part.assign(**key) for part in _parts(batch.result, manifest)), table, replacing=key)
+    enter(manifest)
     for file in [*batch.result.iterdir(), batch.result]:
         _flush(file)
+    (batch.draft / PLAN).unlink()  # what is in the draft now is not to be gone on with: soon it is what was replaced
     _swap(batch.result, batch.folder)
     _flush(batch.folder.parent)
     shutil.rmtree(batch.draft, ignore_errors=True)

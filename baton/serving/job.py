@@ -39,10 +39,11 @@ def score(changed: dict, again: bool = True) -> dict:
         settings = config.check_settings(asked)
         with _terminable(), hold(lock(settings.name)):
             if batches.read_manifest(batches.folder_of(settings.name, settings.batch)):
-                with _loading():
-                    received, *_ = batches.receive(settings)  # without Ploomber, which takes longer to load than this
-                if received.complete or not (again or _asks_for_more(received, settings)):
-                    raise NothingToDo(nothing_to_do(received))
+                # Without Ploomber, which takes longer to load than this; what the machine refuses, the pipeline tells.
+                with _loading(), contextlib.suppress(OSError):
+                    received, *_ = batches.receive(settings)
+                    if received.complete or not (again or _asks_for_more(received, settings)):
+                        raise NothingToDo(nothing_to_do(received))
             with registry.started_early(_processes(settings)):
                 _build(changed | {"batch": settings.batch})
     except NothingToDo:
@@ -94,20 +95,24 @@ def nothing_to_do(batch: Batch) -> str:
 def publish(batch: Batch, page: Path, tracking_uri: str) -> str:
     """Publish a batch and enter it in MLflow; return what to tell of it.
 
-    What MLflow then refuses is told, and undoes nothing: the rows are what matters.
+    What MLflow refuses is told, and stops nothing: the rows are what matters.
     """
-    manifest = batches.publish(batch, page)
+    refused = []
+
+    def enter(manifest: dict) -> None:
+        try:
+            tracking.log_batch(manifest, batch.result, tracking_uri)
+        except Exception as error:  # whatever a store or a network says
+            refused.append(f"  Look at this: the batch is published, and is not entered in MLflow: {error}")
+
+    manifest = batches.publish(batch, page, enter)
     told = [
         f"Batch {batch.batch} of {batch.name}: {manifest['rows_scored']} rows scored by version {batch.model_version},"
         f" {manifest['rows_rejected']} rejected, in {batch.folder.relative_to(config.ROOT)}"
     ]
     told += [f"It replaces {batch.replaces}."] if batch.replaces else []
     told += [f"  Look at this: {warning}" for warning in manifest["warnings"]]
-    try:
-        tracking.log_batch(manifest, batch.folder, tracking_uri)
-    except Exception as error:  # whatever a store or a network says
-        told.append(f"  Look at this: the batch is published, and is not entered in MLflow: {error}")
-    return "\n".join(told)
+    return "\n".join(told + refused)
 
 
 def report(manifest: dict) -> dict:

@@ -1,6 +1,7 @@
 """Score a batch: chunk by chunk, on all cores; each row is predicted, or rejected with its reason, in its order."""
 
 import collections
+import contextlib
 import datetime
 import functools
 import json
@@ -56,7 +57,8 @@ def score(batch: Batch, settings: config.Settings) -> dict:
     cores = registry.cores()
     with registry.workers(model, cores) as submit, _progress(source.rows, batch.batch) as progress:
         for number, chunk in enumerate(source.chunks(size)):
-            if not _note(batch.draft, number).is_file():
+            _require_unchanged(batch)  # before it is scored, since what is scored is kept for the next run
+            if not _is_finished(batch.draft, number):
                 rows = batch.draft / f"chunk-{number:05}.arrow"
                 with pa.ipc.new_file(rows, chunk.schema) as file:
                     file.write_table(chunk)
@@ -110,14 +112,16 @@ def score_chunk(pipeline, folder: Path, order: str, chunk: str, number: int, sta
     numbers = np.arange(start, start + len(frame))
 
     rejects = quarantine.rejects(table, numbers, found, options["reject"])
-    if len(rejects):
-        _write(rejects, draft / f"rejects-{number:05}.parquet")
     part = _predicted(
         pipeline, table.filter(pa.array(~rejected)), X[~rejected], numbers[~rejected], contract, usual, residuals, asked
     )
-    _write(part, draft / "result" / f"part-{number:05}-{asked['key']}.{options['predictions_format']}")
+    made = {f"result/part-{number:05}-{asked['key']}.{options['predictions_format']}": part}
+    made |= {f"rejects-{number:05}.parquet": rejects} if len(rejects) else {}
+    for name, rows in made.items():
+        _write(rows, draft / name)
     read = X.notna().sum()
     note = {
+        "files": {name: (draft / name).stat().st_size for name in made},
         "rows_in": len(frame),
         "rows_scored": len(part),
         "text_columns": [field.name for field in part.schema if pa.types.is_string(field.type)],
@@ -229,7 +233,7 @@ def _read_order(
 ) -> tuple[dict, Contract, dict, pd.Series | None, intervals.Residuals | None]:  # fmt: skip
     """What is asked of each chunk, the contract it is read by, and the model's profile, typical values, residuals."""
     asked, file = json.loads(Path(order).read_text()), folder / "profile.json"
-    contract = Contract.from_dict(json.loads(Path(asked["draft"], "plan.json").read_text())["contract"])
+    contract = Contract.from_dict(json.loads(Path(asked["draft"], batches.PLAN).read_text())["contract"])
     profile = json.loads(file.read_text()) if file.is_file() else {}
     usual = reasons.typical(folder, contract) if asked["options"]["explain"] else None
     return asked, contract, profile, usual, intervals.read(folder)
@@ -238,6 +242,15 @@ def _read_order(
 def _note(draft: Path, number: int) -> Path:
     """What says that a chunk is finished, and what it counted."""
     return draft / f"chunk-{number:05}.json"
+
+
+def _is_finished(draft: Path, number: int) -> bool:
+    """Tell whether all of a chunk is there, whole: a machine that died may have cut off its files, or its note."""
+    try:
+        files = json.loads(_note(draft, number).read_text())["files"]
+        return all((draft / name).stat().st_size == size for name, size in files.items())
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _write(table: pa.Table, file: Path) -> None:
@@ -257,7 +270,7 @@ def _settle(waiting: collections.deque, progress) -> None:
     progress.update(rows)
 
 
-def _progress(total: int | None, name: str):
+def _progress(total: int, name: str):
     """A bar with rows, rows per second and time left; lines, ten seconds apart, where there is no terminal."""
     terminal = sys.__stderr__.isatty()
     return tqdm(
@@ -281,10 +294,13 @@ class _Lines:
 def _require_unchanged(batch: Batch) -> None:
     """Raise `BatonError` if a file of the input is not what it was when its digest was taken."""
     for file in batch.files:
-        found = (config.ROOT / file["path"]).stat()
-        if (found.st_size, found.st_mtime) != (file["bytes"], file["modified"]):
+        path, happened = config.ROOT / file["path"], "removed"
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            happened = "changed" if (found.st_size, found.st_mtime) != (file["bytes"], file["modified"]) else None
+        if happened:
             raise BatonError(
-                f"{file['path']}: the file was changed while it was read; nothing is published. Deliver it under"
+                f"{file['path']}: the file was {happened} while it was read; nothing is published. Deliver it under"
                 " another name and rename it when it is whole, then score it again"
             )
 

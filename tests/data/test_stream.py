@@ -146,14 +146,16 @@ def test_some_columns_of_some_rows(tmp_path):
 def test_files_have_decimal_commas_if_all_of_them_have_and_as_many_rows_as_are_known(tmp_path):
     (tmp_path / "1.csv").write_text("a;b\n1,5;2\n")
     (tmp_path / "2.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "4.csv").write_bytes("a,b\n1,\xe4\n2,\xfc".encode("cp1252"))
     pd.DataFrame({"a": [1, 2], "b": [3, 4]}).to_parquet(tmp_path / "3.parquet")
 
     def opened(*names: str) -> tuple:
         source = stream.Source("t", [tmp_path / name for name in names])
         return source.decimal, source.rows
 
-    assert (opened("1.csv", "1.csv"), opened("1.csv", "2.csv")) == ((",", None), (None, None))
-    assert (opened("3.parquet", "3.parquet"), opened("3.parquet", "2.csv")) == ((None, 4), (None, None))
+    assert (opened("1.csv", "1.csv"), opened("1.csv", "2.csv")) == ((",", 2), (None, 2))
+    assert (opened("3.parquet", "3.parquet"), opened("3.parquet", "2.csv")) == ((None, 4), (None, 3))
+    assert opened("4.csv") == (None, 2)
 
 
 def test_a_database_is_written_down_as_it_comes(tmp_path, monkeypatch):

@@ -259,6 +259,21 @@ def test_a_reader_finds_the_former_result_or_the_new_one_and_nothing_else(tmp_pa
     assert all(len({*of}) == 1 for of in found)
 
 
+def test_a_draft_that_holds_what_was_replaced_is_not_gone_on_with(asked, monkeypatch):
+    """Of a run that was killed as soon as its result was in its place; then the rows in the database are lost."""
+    keys = {"predictions_table": f"sqlite:///{config.ROOT}/out.db#scores"}
+    score(asked, **keys)
+    ROWS.head(30).to_csv(config.ROOT / "new.csv", index=False)
+    with monkeypatch.context() as killed:
+        killed.setattr(batch.shutil, "rmtree", lambda *_, **__: None)
+        score(asked, **keys)
+    assert len(published()) == 30
+    with sqlite3.connect(config.ROOT / "out.db") as database:
+        database.execute("DROP TABLE scores")
+    score(asked, **keys)
+    assert len(published()) == tables.count(keys["predictions_table"], {"batch": "b"}) == 30
+
+
 def test_where_folders_can_not_be_exchanged_one_is_moved_after_the_other(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(22, "Invalid argument")

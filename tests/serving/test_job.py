@@ -6,12 +6,14 @@ import os
 import signal
 import threading
 
+import mlflow
 import pandas as pd
 import pytest
+from serving.test_scoring import ROWS, train
 
 from baton import Busy, InputMissing, SettingsError, TooManyRejects, config
-from baton.handover import history, registry
-from baton.serving import batch, job
+from baton.handover import history, registry, tracking
+from baton.serving import batch, job, scoring
 
 ASKED = {"name": "demo", "batch": "b", "score_data": "new.csv"}
 
@@ -110,6 +112,37 @@ def test_what_goes_wrong_there_is_told_and_hides_nothing(receiver, monkeypatch, 
         assert printed.startswith(f"on_failure ({called}) failed as well: ")
         assert "broken" not in printed
         assert record()["outcome"] == "input missing"
+
+
+def test_a_batch_is_entered_in_mlflow_though_a_run_was_killed_before(tmp_path, monkeypatch):
+    asked = train(tmp_path, monkeypatch)
+    ROWS.to_csv(tmp_path / "new.csv", index=False)
+    (tmp_path / "report.html").write_text("report")
+
+    def publish() -> str:
+        received, *_ = batch.receive(asked)
+        assert received.complete is False
+        scoring.score(received, asked)
+        return job.publish(received, tmp_path / "report.html", asked.mlflow_tracking_uri)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(tracking, "log_batch", lambda *_: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            publish()
+    assert publish() == "Batch b of demo: 40 rows scored by version 1, 0 rejected, in predictions/demo/batch=b"
+    (run,) = mlflow.search_runs(experiment_names=["demo-batches"], output_format="list")
+    assert (run.info.status, run.data.metrics["rows_scored"]) == ("FINISHED", 40)
+    assert (run.data.tags["batch"], run.data.tags["model_version"]) == ("b", "1")
+    assert run.data.metrics["seconds"] > 0
+    artifacts = tracking.connect(asked.mlflow_tracking_uri).list_artifacts(run.info.run_id)
+    assert {file.path for file in artifacts} == {"_manifest.json", "_report.html"}
+    ROWS.head(30).to_csv(tmp_path / "new.csv", index=False)
+    with monkeypatch.context() as gone:
+        gone.setattr(tracking, "log_batch", lambda *_: {}["the store"])
+        assert publish().splitlines()[-1] == (
+            "  Look at this: the batch is published, and is not entered in MLflow: 'the store'"
+        )
+    assert len(batch.read(batch.folder_of("demo", "b"))) == 30
 
 
 def test_the_champion_of_a_day_is_the_one_when_it_ended(monkeypatch):

@@ -1,6 +1,7 @@
 """Each row of a batch is predicted or rejected, in its order, whatever the size of the chunks."""
 
 import dataclasses
+import hashlib
 import sqlite3
 
 import mlflow
@@ -89,6 +90,28 @@ def test_every_row_is_scored_in_its_order_with_its_ids_version_and_time(asked):
     assert (manifest["positive_class"], manifest["model_version"], manifest["input"]["source"]) == (1, "1", "new.csv")
     assert len(rejects()) == 0
     assert [*rejects()][:5] == [*ROWS]
+
+
+def test_the_manifest_tells_of_what_and_by_what_a_batch_was_made(asked):
+    manifest, file = score(asked, ROWS), config.ROOT / "new.csv"
+    assert manifest["input"] == {
+        "source": "new.csv",
+        "files": [{"path": "new.csv", "bytes": file.stat().st_size, "modified": file.stat().st_mtime}],
+        "digest": hashlib.sha256(hashlib.sha256(file.read_bytes()).digest()).hexdigest(),
+    }
+    assert manifest["run_id"] == registry.find_champion("demo", asked.mlflow_tracking_uri).run_id
+    assert (manifest["git_commit"], manifest["libraries"]["pandas"]) == ("none", pd.__version__)
+    assert manifest["rows_per_second"] * manifest["seconds"] == pytest.approx(40, rel=0.1)
+
+
+@pytest.mark.parametrize("scored", [3, 5])
+def test_nothing_is_published_if_rows_were_lost_or_doubled(scored):
+    notes = [
+        {"rows_in": 2, "rows_scored": 2, "rejected": {}},
+        {"rows_in": 3, "rows_scored": scored - 2, "rejected": {"missing": 1}},
+    ]
+    with pytest.raises(BatonError, match=f"^5 rows came in, {scored} were scored and 1 rejected; nothing is published"):
+        scoring._count(notes)
 
 
 @pytest.mark.parametrize(
@@ -394,6 +417,27 @@ def test_an_input_that_changes_while_it_is_read_is_refused(asked, monkeypatch):
         scoring.score(received, asked)
 
 
+def test_an_input_that_is_removed_while_it_is_read_is_told(asked, monkeypatch):
+    ROWS.to_csv(config.ROOT / "new.csv", index=False)
+    received, *_ = batch.receive(asked)
+    settle = scoring._settle
+    monkeypatch.setattr(scoring, "_settle", lambda *given: settle(*given) or (config.ROOT / "new.csv").unlink())
+    with pytest.raises(BatonError, match="new.csv: the file was removed while it was read; nothing is published"):
+        scoring.score(received, asked)
+
+
+def test_rows_of_an_input_that_changed_for_a_while_are_not_gone_on_with(asked, monkeypatch):
+    """They are kept by no draft: when the rows that were asked for are there again, these are scored."""
+    monkeypatch.setattr(batch, "rows_of_a_chunk", lambda columns: 10)
+    score(asked, ROWS, batch="calm")
+    received, *_ = batch.receive(asked)
+    ROWS.assign(x=-ROWS["x"]).to_csv(config.ROOT / "new.csv", index=False)
+    with pytest.raises(BatonError, match="new.csv: the file was changed while it was read"):
+        scoring.score(received, asked)
+    score(asked, ROWS)
+    assert published()["probability"].tolist() == published("calm")["probability"].tolist()
+
+
 def test_a_chunk_that_is_finished_is_not_scored_again(asked, monkeypatch):
     ROWS.to_csv(config.ROOT / "new.csv", index=False)
     monkeypatch.setattr(batch, "rows_of_a_chunk", lambda columns: 10)
@@ -407,6 +451,20 @@ def test_a_chunk_that_is_finished_is_not_scored_again(asked, monkeypatch):
     assert scoring.score(same, asked)["scored_at"] == received.scored_at
     again = [part.stat().st_mtime_ns for part in parts]
     assert [one == other for one, other in zip(times, again, strict=True)] == [True, True, False, True]
+
+
+@pytest.mark.parametrize("spoiled", ["chunk-00002.json", "result/part-00002-*", "rejects-00002.parquet"])
+def test_a_chunk_whose_files_a_dying_machine_has_cut_off_is_scored_again(asked, monkeypatch, spoiled):
+    ROWS.astype({"x": "str"}).replace({"x": {str(ROWS["x"][25]): "?!"}}).to_csv(config.ROOT / "new.csv", index=False)
+    monkeypatch.setattr(batch, "rows_of_a_chunk", lambda columns: 10)
+    for content in (b"", None):
+        received, *_ = batch.receive(asked)
+        scoring.score(received, asked)
+        (file,) = received.draft.glob(spoiled)
+        file.unlink() if content is None else file.write_bytes(content)
+    assert score(asked)["rows_scored"] == 39
+    assert published()["id"].tolist() == [number for number in range(100, 140) if number != 125]
+    assert rejects()["_row"].tolist() == [25]
 
 
 def test_a_draft_of_other_rows_is_not_gone_on_with(asked, monkeypatch):
