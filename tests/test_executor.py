@@ -24,7 +24,7 @@ from ploomber.products import File
 from ploomber.tasks import PythonCallable
 from sklearn.neighbors import KNeighborsClassifier
 
-from baton import BatonError, config, executor
+from baton import BatonError, config, cores, executor
 from baton.executor import Parallel
 
 SETTINGS = settings(score_data="new.csv").model_dump(mode="json")
@@ -120,6 +120,20 @@ def try_the_lock(product):
 def write_own_process(product):
     time.sleep(0.5)
     Path(str(product)).write_text(str(os.getpid()))
+
+
+def work(seconds: float) -> tuple[float, float, int]:
+    started = time.monotonic()
+    time.sleep(seconds)
+    return started, time.monotonic(), os.getpid()
+
+
+def work_alone(product):
+    Path(str(product)).write_text(json.dumps([work(0.3)]))
+
+
+def work_in_parts(product):
+    Path(str(product)).write_text(json.dumps([*cores.spread(work, [0.15] * 16)]))
 
 
 def compute_in_threads(product):
@@ -270,6 +284,23 @@ def test_as_many_processes_work_as_asked_for(tmp_path, processes):
         PythonCallable(write_own_process, File(tmp_path / name), dag, name=name)
     dag.build()
     assert len({(tmp_path / name).read_text() for name in ("a", "b", "c")}) == processes
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_a_task_in_parts_uses_the_cores_that_other_tasks_leave_idle_and_no_more(tmp_path, start_method):
+    dag = DAG(executor=Parallel(str(tmp_path / ".lock"), processes=3, start_method=start_method))
+    alone = [*"bcdef"]
+    for name in ("a", *alone):
+        PythonCallable(work_alone if name in alone else work_in_parts, File(tmp_path / name), dag, name=name)
+    dag.build()
+    times = {name: json.loads((tmp_path / name).read_text()) for name in ("a", *alone)}
+
+    def most_at_once(times: list) -> int:
+        return max(sum(one[0] <= moment < one[1] for one in times) for moment, *_ in times)
+
+    assert most_at_once(sum(times.values(), [])) == most_at_once(times["a"]) == 3
+    ended = max(times[name][0][1] for name in alone)
+    assert any(started < ended for started, *_ in times["a"])
 
 
 @pytest.mark.usefixtures("_interruptible")
