@@ -14,6 +14,8 @@ from multiprocessing.connection import wait
 from multiprocessing.synchronize import Lock, Semaphore
 from typing import Any, NamedTuple
 
+PATIENCE = 0.5  # seconds after which to look again whether another core has fallen idle
+
 
 class Cores(NamedTuple):
     """Those of one build: how many are idle, and a lock that is held by who waits for one: it goes before `spread`."""
@@ -64,7 +66,7 @@ def spread(function: Callable, items: Iterable) -> Iterator:
                 place, item = waiting.popleft()
                 process, receiver = _fork(function, item)
                 running[receiver] = process, place, item
-            for receiver in wait(running):
+            for receiver in wait(running, timeout=PATIENCE):
                 process, place, item = running[receiver]
                 try:
                     found[place] = receiver.recv()

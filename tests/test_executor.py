@@ -122,18 +122,21 @@ def write_own_process(product):
     Path(str(product)).write_text(str(os.getpid()))
 
 
-def work(seconds: float) -> tuple[float, float, int]:
+def work(others=None) -> tuple[float, float]:
     started = time.monotonic()
-    time.sleep(seconds)
-    return started, time.monotonic(), os.getpid()
+    if others:
+        others.wait(60)
+    time.sleep(0.2)
+    return started, time.monotonic()
 
 
 def work_alone(product):
-    Path(str(product)).write_text(json.dumps([work(0.3)]))
+    Path(str(product)).write_text(json.dumps([work()]))
 
 
-def work_in_parts(product):
-    Path(str(product)).write_text(json.dumps([*cores.spread(work, [0.15] * 16)]))
+def work_three_at_once(product):
+    three = multiprocessing.get_context("fork").Barrier(3)
+    Path(str(product)).write_text(json.dumps([*cores.spread(work, [three] * 6)]))
 
 
 def compute_in_threads(product):
@@ -287,20 +290,15 @@ def test_as_many_processes_work_as_asked_for(tmp_path, processes):
 
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
-def test_a_task_in_parts_uses_the_cores_that_other_tasks_leave_idle_and_no_more(tmp_path, start_method):
+def test_a_task_uses_the_cores_that_others_leave_idle_and_no_more(tmp_path, start_method):
     dag = DAG(executor=Parallel(str(tmp_path / ".lock"), processes=3, start_method=start_method))
-    alone = [*"bcdef"]
-    for name in ("a", *alone):
-        PythonCallable(work_alone if name in alone else work_in_parts, File(tmp_path / name), dag, name=name)
+    for name in "abcdef":
+        function = work_three_at_once if name == "a" else work_alone
+        PythonCallable(function, File(tmp_path / name), dag, name=name)
     dag.build()
-    times = {name: json.loads((tmp_path / name).read_text()) for name in ("a", *alone)}
-
-    def most_at_once(times: list) -> int:
-        return max(sum(one[0] <= moment < one[1] for one in times) for moment, *_ in times)
-
-    assert most_at_once(sum(times.values(), [])) == most_at_once(times["a"]) == 3
-    ended = max(times[name][0][1] for name in alone)
-    assert any(started < ended for started, *_ in times["a"])
+    times = [one for name in "abcdef" for one in json.loads((tmp_path / name).read_text())]
+    assert len(times) == 6 + 5
+    assert max(sum(started <= moment < ended for started, ended in times) for moment, _ in times) == 3
 
 
 @pytest.mark.usefixtures("_interruptible")
