@@ -100,7 +100,7 @@ def jupyter(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time training against a script; -- accuracy, interval, promotion, scoring, sweep, tables: see bench/README.md"""
+    """Time training; -- accuracy, interval, promotion, scoring, search, sweep, tables: see bench/README.md"""
     make(session, WORK, "bench")
     name, *arguments = session.posargs or ["train"]
     run(session, WORK, "python", f"bench/{name}.py", *arguments)

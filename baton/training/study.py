@@ -114,7 +114,8 @@ def importances(trials: list[Trial], space: dict, higher_is_better: bool) -> dic
     import optuna
 
     finished = [trial for trial in trials if trial.state == FINISHED]
-    varied = {name for name in space if len({trial.params.get(name) for trial in finished}) > 1}
+    # By its text: a value may be a mapping, such as a class_weight.
+    varied = {name for name in space if len({repr(trial.params.get(name)) for trial in finished}) > 1}
     if len(finished) < 5 or not varied or len({trial.score for trial in finished}) == 1:
         return {}
     study = optuna.create_study(direction="maximize" if higher_is_better else "minimize")

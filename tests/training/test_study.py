@@ -168,7 +168,7 @@ def test_a_batch_is_asked_for_by_the_trials_of_earlier_batches_alone():
     assert params("tpe", *range(8))[8] == usual[8]  # all of them alike: none is better by it
     assert params("tpe", 0, 1, 2, 3)[8] != params("tpe", 4, 5, 6, 7)[8]  # it learns from the first batch already
     assert params("random", 0, 1, 2, 3) == params("random", 4, 5, 6, 7) != usual
-    assert len({trial["x"] for trial in usual}) == 20
+    assert len({trial["x"] for trial in usual}) == len({trial["x"] for trial in params("random")}) == 20
 
 
 def test_going_on_gives_what_an_undisturbed_search_gives(tmp_path):
@@ -227,7 +227,7 @@ def test_a_last_line_that_was_cut_off_is_dropped(tmp_path):
 
 
 def test_importances_tell_which_parameter_makes_the_difference():
-    space = SPACE | {"kind": CategoricalDistribution(["a", "b"])}
+    space = SPACE | {"kind": CategoricalDistribution(["a", {}])}  # as PyCaret's for class_weight
     _, trials = study.search(bowl, space, Budget(40), True, seed=1)
     shares = study.importances(trials, space, True)
     assert (max(shares, key=shares.get), sum(shares.values())) == ("x", pytest.approx(1))
