@@ -52,32 +52,38 @@ def held() -> Iterator[None]:
 def spread(function: Callable, items: Iterable) -> Iterator:
     """Yield function(item) of all items in their order, computed on the core that is held and on those that are idle.
 
-    Each is computed in a process that is forked for it, while this one waits: neither the function nor an item is
-    pickled, but what is returned. If that process is killed, or the function raises, this one computes it again.
-    Outside of a build, and on systems where a process that has computed can't be forked, this one computes all.
+    With another core, each is computed in a process that is forked for it, while this one waits: neither the function
+    nor an item is pickled, but what is returned. If that process is killed, or the function raises, this one computes
+    it again. Without, as outside of a build, and on systems where a process that has computed can't be forked, this one
+    computes all.
     """
     if _cores is None or sys.platform != "linux":
         yield from map(function, items)
         return
-    waiting, running, found, following = deque(enumerate(items)), {}, {}, 0
+    waiting, running, found, following, taken = deque(enumerate(items)), {}, {}, 0, 0
     try:
         while waiting or running:
-            while waiting and (not running or _take_idle()):
+            while taken + 1 < len(waiting) + len(running) and _take_idle():
+                taken += 1
+            if not taken and not running:
+                place, item = waiting.popleft()
+                found[place] = function(item)  # to fork for it would only take its time
+            while taken and waiting and len(running) <= taken:
                 place, item = waiting.popleft()
                 process, receiver = _fork(function, item)
                 running[receiver] = process, place, item
-            for receiver in wait(running, timeout=PATIENCE):
+            for receiver in wait(running, timeout=PATIENCE) if running else ():
                 process, place, item = running[receiver]
-                try:
+                with contextlib.suppress(EOFError, OSError):
                     found[place] = receiver.recv()
-                    process.join()
-                except (EOFError, OSError):
-                    process.join()
+                process.join()
+                if place not in found:
                     found[place] = function(item)
                 receiver.close()
                 del running[receiver]
-                if running:
-                    _cores.idle.release()
+            while taken > max(len(running) - 1, 0):  # whoever waits for one goes before this
+                _cores.idle.release()
+                taken -= 1
             while following in found:
                 yield found.pop(following)
                 following += 1
@@ -85,7 +91,7 @@ def spread(function: Callable, items: Iterable) -> Iterator:
         for process, _, _ in running.values():
             process.kill()
             process.join()
-        for _ in range(len(running) - 1):
+        for _ in range(taken):
             _cores.idle.release()
 
 

@@ -134,9 +134,13 @@ def work_alone(product):
     Path(str(product)).write_text(json.dumps([work()]))
 
 
-def work_three_at_once(product):
-    three = multiprocessing.get_context("fork").Barrier(3)
-    Path(str(product)).write_text(json.dumps([*cores.spread(work, [three] * 6)]))
+def work_in_parts(product):
+    """Beside the others, and then on all three cores at once, as a barrier shows."""
+    times = [*cores.spread(work, [None] * 9)]
+    while cores._cores.idle.get_value() < 2:
+        time.sleep(0.05)
+    times += cores.spread(work, [multiprocessing.get_context("fork").Barrier(3)] * 6)
+    Path(str(product)).write_text(json.dumps(times))
 
 
 def compute_in_threads(product):
@@ -293,11 +297,11 @@ def test_as_many_processes_work_as_asked_for(tmp_path, processes):
 def test_a_task_uses_the_cores_that_others_leave_idle_and_no_more(tmp_path, start_method):
     dag = DAG(executor=Parallel(str(tmp_path / ".lock"), processes=3, start_method=start_method))
     for name in "abcdef":
-        function = work_three_at_once if name == "a" else work_alone
+        function = work_in_parts if name == "a" else work_alone
         PythonCallable(function, File(tmp_path / name), dag, name=name)
     dag.build()
     times = [one for name in "abcdef" for one in json.loads((tmp_path / name).read_text())]
-    assert len(times) == 6 + 5
+    assert len(times) == 9 + 6 + 5
     assert max(sum(started <= moment < ended for started, ended in times) for moment, _ in times) == 3
 
 
