@@ -95,10 +95,11 @@ def search(
         asked = _ask(study, whole, space, budget.sampler, seed)[len(trials) - whole :]
         score = functools.partial(_score, scores, begun + budget.seconds)
         for scored in cores.spread(score, asked[: min(BATCH, budget.trials - len(trials))]):
-            if scored is not None:
-                study.add_trial(scored)
             spent = time.monotonic() - begun
             study.set_user_attr("spent", spent)
+            if scored is None:  # there was no time for it
+                break
+            study.add_trial(scored)
 
     finished = [trial for trial in trials if trial.state == FINISHED]
     better = max if higher_is_better else min
