@@ -15,7 +15,6 @@ import pydoc
 import signal
 import sqlite3
 import statistics
-import threading
 import time
 import warnings
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -29,7 +28,7 @@ from ploomber.exceptions import DAGBuildEarlyStop, DAGBuildError
 from ploomber.executors import _format
 from ploomber.executors.abc import Executor
 
-from baton import BatonError, config, grid, models
+from baton import BatonError, config, cores, grid, models
 from baton.data import contract
 from baton.handover import tracking
 from baton.lock import hold
@@ -128,7 +127,8 @@ class Parallel(Executor):
         context = multiprocessing.get_context(self.start_method)
         reports, failures, running, idle = [], {}, {}, min(self.processes, total)
         seconds: list[float] = []  # of the tasks that are done
-        with ProcessPoolExecutor(self.processes, context, initializer=_prepare_worker) as pool, _ended_at_once():
+        shared = [cores.make(self.processes, context)]
+        with ProcessPoolExecutor(self.processes, context, _prepare_worker, shared) as pool, _ended_at_once():
             while True:
                 ready = [task for task in dag.values() if task.exec_status in READY and task not in running.values()]
                 _require_able(ready)
@@ -220,12 +220,13 @@ def _ended_at_once():
             worker.terminate()
 
 
-def _prepare_worker():
+def _prepare_worker(shared: cores.Cores):
     # A terminal's Ctrl-C reaches all processes, and the build's ends its workers. One that is killed can't: without
     # a word, they would wait for ever for their next task.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the build may make an error of it; a worker just ends
-    threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
+    cores.end_with_parent()
+    cores.use(shared)
     # One worker a core already: threads within a worker would only fight over it. Worse, one forked from a process that
     # has computed in threads (a notebook's kernel, say) waits for ever for those it has not. So both the libraries that
     # are loaded are set, and those to come.
@@ -237,18 +238,19 @@ def _prepare_worker():
     warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a picture in another alphabet
 
 
-def _end_with(parent):
-    parent.join()
-    os._exit(1)
-
-
 def _import(modules):
-    for module in modules:
-        importlib.import_module(module)
+    with cores.held():
+        for module in modules:
+            importlib.import_module(module)
 
 
 def _build(task):
-    """Build one task in a worker; return (report, metadata, seconds, failure message or None)."""
+    """Build one task in a worker, on a core; return (report, metadata, seconds, failure message or None)."""
+    with cores.held():
+        return _build_on_core(task)
+
+
+def _build_on_core(task):
     started = time.perf_counter()
     try:
         # If this ends half way, what it has overwritten by then is not to pass for what was made before.

@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from baton import SettingsError, config, models
+from baton.training.study import SAMPLERS
 
 # The keys of an entry; None has to be given.
 KEYS = {"candidate": None, "model": None, "model_params": {}, "tune": 0, "prepare": "auto"}
@@ -109,7 +110,12 @@ def check(candidate: dict, task: str | None = None) -> None:
     if not _is_budget(tune):
         raise SettingsError(
             f"{where}: tune must be a number of trials, 0 for none, or a mapping such as {{trials: 200, minutes: 10,"
-            f" rows: 20000}} (it is {tune!r})"
+            f" rows: 20000, sampler: random}} (it is {tune!r})"
+        )
+    if isinstance(tune, dict) and (sampler := tune.get("sampler", SAMPLERS[0])) not in SAMPLERS:
+        nearest = config.did_you_mean(str(sampler), [*SAMPLERS])
+        raise SettingsError(
+            f"{where}: tune: there is no sampler {sampler!r}{nearest}. Choose from: {', '.join(SAMPLERS)}"
         )
     if not re.fullmatch(r"[A-Za-z_]\w*", str(prepare)):
         raise SettingsError(
@@ -130,8 +136,9 @@ def check(candidate: dict, task: str | None = None) -> None:
 
 
 def _is_budget(tune) -> bool:
-    """Tell whether `tune` is what `study.Budget.of` reads."""
-    given = tune if isinstance(tune, dict) else {"trials": tune}
+    """Tell whether `tune` is what `study.Budget.of` reads, whatever its sampler."""
+    given = dict(tune) if isinstance(tune, dict) else {"trials": tune}
+    given.pop("sampler", None)
     numbers = all(map(config.is_number, given.values()))
     if not given.keys() & {"trials", "minutes"} or given.keys() - {"trials", "minutes", "rows"} or not numbers:
         return False

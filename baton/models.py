@@ -252,6 +252,7 @@ def describe(candidate: dict) -> str:
     )
     limits = dict(tune) if isinstance(tune, dict) else {"trials": tune}
     by = f" by {rows} rows" if (rows := limits.pop("rows", None)) else ""
+    by += f" (sampler: {sampler})" if (sampler := limits.pop("sampler", None)) else ""
     tuned = " or ".join(f"{limit} {unit}" for unit, limit in limits.items()) + by
     params += ["with its texts"] if candidate.get("texts") else []
     params += ["calibrated"] if candidate.get("calibrated") else []

@@ -24,7 +24,7 @@ from ploomber.products import File
 from ploomber.tasks import PythonCallable
 from sklearn.neighbors import KNeighborsClassifier
 
-from baton import BatonError, config, executor
+from baton import BatonError, config, cores, executor
 from baton.executor import Parallel
 
 SETTINGS = settings(score_data="new.csv").model_dump(mode="json")
@@ -120,6 +120,27 @@ def try_the_lock(product):
 def write_own_process(product):
     time.sleep(0.5)
     Path(str(product)).write_text(str(os.getpid()))
+
+
+def work(others=None) -> tuple[float, float]:
+    started = time.monotonic()
+    if others:
+        others.wait(60)
+    time.sleep(0.2)
+    return started, time.monotonic()
+
+
+def work_alone(product):
+    Path(str(product)).write_text(json.dumps([work()]))
+
+
+def work_in_parts(product):
+    """Beside the others, and then on all three cores at once, as a barrier shows."""
+    times = [*cores.spread(work, [None] * 9)]
+    while cores._cores.idle.get_value() < 2:
+        time.sleep(0.05)
+    times += cores.spread(work, [multiprocessing.get_context("fork").Barrier(3)] * 6)
+    Path(str(product)).write_text(json.dumps(times))
 
 
 def compute_in_threads(product):
@@ -270,6 +291,18 @@ def test_as_many_processes_work_as_asked_for(tmp_path, processes):
         PythonCallable(write_own_process, File(tmp_path / name), dag, name=name)
     dag.build()
     assert len({(tmp_path / name).read_text() for name in ("a", "b", "c")}) == processes
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_a_task_uses_the_cores_that_others_leave_idle_and_no_more(tmp_path, start_method):
+    dag = DAG(executor=Parallel(str(tmp_path / ".lock"), processes=3, start_method=start_method))
+    for name in "abcdef":
+        function = work_in_parts if name == "a" else work_alone
+        PythonCallable(function, File(tmp_path / name), dag, name=name)
+    dag.build()
+    times = [one for name in "abcdef" for one in json.loads((tmp_path / name).read_text())]
+    assert len(times) == 9 + 6 + 5
+    assert max(sum(started <= moment < ended for started, ended in times) for moment, _ in times) == 3
 
 
 @pytest.mark.usefixtures("_interruptible")

@@ -159,7 +159,7 @@ def test_a_grid_that_is_not_there_is_named_with_those_that_are(written):
         *(
             (
                 {"tune": wrong},
-                f"tune must be a number of trials, 0 for none, or a mapping such as {{trials: 200, minutes: 10, rows: 20000}} (it is {wrong!r})",
+                f"tune must be a number of trials, 0 for none, or a mapping such as {{trials: 200, minutes: 10, rows: 20000, sampler: random}} (it is {wrong!r})",
             )
             for wrong in (
                 "many",
@@ -178,11 +178,16 @@ def test_a_grid_that_is_not_there_is_named_with_those_that_are(written):
                 {"rows": 500},
                 {"trials": 5, "rows": 99},
                 {"trials": 5, "rows": 200.5},
+                {"sampler": "random"},
             )
         ),
         (
             {"model": "lr+rf", "model_params": {"C": 1}},
             "model_params of a blend are a mapping for each member, such as {lr: {…}}; 'C' is no member",
+        ),
+        (
+            {"tune": {"trials": 5, "sampler": "randm"}},
+            "tune: there is no sampler 'randm' (did you mean 'random'?). Choose from: tpe, random",
         ),
         ({"model": "lr+rf", "tune": 5}, "a blend can't be tuned; set tune to 0"),
         ({"model": "lr+rf+lr"}, "'lr+rf+lr' names 'lr' twice"),
@@ -244,7 +249,17 @@ def test_a_model_whose_package_is_not_installed_names_what_installs_it(monkeypat
         grid.check(grid.KEYS | {"candidate": "mine", "model": "lr+xgboost"})
 
 
-@pytest.mark.parametrize("tune", [0, 7, {"trials": 200, "minutes": 10}, {"minutes": 0.5}, {"trials": 1, "rows": 100}])
+@pytest.mark.parametrize(
+    "tune",
+    [
+        0,
+        7,
+        {"trials": 200, "minutes": 10},
+        {"minutes": 0.5},
+        {"trials": 1, "rows": 100},
+        {"trials": 9, "sampler": "tpe"},
+    ],
+)
 def test_what_a_candidate_may_be_tuned_for(tune):
     grid.check({"candidate": "mine", "model": "rf", "model_params": {}, "tune": tune})
 

@@ -53,6 +53,7 @@ def test_models_go_from_the_simplest_to_the_most_complex():
         ("knn", {"n_neighbors": 25}, 0, "plain", "knn, n_neighbors=25"),
         ("stack(lr+knn)", {"lr": {"C": 2}}, 0, None, "stack(lr+knn), lr={'C': 2}"),
         ("lightgbm", {}, 12, "plain", "lightgbm, tuned in 12 trials"),
+        ("dt", {}, {"trials": 9, "sampler": "random"}, "plain", "dt, tuned in 9 trials (sampler: random)"),
         ("knn", {"n_neighbors": 3}, 0, "calibrated", "knn, n_neighbors=3, calibrated"),
         ("hgb", {}, 0, "poisson", "hgb, of Poisson counts"),
         (

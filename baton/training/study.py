@@ -4,29 +4,44 @@ The only module that imports Optuna. What a trial is scored by, it is given.
 """
 
 import contextlib
+import functools
 import math
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from baton import cores
+
 FINISHED, PRUNED, FAILED = "finished", "pruned", "failed"
+# Trials are asked for by so many, and know only the results of those before: on any number of cores they are the same.
+BATCH = 8
+SAMPLERS = ("tpe", "random")  # those of Optuna that need no further package
 
 
 class Budget(NamedTuple):
-    """How long a study goes on: until it has so many trials, or so many seconds were spent on them."""
+    """How far a study goes: until it has so many trials, or has taken so many seconds, by how many rows.
+
+    `sampler` is the one of Optuna that asks for trials.
+    """
 
     trials: float = math.inf
     seconds: float = math.inf
     rows: float = math.inf
+    sampler: str = SAMPLERS[0]
 
     @classmethod
     def of(cls, tune: int | dict) -> "Budget":
-        """Read `tune` of a grid: a number of trials, or `{trials: 200, minutes: 10, rows: 20000}` with any of these."""
-        if isinstance(tune, dict):
-            return cls(tune.get("trials", math.inf), 60 * tune.get("minutes", math.inf), tune.get("rows", math.inf))
-        return cls(tune)
+        """Read `tune` of a grid: a number of trials, or `{trials: 200, minutes: 10, rows: 20000, sampler: random}`.
+
+        Any of these may be left out.
+        """
+        if not isinstance(tune, dict):
+            return cls(tune)
+        given = {name: value for name, value in tune.items() if name != "minutes"}
+        return cls(**given, seconds=60 * tune.get("minutes", math.inf))
 
 
 class Trial(NamedTuple):
@@ -51,9 +66,10 @@ def search(
     """Search a space for the settings with the best mean score; return them, {} if the start is best, and the trials.
 
     `space` maps a parameter to an Optuna distribution. `scores` yields the score of some settings on one fold after the
-    other, {} being the start; a fold that can't be scored yields NaN. A trial whose mean so far is worse than the
-    median of others at that fold is pruned. The study of that `name` in `file` is gone on with, if there is one; with a
-    budget of trials, the same seed gives the same trials whether or not it was stopped in between.
+    other, {} being the start; a fold that can't be scored yields NaN. Trials are scored on the idle cores of a build, a
+    batch at a time; one whose mean so far is worse than the median of earlier batches at that fold is pruned. The study
+    of that `name` in `file` is gone on with, if there is one; with a budget of trials, the same seed gives the same
+    trials on any number of cores, and whether or not it was stopped in between.
     """
     import optuna
 
@@ -63,10 +79,8 @@ def search(
         file.parent.mkdir(parents=True, exist_ok=True)
         _drop_cut_off(file)
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
-    study = optuna.create_study(
-        storage=storage, study_name=name, load_if_exists=True, pruner=optuna.pruners.MedianPruner(),
-        direction="maximize" if higher_is_better else "minimize",
-    )  # fmt: skip
+    direction = "maximize" if higher_is_better else "minimize"
+    study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True, direction=direction)
     if "start" not in study.user_attrs:
         start = math.nan
         with contextlib.suppress(
@@ -74,10 +88,18 @@ def search(
         ):  # settings that a part of the rows is too small for are beaten by any other
             start = _mean([*scores({})])
         study.set_user_attr("start", start)
-    while len(trials := _trials(study)) < budget.trials and sum(trial.seconds for trial in trials) < budget.seconds:
-        # By how far the study is: one that is gone on with draws what it would have drawn.
-        study.sampler = optuna.samplers.TPESampler(seed=(seed + len(trials)) % 2**32)
-        _try(study, study.ask(space), scores)
+    spent = study.user_attrs.get("spent", 0.0)
+    while len(trials := _trials(study)) < budget.trials and spent < budget.seconds:
+        begun = time.monotonic() - spent
+        whole = len(trials) // BATCH * BATCH  # the trials of earlier batches; the others of this one need not be again
+        asked = _ask(study, whole, space, budget.sampler, seed)[len(trials) - whole :]
+        score = functools.partial(_score, scores, begun + budget.seconds)
+        for scored in cores.spread(score, asked[: min(BATCH, budget.trials - len(trials))]):
+            spent = time.monotonic() - begun
+            study.set_user_attr("spent", spent)
+            if scored is None:  # there was no time for it
+                break
+            study.add_trial(scored)
 
     finished = [trial for trial in trials if trial.state == FINISHED]
     better = max if higher_is_better else min
@@ -93,7 +115,8 @@ def importances(trials: list[Trial], space: dict, higher_is_better: bool) -> dic
     import optuna
 
     finished = [trial for trial in trials if trial.state == FINISHED]
-    varied = {name for name in space if len({trial.params.get(name) for trial in finished}) > 1}
+    # By its text: a value may be a mapping, such as a class_weight.
+    varied = {name for name in space if len({repr(trial.params.get(name)) for trial in finished}) > 1}
     if len(finished) < 5 or not varied or len({trial.score for trial in finished}) == 1:
         return {}
     study = optuna.create_study(direction="maximize" if higher_is_better else "minimize")
@@ -105,26 +128,49 @@ def importances(trials: list[Trial], space: dict, higher_is_better: bool) -> dic
     return {name: float(share) for name, share in found.items()}
 
 
-def _try(study, trial, scores) -> None:
+def _ask(study, whole: int, space: dict, sampler: str, seed: int) -> list:
+    """Ask for a batch of trials, by the first trials of a study, as many as are in `whole` batches.
+
+    Nothing of it is written: a search that was stopped asks for the same batch again, as if nothing had come of it.
+    """
     import optuna
 
-    found = []
+    seed = (seed + whole) % 2**32
+    if sampler == "random":
+        by = optuna.samplers.RandomSampler(seed)
+    else:  # which keeps trials of a batch apart, and draws at random until there is a batch to learn from
+        by = optuna.samplers.TPESampler(seed=seed, n_startup_trials=BATCH)
+    known = optuna.create_study(direction=study.direction, sampler=by, pruner=optuna.pruners.MedianPruner())
+    known.add_trials(study.get_trials(deepcopy=False)[:whole])
+    return [known.ask(space) for _ in range(BATCH)]
+
+
+def _score(scores: Callable[[dict], Iterable[float]], deadline: float, trial):
+    """Score what was asked for and return it as a trial that has ended, or None if `deadline` has passed already."""
+    import optuna
+
+    if time.monotonic() >= deadline:
+        return None
+    states = optuna.trial.TrialState
+    state, error, found, means, started, begun = states.COMPLETE, None, [], {}, time.time(), time.perf_counter()
     try:
         for place, score in enumerate(scores(trial.params)):
-            found.append(score)
-            trial.set_user_attr("score", mean := _mean(found))
-            if not math.isnan(mean):
+            found.append(float(score))
+            if not math.isnan(mean := _mean(found)):
+                means[place] = mean
                 trial.report(mean, place)
                 if trial.should_prune():
-                    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-                    return
-        if not math.isfinite(mean := _mean(found)):
+                    state = states.PRUNED
+                    break
+        if state != states.PRUNED and not math.isfinite(_mean(found)):
             raise ValueError("no fold has a score that is a finite number")
-        study.tell(trial, mean)
-    except Exception as error:  # whatever a library says of settings that it can't be fitted with
-        trial.set_user_attr("error", f"{type(error).__name__}: {error}")
-        with contextlib.suppress(ValueError):  # it was told already, of a score that is no number
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    except Exception as raised:  # whatever a library says of settings that it can't be fitted with
+        state, error = states.FAIL, f"{type(raised).__name__}: {raised}"
+    kept = {"score": _mean(found), "started": started, "seconds": time.perf_counter() - begun, "error": error}
+    return optuna.trial.create_trial(
+        state=state, value=kept["score"] if state == states.COMPLETE else None, params=trial.params,
+        distributions=trial.distributions, intermediate_values=means, user_attrs=kept,
+    )  # fmt: skip
 
 
 def _drop_cut_off(file: Path) -> None:
@@ -136,18 +182,14 @@ def _drop_cut_off(file: Path) -> None:
 
 
 def _trials(study) -> list[Trial]:
-    """Those that have ended: one that a killed process has begun is none."""
     import optuna
 
     states = optuna.trial.TrialState
     named = {states.COMPLETE: FINISHED, states.PRUNED: PRUNED, states.FAIL: FAILED}
     return [
-        Trial(
-            trial.number, trial.params, named[trial.state], trial.user_attrs.get("score", math.nan),
-            trial.datetime_start.timestamp(), trial.duration.total_seconds(), trial.user_attrs.get("error"),
-        )
-        for trial in study.get_trials(deepcopy=False, states=tuple(named))
-    ]  # fmt: skip
+        Trial(trial.number, trial.params, named[trial.state], **trial.user_attrs)
+        for trial in study.get_trials(deepcopy=False)
+    ]
 
 
 def _mean(scores: list[float]) -> float:

@@ -347,7 +347,7 @@ def _search(
     # What a study rests on: with any of it changed, a new one begins.
     rests_on = [*map(tables.digest, (X, y.to_frame(), folds)), start.get_params(), contract.metric, space, seed]
     rests_on += [threshold] if threshold != 0.5 else []
-    rests_on += [Path(preparation.__file__).read_text(), sklearn.__version__]
+    rests_on += [Path(preparation.__file__).read_text(), sklearn.__version__, budget.sampler]
     key = hashlib.sha256(repr(rests_on).encode()).hexdigest()[:16]
     found, trials = study.search(scores, space, budget, metric.higher_is_better, seed, file, f"{name} {key}")
     if not found and trials and all(trial.state == study.FAILED for trial in trials):

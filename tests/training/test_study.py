@@ -1,6 +1,7 @@
 """A search: what it finds, that it stops in time, and that it goes on where it was stopped."""
 
 import math
+import multiprocessing
 import os
 import signal
 import statistics
@@ -8,12 +9,13 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from baton import config
+from baton import config, cores
 from baton.training import study
-from baton.training.study import FAILED, FINISHED, PRUNED, Budget
+from baton.training.study import BATCH, FAILED, FINISHED, PRUNED, Budget
 
 SPACE = {"x": FloatDistribution(-4.0, 4.0), "n": IntDistribution(1, 9)}
 
@@ -21,6 +23,17 @@ SPACE = {"x": FloatDistribution(-4.0, 4.0), "n": IntDistribution(1, 9)}
 def bowl(params: dict) -> list[float]:
     """Three folds; best, 0, at x = 1; the start is at x = 4."""
     return [-((params.get("x", 4.0) - 1) ** 2) + shift for shift in (-0.1, 0.0, 0.1)]
+
+
+@pytest.fixture
+def on_cores():
+    """Be at work in a build of so many cores, of which the others are idle; of none, outside of a build."""
+
+    def use(count: int) -> None:
+        cores.use(cores.make(count - 1, multiprocessing.get_context("fork")) if count else None)
+
+    yield use
+    use(0)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -62,11 +75,11 @@ def test_a_trial_that_is_worse_than_the_median_is_not_scored_on_all_folds():
     _, trials = study.search(scores, SPACE, Budget(40), True, seed=1)
     folds = [sum(params == trial.params for params in scored) for trial in trials]
     assert {trial.state: count for trial, count in zip(trials, folds, strict=True)} == {FINISHED: 3, PRUNED: 1}
-    assert {trial.state for trial in trials[:5]} == {FINISHED}
-    for place, trial in enumerate(trials):
-        first = [other.score - 0.1 for other in trials[:place] if other.state == FINISHED]  # on the first fold
-        if trial.state == PRUNED:
-            assert trial.score < statistics.median(first)
+    assert {trial.state for trial in trials[:BATCH]} == {FINISHED}
+    for place, trial in enumerate(trials[BATCH:], BATCH):
+        earlier = trials[: place // BATCH * BATCH]
+        median = statistics.median(other.score - 0.1 for other in earlier if other.state == FINISHED)  # on that fold
+        assert (trial.state == PRUNED) == (bowl(trial.params)[0] < median)
 
 
 def test_a_trial_that_fails_says_why_and_the_search_goes_on():
@@ -105,6 +118,59 @@ def test_a_time_ends_it_and_counts_what_was_spent_before(tmp_path):
     assert len(study.search(scores, SPACE, Budget(len(trials) + 2), True, 1, tmp_path / "s.log")[1]) == len(trials) + 2
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_time_is_what_a_search_takes_on_all_its_cores(on_cores, count):
+    on_cores(count)
+    _, trials = study.search(lambda params: [time.sleep(0.2)] and bowl(params), SPACE, Budget(seconds=2), True, 1)
+    first = trials[0].started
+    assert max(trial.started for trial in trials) < first + 2
+    assert max(trial.started + trial.seconds for trial in trials) > first + 1.2
+    assert 0.2 <= min(trial.seconds for trial in trials) < 0.4
+    at_once = [sum(one.started <= trial.started < one.started + one.seconds for one in trials) for trial in trials]
+    assert (max(at_once) > 1) == (count > 1)
+    assert max(at_once) <= max(count, 1)
+
+
+def odd(params: dict):
+    """Now and then slow, or impossible."""
+    for score in bowl(params):
+        time.sleep(0.02 * (params.get("x", 0) > 0))
+        if params.get("n", 1) == 3:
+            raise ValueError("it is 3")
+        yield score
+
+
+@pytest.mark.parametrize("sampler", study.SAMPLERS)
+def test_on_any_number_of_cores_trials_are_the_same(on_cores, tmp_path, sampler):
+    found = {}
+    for count in (0, 1, 3):
+        on_cores(count)
+        file = tmp_path / f"{count}.log" if count else None
+        found[count] = study.search(odd, SPACE, Budget(29, sampler=sampler), True, 3, file)
+    trials = [trial[:4] for trial in found[0][1]]
+    assert {state for _, _, state, _ in trials} == {FINISHED, PRUNED, FAILED}
+    assert [state == FAILED for _, _, state, _ in trials] == [params["n"] == 3 for _, params, _, _ in trials]
+    for best, same in found.values():
+        assert best == found[0][0]
+        np.testing.assert_equal([trial[:4] for trial in same], trials)
+
+
+def test_a_batch_is_asked_for_by_the_trials_of_earlier_batches_alone():
+    def params(sampler: str, *low: int) -> list[dict]:
+        """With the score of each of these trials other than it is."""
+        number = iter(range(-1, 99))  # the start is no trial
+        scores = lambda params: [score - 99 * (place in low) for place in [next(number)] for score in bowl(params)]  # noqa: E731
+        return [trial.params for trial in study.search(scores, SPACE, Budget(20, sampler=sampler), True, 1)[1]]
+
+    usual = params("tpe")
+    assert params("tpe", 8, 9, 10, 11)[:16] == usual[:16]
+    assert params("tpe", 8, 9, 10, 11)[16:] != usual[16:]
+    assert params("tpe", *range(8))[8] == usual[8]  # all of them alike: none is better by it
+    assert params("tpe", 0, 1, 2, 3)[8] != params("tpe", 4, 5, 6, 7)[8]  # it learns from the first batch already
+    assert params("random", 0, 1, 2, 3) == params("random", 4, 5, 6, 7) != usual
+    assert len({trial["x"] for trial in usual}) == len({trial["x"] for trial in params("random")}) == 20
+
+
 def test_going_on_gives_what_an_undisturbed_search_gives(tmp_path):
     file = tmp_path / "products" / "s.log"
     study.search(bowl, SPACE, Budget(7), True, 3, file, "a")
@@ -116,31 +182,40 @@ def test_going_on_gives_what_an_undisturbed_search_gives(tmp_path):
 
 
 KILLED = """
-import sys, time
+import multiprocessing, sys, time
 from pathlib import Path
 from optuna.distributions import FloatDistribution
+from baton import cores
 from baton.training import study
 def scores(params):
-    time.sleep(0.02)
+    time.sleep(0.05)
     yield params.get("x", 9)
+if sys.argv[2] == "3":
+    cores.use(cores.make(2, multiprocessing.get_context("fork")))
 study.search(scores, {"x": FloatDistribution(0, 1)}, study.Budget(200), True, 3, Path(sys.argv[1]))
 """
 
 
-def test_a_search_whose_process_was_killed_goes_on(tmp_path):
-    file = tmp_path / "s.log"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, file], cwd=config.ROOT)
-    while not file.is_file() or file.read_text().count("score") < 20:
-        time.sleep(0.02)
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_search_whose_process_was_killed_in_a_batch_goes_on_as_if_it_was_not(tmp_path, on_cores, count):
+    file, space = tmp_path / "s.log", {"x": FloatDistribution(0, 1)}
+
+    def search(trials: int, file=None) -> tuple:
+        return study.search(lambda params: [params.get("x", 9)], space, Budget(trials), True, 3, file)
+
+    process = subprocess.Popen([sys.executable, "-c", KILLED, file, str(count)], cwd=config.ROOT)
+    while not file.is_file() or file.read_text().count('"score"') < BATCH + 2:
+        time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     file.with_suffix(".log.lock").unlink(missing_ok=True)
-    space = {"x": FloatDistribution(0, 1)}
-    begun = study.search(lambda params: [params.get("x", 9)], space, Budget(0), True, 3, file)[1]
-    assert 5 < len(begun) < 200
-    found, trials = study.search(lambda params: [params.get("x", 9)], space, Budget(60), True, 3, file)
+    begun = search(0, file)[1]
+    assert BATCH < len(begun) < 2 * BATCH
+    on_cores(count)
+    found, trials = search(60, file)
     assert (found, len(trials)) == ({}, 60)  # the start is best
     assert trials[: len(begun)] == begun
+    assert [trial[:4] for trial in trials] == [trial[:4] for trial in search(60)[1]]
 
 
 def test_a_last_line_that_was_cut_off_is_dropped(tmp_path):
@@ -152,7 +227,7 @@ def test_a_last_line_that_was_cut_off_is_dropped(tmp_path):
 
 
 def test_importances_tell_which_parameter_makes_the_difference():
-    space = SPACE | {"kind": CategoricalDistribution(["a", "b"])}
+    space = SPACE | {"kind": CategoricalDistribution(["a", {}])}  # as PyCaret's for class_weight
     _, trials = study.search(bowl, space, Budget(40), True, seed=1)
     shares = study.importances(trials, space, True)
     assert (max(shares, key=shares.get), sum(shares.values())) == ("x", pytest.approx(1))
@@ -164,11 +239,11 @@ def test_importances_tell_which_parameter_makes_the_difference():
 @pytest.mark.parametrize(
     ("tune", "expected"),
     [
-        (12, (12, math.inf, math.inf)),
-        (0, (0, math.inf, math.inf)),
-        ({"trials": 200, "minutes": 10}, (200, 600, math.inf)),
-        ({"minutes": 0.5, "rows": 300}, (math.inf, 30, 300)),
-        ({"trials": 5}, (5, math.inf, math.inf)),
+        (12, (12, math.inf, math.inf, "tpe")),
+        (0, (0, math.inf, math.inf, "tpe")),
+        ({"trials": 200, "minutes": 10}, (200, 600, math.inf, "tpe")),
+        ({"minutes": 0.5, "rows": 300}, (math.inf, 30, 300, "tpe")),
+        ({"trials": 5, "sampler": "random"}, (5, math.inf, math.inf, "random")),
     ],
 )
 def test_a_budget_is_a_number_of_trials_or_a_time_or_both(tune, expected):

@@ -369,7 +369,9 @@ def test_a_search_is_kept_and_begins_anew_when_what_it_rests_on_changes(tmp_path
     first = trials()
     assert trials() == first
     assert trials(count=5)[:3] == first
-    for changed in ({"X": X * 2}, {"folds": folds.assign(fold=folds["fold"][::-1].to_numpy())}, {"params": ()}):
+    reversed_folds = folds.assign(fold=folds["fold"][::-1].to_numpy())
+    random = {"trials": 3, "sampler": "random"}
+    for changed in ({"X": X * 2}, {"folds": reversed_folds}, {"params": ()}, {"count": random}):
         assert not {*trials(**changed)} & {*first}
 
 
