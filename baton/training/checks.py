@@ -64,7 +64,7 @@ def check(table: pd.DataFrame, division: Division, settings: Settings) -> list[s
 
 def _read_all(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     """Read the features, and the ids and ignored columns as if they were some."""
-    left_out = {contract.target, "", *contract.columns, *contract.uninformative}
+    left_out = {contract.target, contract.weight, "", *contract.columns, *contract.uninformative}
     others = values.learn_formats(rows[[column for column in rows if column not in left_out]])
     return dataclasses.replace(contract, columns=contract.columns | others).read_features(rows)
 
