@@ -200,7 +200,7 @@ def fit(
     """
     y = np.asarray(y)  # scikit-learn's calibration asks for the first by `y[0]`, which is a label of a table's index
     grouped, ungrouped = encoder_folds(pipeline)
-    taken = weights is not None and any(map(_takes_weights, _models(pipeline)))
+    taken = weights is not None and any(_takes_weights(part) for part in _parts(pipeline) if hasattr(part, "predict"))
     given = {"sample_weight": weights} if taken else {}
     if groups is None or len(np.unique(groups)) < max((folds.n_splits for folds in grouped.values()), default=0):
         pipeline.set_params(**ungrouped)
