@@ -38,10 +38,8 @@ candidate, model, model_params, tune = (entry[key] for key in ("candidate", "mod
 # %%
 prepare, prepare_texts = preparation.of_candidate(entry, feature_code, X, folds, contract.task)
 study = Path(product["candidate"]).with_name("study.log")  # where a search that was stopped goes on
-result = tournament.cross_validate(
-    model, model_params, tune, X, y, folds, contract, prepare, settings.seed, study, settings.threshold, prepare_texts,
-    weights,
-)  # fmt: skip
+given = model, model_params, tune, X, y, folds, contract, prepare, settings.seed, study, settings.threshold
+result = tournament.cross_validate(*given, prepare_texts, weights)
 result.scores.agg(["mean", "std"]).T
 
 # %% [markdown]
@@ -60,13 +58,12 @@ result.estimator
 
 # %%
 contract = contract.with_threshold(result.threshold)
-raw, trains = contract.read_features(training), folds["trains"]
+raw, trains, validated = contract.read_features(training), folds["trains"], folds["fold"] >= 0
+learned = raw[trains], y[trains], folds["group"][trains], evaluation.part(weights, trains)
 pipeline = tournament.assemble(result.prepare, result.estimator, feature_code, contract)
-learned_with = evaluation.part(weights, trains)
-pipeline, costs = tournament.fit_and_time(pipeline, raw[trains], y[trains], folds["group"][trains], learned_with)
+pipeline, costs = tournament.fit_and_time(pipeline, *learned)
 arguments = saving.model_arguments(pipeline, contract, raw, y, settings.features)
 costs["model_bytes"] = saving.save(Path(product["model"]), arguments, saving.take_sample(training))
-validated = folds["fold"] >= 0
 intervals.keep(Path(product["model"]), y, result.predictions, validated, contract, result.scale, weights)
 costs
 

@@ -611,3 +611,43 @@ def test_a_refit_is_held_to_the_classes_that_it_names():
     assert promotion._differs_wildly(before, after, table, contract) == ""
     without = dataclasses.replace(contract, threshold=None)
     assert "it is worse by" in promotion._differs_wildly(before, after, table, without)
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_a_decision_goes_by_the_weights_of_the_challenger(numbers):
+    """Where the rows weigh most in which the champion is right, it leads; by count it is far behind."""
+    table = rows(400, numbers)
+    near = np.abs(table["good"] - table["y"]) < 0.8 if numbers else (table["good"] > 0) == (table["y"] == 1)
+    table["w"] = np.where(near, 0.02, 1.0)
+    old = model(table, "bad", ignore_columns=["g", "w"])
+    keys = {"slices": ["half"], "confidence": 0.9}
+    table["half"] = np.where(table["noise"] > 0, "up", "down")
+    new = model(table, "good", "8", weight="w", ignore_columns=["g", "half"])
+    plain = model(table, "good", "8", ignore_columns=["g", "w", "half"])
+    verdict, by_count = (compare(one, old, *halves(table), promote="always", **keys) for one in (new, plain))
+    holdout, (y, second, task) = halves(table)[1], predicted(table, old)
+    first, weights, metric = predicted(table, new)[1], halves(table)[1]["w"].to_numpy(), verdict.metric
+    expected = gate.measure_lead(y, first, second, task, metric, None, 0.9, weights=weights)
+    assert verdict.leads["champion"] == expected
+    assert by_count.leads["champion"] == gate.measure_lead(y, first, second, task, metric, None, 0.9)
+    assert expected.value < by_count.leads["champion"].value
+    assert verdict.scores["champion"][metric] == gate.measure_score(y, second, task, metric, None, weights)._asdict()
+    up = (holdout["half"] == "up").to_numpy()
+    (of_slice,) = (one for one in verdict.slices if one["value"] == "up")
+    assert of_slice["lead"] == gate.measure_lead(y[up], first[up], second[up], task, metric, weights=weights[up]).value
+    mean = np.average(halves(table)[0]["y"], weights=halves(table)[0]["w"])
+    guess = np.full(200, mean) if numbers else np.tile([1 - mean, mean], (200, 1))
+    assert verdict.scores["baseline"][metric]["value"] == pytest.approx(
+        evaluation.score(y, guess, task, metric, weights=weights)[metric]
+    )
+    assert f"{metric} on 200 holdout rows, weighted by 'w': challenger" in verdict.reason
+    assert (verdict.to_dict()["weight"], by_count.to_dict()["weight"]) == ("w", None)
+
+
+def test_a_first_champion_is_held_against_chance_by_its_weights(monkeypatch):
+    table = rows().assign(w=np.arange(200.0) + 1)
+    given = {}
+    monkeypatch.setattr(evaluation, "chance", lambda *args, **named: given.update(named) or 0.9)
+    verdict = compare(model(table, "good", weight="w"), None, *halves(table))
+    assert given["weights"].tolist() == halves(table)[1]["w"].tolist()
+    assert "90.0% of random assignments" in verdict.reason
