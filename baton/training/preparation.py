@@ -197,11 +197,13 @@ def fit(
     """Fit a pipeline; one whose encoder is cross-fitted by group is given the groups (rows,), if they are enough.
 
     With weights (rows,), each model in it that takes any is given them: see `unweighted`. Columns are prepared without.
+    What all weights are multiplied by makes no difference.
     """
     y = np.asarray(y)  # scikit-learn's calibration asks for the first by `y[0]`, which is a label of a table's index
     grouped, ungrouped = encoder_folds(pipeline)
     taken = weights is not None and any(_takes_weights(part) for part in _parts(pipeline) if hasattr(part, "predict"))
-    given = {"sample_weight": weights} if taken else {}
+    # Of mean 1: with weights in millions, no model would be regularised any more.
+    given = {"sample_weight": weights / np.mean(weights)} if taken else {}
     if groups is None or len(np.unique(groups)) < max((folds.n_splits for folds in grouped.values()), default=0):
         pipeline.set_params(**ungrouped)
     elif grouped:

@@ -446,6 +446,15 @@ def test_a_row_of_weight_two_is_learned_from_as_if_it_were_there_twice(model):
     assert preparation.unweighted(found) == []
 
 
+def test_the_scale_of_weights_regularises_no_model():
+    X, y, times = weighted(classes=True)
+    strict = make_pipeline(LogisticRegression(C=0.01))
+    fitted = [preparation.fit(clone(strict), X, y, None, by)[-1].coef_ for by in (times, 1e6 * times)]
+    np.testing.assert_allclose(*fitted, rtol=1e-9)
+    ones = preparation.fit(clone(strict), X, y, None, np.full(240, 9.0))[-1].coef_
+    np.testing.assert_allclose(ones, strict.fit(X, y)[-1].coef_)
+
+
 def test_a_model_that_takes_no_weights_is_fitted_without_and_named():
     X, y, times = weighted(classes=True)
     plain, found = (
@@ -488,6 +497,6 @@ def test_weights_and_groups_are_given_to_those_that_take_them():
     found = preparation.fit(clone(pipeline), X, y, groups, weights)
     with sklearn.config_context(enable_metadata_routing=True):
         encoded = clone(pipeline[0]).fit_transform(X, y, groups=groups)
-    expected = clone(LOGISTIC).fit(encoded, y, weights)
+    expected = clone(LOGISTIC).fit(encoded, y, weights / weights.mean())
     np.testing.assert_allclose(found[-1].coef_, expected.coef_)
     assert np.abs(preparation.fit(clone(pipeline), X, y, groups)[-1].coef_ - expected.coef_).max() > 0.01
