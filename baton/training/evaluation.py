@@ -520,7 +520,8 @@ def _weighted_average_precision_without(truth, probabilities, weights) -> np.nda
         share = share / through
     left = own * weight * (hits - weight) / (through - weight)  # its own precision, which is in none of these sums
     without = np.empty(len(hit))
-    without[order] = (np.sum(hit * hits / through) + moved - left) / (hit.sum() - hit)
+    others = hit.sum() - hit
+    without[order] = np.where(others > 0, (np.sum(hit * hits / through) + moved - left) / others, np.nan)
     for row in order[weight > through / LARGE]:
         rows = np.arange(len(hit)) != row
         without[row] = _average_precision(truth[rows], probabilities[rows], 2, weights[rows])

@@ -70,11 +70,11 @@ def decide(asked, reached: dict, **keys) -> dict:
     } | keys  # fmt: skip
 
 
-def make(folder, table: pd.DataFrame, estimator=None, at: float | None = None, **keys):
+def make(folder, table: pd.DataFrame, estimator=None, at: float | None = None, weight: str | None = None, **keys):
     """Fit a model of the first 400 rows of a table and write its card: Markdown, page, truth and predictions.
 
-    `at` is its threshold."""
-    asked = dataclasses.replace(learn(table), threshold=at)
+    `at` is its threshold, and `weight` the column that weighs the rows."""
+    asked = dataclasses.replace(learn(table, weight=weight), threshold=at)
     estimator = estimator or (LogisticRegression() if asked.labels else LinearRegression())
     training, holdout = table[:400], table[400:]
     X = asked.read_features(training)

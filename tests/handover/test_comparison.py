@@ -377,7 +377,7 @@ def test_the_margin_is_what_a_challenger_may_be_worse_by():
 
 @pytest.mark.parametrize(("confidence", "decision"), [(0.9, "refused"), (0.7, "promoted")])
 def test_a_first_champion_must_be_better_than_chance_at_the_confidence_asked(monkeypatch, confidence, decision):
-    monkeypatch.setattr(evaluation, "chance", lambda *_: 0.2)
+    monkeypatch.setattr(evaluation, "chance", lambda *_, **__: 0.2)
     table = rows()
     assert compare(model(table, "good"), None, *halves(table), confidence=confidence).decision == decision
 

@@ -554,11 +554,13 @@ def test_weighted_scores_without_each_row(task, metric, digits):
     np.testing.assert_allclose(ones, evaluation.leave_one_out(truth, predictions, task, metric), rtol=1e-9, atol=1e-12)
 
 
-def test_without_its_last_positive_row_there_is_no_weighted_score():
-    truth = np.arange(6) // 5
-    for metric in ("AUC", "Average Precision"):
-        found = evaluation.leave_one_out(truth, two(0.1, 0.2, 0.3, 0.4, 0.7, 0.5), "binary", metric, weigh(6))
-        assert np.isnan(found).tolist() == [False] * 5 + [True]
+@pytest.mark.parametrize("metric", ["AUC", "Average Precision"])
+@pytest.mark.parametrize("seed", range(5))
+def test_without_its_last_positive_row_there_is_no_weighted_score(metric, seed):
+    truth, positive = np.arange(6) // 5, np.random.default_rng(seed).random(6)
+    found = evaluation.leave_one_out(truth, two(*positive), "binary", metric, weigh(6, seed))
+    assert np.isnan(found).tolist() == [False] * 5 + [True]
+    assert np.isfinite(found[:5]).all()
 
 
 @pytest.mark.parametrize("how", ["auto", COST])
