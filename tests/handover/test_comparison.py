@@ -615,7 +615,7 @@ def test_a_refit_is_held_to_the_classes_that_it_names():
 
 @pytest.mark.parametrize("numbers", [False, True])
 def test_a_decision_goes_by_the_weights_of_the_challenger(numbers):
-    """Where the rows weigh most in which the champion is right, it leads; by count it is far behind."""
+    """The rows that weigh most are those in which the challenger is wrong: by weight it leads by less."""
     table = rows(400, numbers)
     near = np.abs(table["good"] - table["y"]) < 0.8 if numbers else (table["good"] > 0) == (table["y"] == 1)
     table["w"] = np.where(near, 0.02, 1.0)
@@ -651,3 +651,32 @@ def test_a_first_champion_is_held_against_chance_by_its_weights(monkeypatch):
     verdict = compare(model(table, "good", weight="w"), None, *halves(table))
     assert given["weights"].tolist() == halves(table)[1]["w"].tolist()
     assert "90.0% of random assignments" in verdict.reason
+
+
+def test_newer_rows_and_intervals_are_weighted():
+    table = rows(400, numbers=True).assign(w=np.random.default_rng(2).lognormal(size=400))
+    champion = model(table, "bad", "1", ignore_columns=["g", "w"])
+    champion = champion._replace(judged_on=np.unique(split.identify(table, champion.contract)[200:300]))
+    kept = intervals.Residuals("plain", 99, [50, 99], [1.0, 2.0])
+    challenger = model(table, "good", "2", weight="w")._replace(residuals=kept)
+    verdict, later = compare(challenger, champion, *halves(table)), table.tail(100)
+    expected = gate.measure_score(
+        later["y"].to_numpy(), registry.predict(champion, later), "regression", "R2", None, later["w"].to_numpy()
+    )
+    assert verdict.newer == {"rows": 100} | expected._asdict()
+    y, answers, _ = predicted(table, challenger)
+    assert verdict.interval == intervals.measure(kept, y, answers, 0.9, halves(table)[1]["w"].to_numpy())
+
+
+def test_a_refit_is_doubted_by_weight():
+    """It is worse in a few rows, which weigh much or hardly anything."""
+    table = rows(400, numbers=True)
+    few = np.arange(400) % 8 == 0
+    before = table["y"].to_numpy() + 0.3 * table["noise"].to_numpy()
+    after = table["y"].to_numpy() + np.where(few, 1.2, 0.1) * table["noise"].to_numpy()
+    said = []
+    for heavy in (1.0, 0.001):
+        weighted = table.assign(w=np.where(few, heavy, 1.0 if heavy < 1 else 0.01))
+        contract = learn(weighted, weight="w", metric="MAE")
+        said.append(promotion._differs_wildly(before, after, weighted, contract))
+    assert ("it is worse by" in said[0], said[1]) == (True, "")

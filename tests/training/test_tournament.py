@@ -977,3 +977,13 @@ def test_a_threshold_and_a_calibration_go_by_weights():
     )
     tempered = tournament.calibration.cross_fit(codes, found.as_fitted, folds["fold"].to_numpy(), 0.25, weights)[0]
     assert found.log_losses["log_loss/calibrated"] == tournament.calibration.log_loss(codes, tempered, weights)
+
+
+def test_other_weights_begin_another_search(tmp_path):
+    contract, X, y, folds = divided(small(), folds=2)
+    weights = np.random.default_rng(1).lognormal(size=len(X))
+    times = [
+        {trial.started for trial in with_weights("dt", contract, X, y, folds, by, 2, file=tmp_path / "study").trials}
+        for by in (None, weights, weights, weights[::-1])
+    ]
+    assert (times[1] == times[2], len(set.union(*times))) == (True, 6)
