@@ -76,6 +76,7 @@ class Settings(pydantic.BaseModel):
     target: str = pydantic.Field("", min_length=1)
     id_columns: list[str] = []
     ignore_columns: list[str] = []
+    weight: str | None = None
     features: str | None = None
     grid: str = "default"
     figures: list[typing.Literal[FIGURES]] = ["auto"]
@@ -164,7 +165,9 @@ class Settings(pydantic.BaseModel):
             raise ValueError(f"write auto, a probability between 0 and 1, or what errors cost: {COST}")
         return float(value)
 
-    @pydantic.field_validator("name", "target", "batch", "split_by", "positive", "model_version", mode="before")
+    @pydantic.field_validator(
+        "name", "target", "weight", "batch", "split_by", "positive", "model_version", mode="before"
+    )
     @classmethod
     def _text(cls, value, info):
         """Let a name that looks like a number (a column called 2024, a batch 20261121) be a name, and a class true."""
@@ -178,8 +181,9 @@ class Settings(pydantic.BaseModel):
         return str(value) if number or (info.field_name == "positive" and isinstance(value, bool)) else value
 
     @pydantic.field_validator(
-        "split_by", "predictions_table", "features", "model_version", "interval", "max_age", "on_failure", mode="before"
-    )
+        "weight", "split_by", "predictions_table", "features", "model_version", "interval", "max_age", "on_failure",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _none(cls, value):
         return None if value in ("", "none") else value

@@ -130,13 +130,16 @@ def of_candidate(asked: list[str], swept: dict) -> list[str]:
 def candidate(
     pipeline, rows: pd.DataFrame, target: pd.Series, validated: pd.Series, predictions: np.ndarray,
     contract: Contract, settings: config.Settings, wanted: list[str], as_fitted: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> dict[str, Figure]:  # fmt: skip
     """Draw the figures of a candidate that are wanted: of its out-of-fold predictions for the rows that were
-    validated, and of the fitted pipeline. `as_fitted` are the predictions before they were calibrated."""
+    validated, and of the fitted pipeline. `as_fitted` are the predictions before they were calibrated, and `weights`
+    (rows,) say how much each row counts."""
     truth, before = contract.encode(target)[validated], None if as_fitted is None else as_fitted[validated]
-    drawn = evaluation_figures(truth, predictions[validated], contract, wanted, settings.threshold, before)
+    how = settings.threshold, before, None if weights is None else weights[validated]
+    drawn = evaluation_figures(truth, predictions[validated], contract, wanted, *how)
     if "importance" in wanted:
-        drawn["importance"] = importance(pipeline, rows, target, contract, settings.seed)
+        drawn["importance"] = importance(pipeline, rows, target, contract, settings.seed, weights)
     return drawn
 
 
@@ -180,9 +183,12 @@ def study(trials: list, importances: dict[str, float], metric: str, wanted=confi
 
 def evaluation_figures(
     truth: pd.Series, predictions: np.ndarray, contract: Contract, wanted=config.FIGURES,
-    threshold: str | float | dict = "auto", as_fitted: np.ndarray | None = None,
+    threshold: str | float | dict = "auto", as_fitted: np.ndarray | None = None, weights: np.ndarray | None = None,
 ) -> dict[str, Figure]:  # fmt: skip
-    """Draw those of the figures that are wanted of out-of-fold predictions; `truth` as `Contract.encode` gives it."""
+    """Draw those of the figures that are wanted of out-of-fold predictions; `truth` as `Contract.encode` gives it.
+
+    By weights, if there are any, but for what shows each row, and the bins of a calibration curve.
+    """
     from sklearn import metrics as sk
 
     of = (truth.to_numpy(), predictions, contract)
@@ -193,17 +199,19 @@ def evaluation_figures(
         }
     else:
         draw = {
-            "confusion": lambda: _confusion(*of),
-            "roc": lambda: _curves(*of, sk.RocCurveDisplay, "ROC"),
-            "precision_recall": lambda: _curves(*of, sk.PrecisionRecallDisplay, "Precision-recall"),
+            "confusion": lambda: _confusion(*of, weights),
+            "roc": lambda: _curves(*of, sk.RocCurveDisplay, "ROC", weights),
+            "precision_recall": lambda: _curves(*of, sk.PrecisionRecallDisplay, "Precision-recall", weights),
             "calibration": lambda: _calibration(*of, as_fitted),
         }
     if contract.task == "binary":
-        draw["threshold"] = lambda: _threshold(*of, threshold["cost"] if isinstance(threshold, dict) else None)
+        draw["threshold"] = lambda: _threshold(*of, threshold["cost"] if isinstance(threshold, dict) else None, weights)
     return {name: one() for name, one in draw.items() if name in wanted}
 
 
-def importance(pipeline, rows: pd.DataFrame, target: pd.Series, contract: Contract, seed: int) -> Figure:
+def importance(
+    pipeline, rows: pd.DataFrame, target: pd.Series, contract: Contract, seed: int, weights: np.ndarray | None = None
+) -> Figure:
     """How much worse the fitted model gets on training rows when one raw column is shuffled (at most 500 rows)."""
     from sklearn import metrics as sk
     from sklearn.inspection import permutation_importance
@@ -215,8 +223,9 @@ def importance(pipeline, rows: pd.DataFrame, target: pd.Series, contract: Contra
             sk.log_loss, greater_is_better=False, response_method="predict_proba", labels=pipeline.classes_
         )
     found = permutation_importance(
-        pipeline, sample, target.iloc[sample.index], scoring=scoring, n_repeats=3, random_state=seed
-    )
+        pipeline, sample, target.iloc[sample.index], scoring=scoring, n_repeats=3, random_state=seed,
+        sample_weight=None if weights is None else weights[sample.index],
+    )  # fmt: skip
     order = np.argsort(found.importances_mean)[-SHOWN:]
     figure, axes = _figure(6, 0.8 + 0.25 * len(order))
     spread = {"xerr": found.importances_std[order], "ecolor": GREY}
@@ -529,7 +538,7 @@ def _higher_is_better(metric):
     return evaluation.METRICS[metric].higher_is_better
 
 
-def _confusion(truth, predictions, contract):
+def _confusion(truth, predictions, contract, weights):
     from sklearn import metrics as sk
 
     from baton.training import evaluation
@@ -538,8 +547,11 @@ def _confusion(truth, predictions, contract):
     labels = _labels(contract.labels[code] for code in codes)
     size = 2.2 + 0.5 * len(labels)
     figure, axes = _figure(size + 1, size)
-    counted = sk.confusion_matrix(truth, evaluation.predicted_classes(predictions, contract.threshold), labels=codes)
-    sk.ConfusionMatrixDisplay(counted, display_labels=labels).plot(
+    predicted = evaluation.predicted_classes(predictions, contract.threshold)
+    # With weights, so many rows as weigh as much.
+    mean = None if weights is None else weights / weights.mean()
+    counted = sk.confusion_matrix(truth, predicted, labels=codes, sample_weight=mean)
+    sk.ConfusionMatrixDisplay(counted if weights is None else counted.round().astype(int), display_labels=labels).plot(
         ax=axes, cmap="Blues", colorbar=False, xticks_rotation=90 if max(map(len, labels)) > 6 else 0
     )
     at = "" if contract.threshold is None else f" at {contract.threshold:.3g}"
@@ -547,18 +559,19 @@ def _confusion(truth, predictions, contract):
     return figure
 
 
-def _threshold(truth, predictions, contract, cost):
+def _threshold(truth, predictions, contract, cost, weights):
     """What each threshold would cost per 1,000 rows; where no cost is known, its precision, recall and F1."""
     from baton.training import evaluation
 
     def measured(counts):
         if cost:
-            return {"cost per 1,000 rows": evaluation.cost_of(counts, cost) * 1000 / len(truth)}
+            whole = len(truth) if weights is None else weights.sum()
+            return {"cost per 1,000 rows": evaluation.cost_of(counts, cost) * 1000 / whole}
         fp, fn, tp = (counts[name] for name in ("fp", "fn", "tp"))
         return {"precision": tp / (tp + fp), "recall": tp / (tp + fn), "F1": 2 * tp / (2 * tp + fp + fn)}
 
     figure, axes = _figure(4.6, 4.6)
-    counts = evaluation.count_by_threshold(truth, predictions)
+    counts = evaluation.count_by_threshold(truth, predictions, weights)
     # Of many, those that lie evenly: most may be near 0.
     places = np.searchsorted(-counts["threshold"], -np.linspace(0, 1, 1000))
     counts = counts.iloc[np.unique(places.clip(max=len(counts) - 1))]
@@ -568,7 +581,7 @@ def _threshold(truth, predictions, contract, cost):
     if contract.threshold is not None:
         marked[contract.threshold] = (contract.threshold, "black", "-")
     for at, (threshold, colour, style) in marked.items():
-        cells = np.bincount(2 * truth + evaluation.predicted_classes(predictions, threshold), minlength=4)
+        cells = np.bincount(2 * truth + evaluation.predicted_classes(predictions, threshold), weights, minlength=4)
         counted = pd.DataFrame([cells], columns=["tn", "fp", "fn", "tp"])
         values = ", ".join(f"{name} {value.fillna(0).iloc[0]:.3g}" for name, value in measured(counted).items())
         chosen = ", chosen" if at == contract.threshold else ""
@@ -579,7 +592,7 @@ def _threshold(truth, predictions, contract, cost):
     return figure
 
 
-def _curves(truth, predictions, contract, display, title):
+def _curves(truth, predictions, contract, display, title, weights):
     figure, axes = _figure(4.6, 4)
     for code, name, colour in _drawn_classes(truth, contract):
         display.from_predictions(
@@ -588,6 +601,7 @@ def _curves(truth, predictions, contract, display, title):
             ax=axes,
             name=name,
             curve_kwargs={"color": colour},
+            sample_weight=weights,
         )
     axes.set_title(f"{title}, out of fold")
     axes.legend(fontsize=8, loc="lower right" if title == "ROC" else "lower left")

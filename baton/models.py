@@ -256,5 +256,6 @@ def describe(candidate: dict) -> str:
     tuned = " or ".join(f"{limit} {unit}" for unit, limit in limits.items()) + by
     params += ["with its texts"] if candidate.get("texts") else []
     params += ["calibrated"] if candidate.get("calibrated") else []
+    params += [f"{name} without weights" for name in candidate.get("unweighted") or []]
     params += [f"{share:.0%} {name}" for name, share in candidate.get("weights", {}).items()]
     return ", ".join([candidate["model"], *params, *([f"tuned in {tuned}"] if tune else [])])

@@ -63,13 +63,15 @@ def draw_groups(generator, rows: int, groups: int):
     return truth, [_probabilities(one) for one in odds], group
 
 
-def promote_equals(draw, task: str, metric: str, times: int) -> float:
-    """The share of challengers promoted that are as good as the champion."""
-    promoted = 0
+def promote_equals(draw, task: str, metric: str, times: int, weigh=lambda rows: None) -> tuple[float, float]:
+    """The share of challengers promoted that are as good as the champion, and of the 95% intervals that say so."""
+    promoted = held = 0
     for _ in range(times):
         truth, both, *groups = draw()
-        promoted += gate.measure_lead(truth, *both, task, metric, *groups).bound > 0
-    return promoted / times
+        lead = gate.measure_lead(truth, *both, task, metric, *groups, weights=weigh(len(truth)))
+        promoted += lead.bound > 0
+        held += lead.low <= 0 <= lead.high
+    return promoted / times, held / times
 
 
 def retrain(generator, projects: int, times: int = 10) -> pd.DataFrame:
@@ -194,8 +196,16 @@ def print_equals(generator, times) -> None:
     print(f"{'':32}" + "".join(f"{rows:>8,}" for rows in EQUAL_ROWS))
     for name, (task, metric, draw) in kinds.items():
         often = times(300 if metric in ("Accuracy", "F1") else 1000)
-        shares = [promote_equals(partial(draw, generator, rows), task, metric, often) for rows in EQUAL_ROWS]
+        shares = [promote_equals(partial(draw, generator, rows), task, metric, often)[0] for rows in EQUAL_ROWS]
         print(f"{name:32}" + "".join(f"{share:8.1%}" for share in shares), flush=True)
+    print(
+        "\nThe same, each row with a weight (lognormal, sigma 1); and how many of the 95% intervals hold the lead of 0:"
+    )
+    weigh = partial(generator.lognormal, 0.0, 1.0)
+    for name in [name for name in kinds if "uneven groups" in name or "10% positive" in name or "," not in name]:
+        task, metric, draw = kinds[name]
+        found = [promote_equals(partial(draw, generator, rows), task, metric, times(500), weigh) for rows in EQUAL_ROWS]
+        print(f"{name:32}" + "".join(f"{share:8.1%} {held:6.1%}" for share, held in found), flush=True)
 
 
 def print_power(generator, times) -> None:

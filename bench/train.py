@@ -41,9 +41,7 @@ def main(rounds: int = 3) -> None:
             project = copy_project(Path(folder))
             store = Path(folder, "store")
             store.mkdir()
-            baton.append(
-                seconds([str(PROGRAMS / "ploomber"), "build", "--env--grid", "bench/grid.yaml"], project)
-            )
+            baton.append(seconds([str(PROGRAMS / "ploomber"), "build", "--env--grid", "bench/grid.yaml"], project))
             script.append(seconds([sys.executable, "bench/handwritten.py", str(store)], project))
         print(
             f"round {number + 1}: ploomber build {baton[-1]:.1f} s, script {script[-1]:.1f} s,"

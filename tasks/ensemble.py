@@ -35,7 +35,8 @@ candidates = {name: json.loads(Path(made["candidate"]).read_text()) for name, ma
 
 # %%
 predictions = {name: np.load(made["predictions"]) for name, made in fits.items()}
-result = ensemble.cross_validate(predictions, y, folds["fold"].to_numpy(), contract, settings.threshold)
+weights = contract.read_weights(training)
+result = ensemble.cross_validate(predictions, y, folds["fold"].to_numpy(), contract, settings.threshold, weights)
 pd.Series(result.weights, name="weight").to_frame()
 
 # %%
@@ -54,7 +55,7 @@ arguments = saving.model_arguments(pipeline, contract, raw, y, settings.features
 costs["model_bytes"] = saving.save(Path(product["model"]), arguments, saving.take_sample(training))
 validated = folds["fold"] >= 0
 scale = ensemble.scale_of(candidates[name] for name in members)
-intervals.keep(Path(product["model"]), y, result.predictions, validated, contract, scale)
+intervals.keep(Path(product["model"]), y, result.predictions, validated, contract, scale, weights)
 costs
 
 # %% [markdown]
@@ -62,7 +63,7 @@ costs
 
 # %%
 wanted = figures.of_candidate(settings.figures, {})
-drawn = figures.candidate(pipeline, raw, y, validated, result.predictions, contract, settings, wanted)
+drawn = figures.candidate(pipeline, raw, y, validated, result.predictions, contract, settings, wanted, weights=weights)
 figures.save(drawn, product["figures"])
 
 # %% [markdown]

@@ -28,6 +28,7 @@ facts = json.loads(Path(upstream["clean"]["training"]).read_text())
 training = pd.read_parquet(upstream["clean"]["train"])
 X, folds = (pd.read_parquet(upstream["features"][part]) for part in ("X", "folds"))
 feature_code, y = config.load_features(settings.features), training[contract.target]
+weights = contract.read_weights(training)
 candidate, model, model_params, tune = (entry[key] for key in ("candidate", "model", "model_params", "tune"))
 
 # %% [markdown]
@@ -37,9 +38,8 @@ candidate, model, model_params, tune = (entry[key] for key in ("candidate", "mod
 # %%
 prepare, prepare_texts = preparation.of_candidate(entry, feature_code, X, folds, contract.task)
 study = Path(product["candidate"]).with_name("study.log")  # where a search that was stopped goes on
-result = tournament.cross_validate(
-    model, model_params, tune, X, y, folds, contract, prepare, settings.seed, study, settings.threshold, prepare_texts
-)
+given = model, model_params, tune, X, y, folds, contract, prepare, settings.seed, study, settings.threshold
+result = tournament.cross_validate(*given, prepare_texts, weights)
 result.scores.agg(["mean", "std"]).T
 
 # %% [markdown]
@@ -58,13 +58,13 @@ result.estimator
 
 # %%
 contract = contract.with_threshold(result.threshold)
-raw, trains = contract.read_features(training), folds["trains"]
+raw, trains, validated = contract.read_features(training), folds["trains"], folds["fold"] >= 0
+learned = raw[trains], y[trains], folds["group"][trains], evaluation.part(weights, trains)
 pipeline = tournament.assemble(result.prepare, result.estimator, feature_code, contract)
-pipeline, costs = tournament.fit_and_time(pipeline, raw[trains], y[trains], folds["group"][trains])
+pipeline, costs = tournament.fit_and_time(pipeline, *learned)
 arguments = saving.model_arguments(pipeline, contract, raw, y, settings.features)
 costs["model_bytes"] = saving.save(Path(product["model"]), arguments, saving.take_sample(training))
-validated = folds["fold"] >= 0
-intervals.keep(Path(product["model"]), y, result.predictions, validated, contract, result.scale)
+intervals.keep(Path(product["model"]), y, result.predictions, validated, contract, result.scale, weights)
 costs
 
 # %% [markdown]
@@ -73,7 +73,7 @@ costs
 
 # %%
 wanted = figures.of_candidate(settings.figures, entry["swept"])
-of_folds = result.predictions, contract, settings, wanted, result.as_fitted
+of_folds = result.predictions, contract, settings, wanted, result.as_fitted, weights
 drawn = figures.candidate(pipeline, raw, y, validated, *of_folds)
 drawn |= figures.study(result.trials, result.importances, contract.metric, wanted)
 figures.save(drawn, product["figures"])

@@ -80,6 +80,10 @@ COLUMNS = {
     "no column of groups": ({}, {"split": "group", "split_by": "shop"}, "lacks 1 of the columns it needs: 'shop'; correct split_by in env.yaml"),
     "groups by no column": ({}, {"split": "group"}, "split: group goes by a column: name it in split_by"),
     "a column for no split": ({}, {"split_by": "b"}, "split: hash goes by no column, and split_by names 'b': set split to group or time"),
+    "no column of weights": ({}, {"weight": "w"}, "lacks 1 of the columns it needs: 'w'; correct weight in env.yaml"),
+    "the target a weight": ({}, {"weight": "y"}, "weight names 'y', which is the target; correct one of them"),
+    "a weight of 0": ({"t.csv": rows("1,u,no", "2,v,yes", "0,w,no", times=20)}, {"weight": "a"}, "column 'a', which weight names: 20 of 60 rows have no number above 0 there, the first of them '0'. Give each row such a weight, or leave these rows out of the table"),
+    "a weight in words": ({}, {"weight": "b"}, "column 'b', which weight names: "),
     "a time that is none": ({}, {"split": "time", "split_by": "b"}, "split_by names 'b', which holds text; split: time needs dates, or numbers"),
     "one time": ({"t.csv": rows("1,u,no", "1,v,yes", "1,w,no", times=20)}, {"split": "time", "split_by": "a"}, "split_by names 'a', which has 1 time; split: time needs two or more"),
 }  # fmt: skip

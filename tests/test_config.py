@@ -14,7 +14,7 @@ from baton.training import evaluation
 
 ALL = {
     "name": "demo", "target": "y", "train_data": "train.csv", "score_data": "new.csv", "predictions_table": None,
-    "id_columns": [], "ignore_columns": [], "features": None, "grid": "default", "figures": ["auto"],
+    "id_columns": [], "ignore_columns": [], "weight": None, "features": None, "grid": "default", "figures": ["auto"],
     "task": "auto", "positive": "auto", "threshold": "auto", "metric": "auto",
     "choose": "best", "promote": "superior", "confidence": 0.95, "margin": 0, "at_least": {}, "at_most": {}, "slices": [],
     "final_fit": "all", "split": "hash", "split_by": None, "holdout": 0.2, "folds": 5, "seed": 7, "batch": "one",
@@ -73,6 +73,7 @@ def test_each_pipeline_names_every_setting(pipeline):
         ("at_most", "{megabyte: 5}", "there is no 'megabyte' (did you mean 'megabytes'?)"),
         ("final_fit", "none", "input should be 'all' or 'training'"),
         ("split_by", ["a"], "input should be a valid string"),
+        ("weight", ["a"], "input should be a valid string"),
         ("features", 3, "input should be a valid string"),
         ("task", "clasification", "input should be 'auto', 'binary', 'multiclass' or 'regression'"),
         ("positive", None, "input should be a valid string"),
@@ -124,6 +125,8 @@ def test_a_wrong_setting_is_named_with_its_value(key, value, message):
         ("predictions_table", "sqlite:///scores.db#scores"),
         ("split_by", "none"),
         ("split_by", ""),
+        ("weight", "none"),
+        ("weight", 2024),
         ("holdout", 0.05),
         ("holdout", 0.5),
         ("folds", 20),

@@ -465,6 +465,23 @@ def test_what_each_threshold_would_cost_is_drawn_with_the_chosen_one_and_a_half(
         np.testing.assert_allclose(values, [told(one)[name] for one in at])
 
 
+def test_a_figure_of_weighted_rows_is_that_of_as_many_rows():
+    _, target, asked = table("leaves/stays")
+    asked, times = dataclasses.replace(asked, threshold=0.2), np.arange(ROWS) % 4 + 1
+    truth, many = asked.encode(target), np.repeat(np.arange(ROWS), times)
+    cost = {"cost": {"miss": 10, "alarm": 2}}
+    wanted = ["confusion", "roc", "precision_recall", "threshold"]
+    found = figures.evaluation_figures(truth, answers(asked), asked, wanted, cost, None, 3.0 * times)
+    repeated = figures.evaluation_figures(truth.iloc[many], answers(asked)[many], asked, wanted, cost)
+    for name in wanted[1:]:
+        lines = [[line.get_xydata() for line in drawn[name].axes[0].lines] for drawn in (found, repeated)]
+        np.testing.assert_allclose(lines[0][0], lines[1][0])
+    assert texts(found["threshold"].legends[0].get_texts()) == texts(repeated["threshold"].legends[0].get_texts())
+    counted, expected = (drawn["confusion"].axes[0].images[0].get_array() for drawn in (found, repeated))
+    assert counted.sum() == pytest.approx(ROWS, abs=2)
+    np.testing.assert_allclose(counted / ROWS, expected / len(many), atol=0.5 / ROWS)
+
+
 @pytest.mark.parametrize("kind", ["binary", "leaves/stays", "multiclass"])
 def test_the_curves_are_scikit_learns_for_each_class_that_is_drawn(kind):
     _, target, asked = table(kind)
@@ -886,3 +903,15 @@ def test_calibration_is_drawn_with_its_intervals():
         [pytest.approx((0.2, 0.1)), pytest.approx((0.2, 0.5))],
         [pytest.approx((0.6, 0.45)), pytest.approx((0.6, 0.8))],
     ]
+
+
+def test_the_importance_of_columns_is_weighted():
+    """One column tells of the rows that weigh much, the other of those that are many."""
+    generator, heavy = np.random.default_rng(3), np.arange(300) % 10 == 0
+    rows = pd.DataFrame(generator.normal(size=(300, 2)) * np.column_stack([2 * heavy, ~heavy]), columns=["few", "many"])
+    target = rows.sum(axis=1).rename("y")
+    model = LinearRegression().fit(rows, target)
+    asked = ask(rows, target)
+    assert names(figures.importance(model, rows, target, asked, 1).axes[0])[-1] == "many"
+    weights = np.where(heavy, 200.0, 1.0)
+    assert names(figures.importance(model, rows, target, asked, 1, weights).axes[0])[-1] == "few"

@@ -16,10 +16,12 @@ import pytest
 import registering
 from conftest import NOXFILE, PROGRAMS, answers, free_port, serving, warm_command
 from nbclient import NotebookClient
+from sklearn import metrics as sk
+from sklearn.linear_model import LinearRegression
 
 from baton import BatonError, config
 from baton.data import contract, split, tables
-from baton.handover import saving
+from baton.handover import registry, saving
 from baton.serving import batch, job
 from baton.training import checks, preparation, tournament
 
@@ -153,6 +155,53 @@ def test_the_notebooks_of_training_hand_on_the_right_rows(tmp_path, monkeypatch)
     visits().replace({"yes": "away", "no": "there"}).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(BatonError, match="the champion of 'demo' can't be compared with a model of this table"):
         run_cells("clean", upstream=None, product=cleaned, settings=settings)
+
+
+@pytest.mark.parametrize("weight", ["w", None])
+def test_by_weights_another_model_is_learned_judged_and_served(tmp_path, monkeypatch, weight):
+    """A few rows that weigh much say y = x, the others y = -x: all in all there is a slope by weight, and none by count."""
+    generator = np.random.default_rng(5)
+    rows = pd.DataFrame({"id": range(600), "x": generator.normal(size=600), "w": np.where(np.arange(600) % 2, 18, 2)})
+    rows["y"] = np.where(rows["w"] == 18, rows["x"], -rows["x"]) + 0.1 * generator.normal(size=600)
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    keys = {"id_columns": ["id"], "ignore_columns": ["w"], "weight": weight, "folds": 3, "figures": ["importance"]}
+    asked, _ = registering.open_store(tmp_path, monkeypatch, name="demo", train_data="t.csv", **keys)
+    settings = asked.model_dump(exclude_unset=True)
+    cleaned, made_of = made(tmp_path, **CLEANED), made(tmp_path, X="X.parquet", folds="selected.parquet")
+    fitted, mixed = (made(tmp_path / name, **FITTED) for name in ("lr", "mix"))
+    for name in ("lr", "mix"):
+        (tmp_path / name).mkdir()
+    run_cells("clean", upstream=None, product=cleaned, settings=settings)
+    run_cells("features", upstream={"clean": cleaned}, product=made_of, settings=settings)
+    upstream = {"clean": cleaned, "features": made_of}
+    entry = {"candidate": "lr", "model": "lr", "model_params": {}, "tune": 0, "prepare": "auto", "swept": {}}
+    fit = run_cells("fit", upstream=upstream, product=fitted, settings=settings, entry=entry)
+    entry |= {"candidate": "mix", "model": "ensemble"}
+    run_cells(
+        "ensemble", upstream=upstream | {"fit-*": {"fit-lr": fitted}}, product=mixed, settings=settings, entry=entry
+    )
+    upstream |= {"fit-*": {"fit-lr": fitted}, "ensemble-*": {"ensemble-mix": mixed}}
+    folder = made(tmp_path, leaderboard="leaderboard.csv", verdict="verdict.json", version="version")
+    verdict = run_cells("compare", upstream=upstream, product=folder, settings=settings)["verdict"]
+
+    training, holdout = (pd.read_parquet(cleaned[part]) for part in ("train", "holdout"))
+    means = [pd.read_csv(made["scores"], index_col="fold")["R2"].mean() for made in (fitted, mixed)]
+    assert means[0] == pytest.approx(means[1])
+    assert fit["result"].unweighted == ([] if weight else None)
+    by = {"sample_weight": training["w"]} if weight else {}
+    slope = LinearRegression().fit(training[["x"]], training["y"], **by).coef_[0]
+    assert np.ptp(fit["pipeline"].predict(pd.DataFrame({"x": [0.0, 1.0]}))) == pytest.approx(abs(slope))
+    reached = verdict.scores["challenger"]["R2"]["value"]
+    judged = {"sample_weight": holdout["w"]} if weight else {}
+    assert reached == pytest.approx(sk.r2_score(holdout["y"], fit["pipeline"].predict(holdout[["x"]]), **judged))
+    assert verdict.decision == ("promoted" if weight else "refused")
+    assert (f"on {len(holdout)} holdout rows, weighted by 'w': challenger" in verdict.reason) == bool(weight)
+    assert (" by w, here and in all leads." in (tmp_path / "version" / "card.md").read_text()) == bool(weight)
+    if weight:
+        assert (slope, means[0]) == (pytest.approx(0.8, abs=0.1), pytest.approx(0.64, abs=0.15))
+        champion = registry.find_champion("demo", asked.mlflow_tracking_uri)
+        ends = registry.predict(champion, champion.contract.read_features(pd.DataFrame({"x": [0.0, 1.0]})))
+        assert np.diff(ends)[0] == pytest.approx(LinearRegression().fit(rows[["x"]], rows["y"], rows["w"]).coef_[0])
 
 
 def test_the_notebooks_of_serving_publish_what_the_version_they_found_predicts(tmp_path, monkeypatch, capsys):

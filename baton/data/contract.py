@@ -29,6 +29,7 @@ IGNORED = {
     "constant": "it has the same value in every row",
     "unnamed": "it has no name",
     "split_by": "rows are split by it: a model that learned it would fail on new ones",
+    "weight": "rows are weighted by it",
 }
 
 # The names of the columns that scoring writes, which an id column can't have.
@@ -49,6 +50,7 @@ class Contract:
     field. `split` and `split_by` say how the holdout was chosen. With `equal_rows_differ`, rows without ids that are
     equal in all features are different cases: more than half of the table is. Of two classes, the
     positive one is predicted where its probability is `threshold` or more; with None, where it is the likelier one.
+    `weight` is the column that says how much a row counts, None where all count the same.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Contract:
     split_by: str | None = None
     equal_rows_differ: bool = False
     threshold: float | None = None
+    weight: str | None = None
+    weight_format: Format = Format("number")
 
     @property
     def features(self) -> list[str]:
@@ -102,6 +106,7 @@ class Contract:
         formats = {
             "columns": {column: _build(Format, how) for column, how in described["columns"].items()},
             "target_format": _build(Format, described["target_format"]),
+            "weight_format": _build(Format, described.get("weight_format", {"kind": "number"})),
         }
         return _build(cls, described | formats)
 
@@ -195,6 +200,26 @@ class Contract:
         found = _read_column(column, how, "the table")
         return found.astype("int64").where(found.notna()) if how.kind == "date" else found
 
+    def read_weights(self, table: pd.DataFrame) -> np.ndarray | None:
+        """How much each row counts (rows,), a number above 0; None where no column weighs them.
+
+        Raises `BatonError` naming the column, and how many of its rows have no such number.
+        """
+        if self.weight is None:
+            return None
+        require_columns(table, [self.weight], "the table", key="weight")
+        given = table[self.weight]
+        found, _ = values.read(given, dataclasses.replace(self.weight_format, kind="number"))
+        weights = found.to_numpy(dtype="float64")
+        wrong = ~(np.isfinite(weights) & (weights > 0))
+        if wrong.any():
+            raise BatonError(
+                f"column {self.weight!r}, which weight names: {int(wrong.sum())} of {len(given)} rows have no number"
+                f" above 0 there, the first of them {_native(given[wrong].iloc[0])!r}. Give each row such a weight, or"
+                " leave these rows out of the table"
+            )
+        return weights
+
     def remarks(self, table: pd.DataFrame) -> list[str]:
         """What is odd in rows to be scored, and no reason to refuse them; each with its column and count."""
         found = [
@@ -224,8 +249,9 @@ def learn_contract(table: pd.DataFrame, settings: config.Settings, champion: Con
     Raises `BatonError` if the table lacks a column, or its target has nothing to tell apart.
     """
     name, target, split_by = settings.name, settings.target, settings.split_by
-    id_columns, ignore_columns = settings.id_columns, settings.ignore_columns
+    id_columns, ignore_columns, weight = settings.id_columns, settings.ignore_columns, settings.weight
     wanted = {"target": [target], "id_columns": id_columns, "ignore_columns": ignore_columns, "split_by": [split_by]}
+    wanted |= {"weight": [weight]}
     for key, columns in wanted.items():
         require_columns(table, [column for column in columns if column], f"the table of {name!r}", key=key)
         if target in columns and key != "target":
@@ -250,6 +276,8 @@ def learn_contract(table: pd.DataFrame, settings: config.Settings, champion: Con
         ignored[""] = "unnamed"
     if settings.split == "group":
         ignored[split_by] = "split_by"
+    if weight:
+        ignored[weight] = "weight"
     columns = {column: how for column, how in formats.items() if column not in {target, *id_columns, *ignored}}
     if not columns:
         raise BatonError(f"the table of {name!r} has no column to learn from besides {target!r}, ids and ignored ones")
@@ -259,6 +287,7 @@ def learn_contract(table: pd.DataFrame, settings: config.Settings, champion: Con
         ignored={column: why for column, why in ignored.items() if column not in {target, *id_columns}},
         integer_ids=[column for column in id_columns if values.are_integers(values.as_texts(table[column].dropna()))],
         split=settings.split, split_by=split_by,
+        weight=weight, weight_format=formats.get(weight, Format("number")),
     )  # fmt: skip
     incomplete = contract.read_features(table).isna().any()
     return dataclasses.replace(contract, optional=[column for column in columns if incomplete[column]])

@@ -34,6 +34,8 @@ class Division(NamedTuple):
 def separate(table: pd.DataFrame, contract: Contract, settings: config.Settings) -> Division:
     """Divide the rows that have a target into training and holdout, and training into folds.
 
+    Raises `BatonError` if a weight of theirs can't be used, or a side is too small.
+
     By hash, a row's side depends on what identifies it (its id columns or, without those, its raw features) and on the
     share `settings.holdout`: other rows, their order and later trainings never move it. By group, it depends on the
     group alone. By time, the newest rows are the holdout, so it moves on with the table; a row without a group or a
@@ -44,6 +46,7 @@ def separate(table: pd.DataFrame, contract: Contract, settings: config.Settings)
     """
     y = contract.read_target(table)
     answered = table[y.notna()].assign(**{contract.target: y[y.notna()].infer_objects()})  # no estimator learns objects
+    contract.read_weights(answered)  # which raises, if any can't be used
     copies = answered.duplicated() if contract.id_columns else pd.Series(False, answered.index)
     rows = answered[~copies]
     repetitive = not contract.id_columns and len(contract.read_features(rows).drop_duplicates()) < len(rows) / 2

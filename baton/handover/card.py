@@ -90,7 +90,7 @@ def write(
         _uses(contract),
         _training_data(contract, profile, facts, decision, explanation),
         _evaluation_data(contract, decision, facts, holdout),
-        _metrics(contract, decision, truth, predictions),
+        _metrics(contract, decision, truth, predictions, contract.read_weights(holdout)),
         _by_class(contract, profile, truth, predictions) if contract.labels else _by_size(truth, predictions),
         *_intervals(contract, decision),
         _by_slice(contract, decision),
@@ -219,6 +219,7 @@ def _training_data(contract, profile, facts, decision, explanation):
         "Left out": ", ".join(f"{count:,} {why}" for why, count in left_out.items() if count) or None,
         "Dates": _dates({name: entry for name, entry in profile["columns"].items() if entry["kind"] == "date"}),
         "Ids, no features": _list(contract.id_columns) or None,
+        "Weights": f"{_text(contract.weight)} says how much each row counts" if contract.weight else None,
         "No features": "; ".join(f"{_list(columns)}: {why}" for why, columns in reasons.items()) or None,
     }
     order = explanation.importance.index
@@ -268,11 +269,12 @@ def _evaluation_data(contract, decision, facts, holdout):
     )
 
 
-def _metrics(contract, decision, truth, predictions):
+def _metrics(contract, decision, truth, predictions, weights):
     scores = decision.get("scores") or {}
     caption = f"95% intervals{' by whole groups' if contract.split == 'group' else ''}; of the model as judged."
+    weighted = f" Rows are weighted by {_text(contract.weight)}, here and in all leads." if contract.weight else ""
     if not scores:
-        found = evaluation.score(truth, predictions, contract.task, threshold=contract.threshold)
+        found = evaluation.score(truth, predictions, contract.task, None, contract.threshold, weights)
         scores = {"challenger": {metric: {"value": value} for metric, value in found.items()}}
         caption = f"On all {len(truth):,} holdout rows; nothing was decided on them, so there are no intervals."
     champion = decision.get("champion") or {}
@@ -294,7 +296,7 @@ def _metrics(contract, decision, truth, predictions):
     ]
     table = _table(["Metric", "Better is", *(named[name] for name in who)], rows)
     note = " The baseline looks at no column." if "baseline" in who else ""
-    return f"## Metrics\n\n{table}\n\n{caption}{note} Candidates were chosen by {contract.metric}."
+    return f"## Metrics\n\n{table}\n\n{caption}{weighted}{note} Candidates were chosen by {contract.metric}."
 
 
 def _by_class(contract, profile, truth, predictions):
@@ -545,6 +547,11 @@ def _caveats(contract, decision, truth):
     if worse := [f"{part['column']} = {part['value']}" for part in decision.get("slices") or [] if part.get("worse")]:
         than = "champion was" if decision.get("champion") else "baseline is"
         found += [f"It is worse than the {than} for {_list(worse)}."]
+    if contract.weight:
+        found += [
+            "Metrics, leads and slices are weighted. What counts rows is not: the results by class or size, and the"
+            " calibration below the metrics."
+        ]
     if contract.optional:
         found += [f"Rows may lack {_list(contract.optional)}: missing in training too, and predicted without."]
     if contract.split == "hash" and "date" in contract.kinds.values():

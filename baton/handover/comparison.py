@@ -28,10 +28,10 @@ class Verdict:
     its `value` and its 95% interval, `low` to `high`; it is empty if nothing was compared. `leads` are the
     challenger's over each. `rows` were scored, of `holdout_rows`; the champion had learned from `seen` of them.
     `looks` counts how often this champion was compared, now included; `newer` is its score on holdout rows it was not
-    judged on when it was promoted. `interval` is what `intervals.measure` says of the challenger's,
-    None for classes. `answers` are the challenger's to all holdout rows, None if it can't be served.
-    `serves` is "all" where what serves was fitted anew on all rows, or "training"; `serves_reason` says why that, where
-    all was asked for.
+    judged on when it was promoted. `interval` is what `intervals.measure` says of the challenger's, None for classes.
+    `weight` is the column that weighs the rows, None without one. `answers` are the challenger's to all holdout rows,
+    None if it can't be served. `serves` is "all" where what serves was fitted anew on all rows, or "training";
+    `serves_reason` says why that, where all was asked for.
     """
 
     decision: str
@@ -44,6 +44,7 @@ class Verdict:
     slices: list[dict] = dataclasses.field(default_factory=list)
     newer: dict | None = None
     interval: dict | None = None
+    weight: str | None = None
     rows: int = 0
     rows_digest: str = ""
     holdout_rows: int = 0
@@ -102,6 +103,7 @@ def compare(
     contract = challenger.contract
     intervals.require(challenger, settings.interval)
     about = {"metric": contract.metric, "champion": champion, "holdout_rows": len(holdout), "policy": _policy(settings)}
+    about["weight"] = contract.weight
     stays = f"{champion} stays champion" if champion else "there is no champion yet"
     if champion and champion.run_id == challenger.run_id:
         serves = champion.tags.get("serves", settings.final_fit)
@@ -133,16 +135,19 @@ def compare(
         return Verdict(UNDECIDED, evidence, f"{stays}, and nothing is decided", **about)
     try:
         answered = {"challenger": (answers[unseen], contract)}
-        answered |= _predict(compared, contract, training[contract.target], rows, settings.threshold)
+        answered |= _predict(compared, contract, training, rows, settings.threshold)
     except BatonError as error:
         remedy = "Go back with `baton rollback`, or name another version with `baton promote`"
         return Verdict(UNDECIDED, f"{error}. {remedy}", f"{stays}, and nothing is decided", **about)
 
     y = contract.encode(rows[contract.target]).to_numpy()
     groups = split.identify_for_split(rows, contract)[1] if contract.split == "group" else None
+    weights = contract.read_weights(rows)
     scores = {
         name: {
-            metric: gate.measure_score(y, _read(one, contract, metric), contract.task, metric, groups)._asdict()
+            metric: gate.measure_score(
+                y, _read(one, contract, metric), contract.task, metric, groups, weights
+            )._asdict()
             for metric in config.METRICS[contract.task]
         }
         for name, one in answered.items()
@@ -158,14 +163,16 @@ def compare(
     leads = {
         name: gate.measure_lead(
             y, predictions["challenger"], other, contract.task, contract.metric, groups, settings.confidence,
-            **asked.get(name, {}),
+            weights=weights, **asked.get(name, {}),
         )
         for name, other in predictions.items() if name != "challenger"
     }  # fmt: skip
     # With few positive rows, the bound of a lead over the baseline is too low: see `evaluation.chance`.
     by_chance = None
     if champion is None:
-        by_chance = evaluation.chance(y, predictions["challenger"], contract.task, contract.metric, groups)
+        by_chance = evaluation.chance(
+            y, predictions["challenger"], contract.task, contract.metric, groups, weights=weights
+        )
     reached = {name: found["value"] for name, found in scores["challenger"].items()}
     promoted, why = gate.decide(
         settings.promote, contract.metric, leads, reached, settings.at_least, settings.margin, by_chance,
@@ -178,16 +185,16 @@ def compare(
         read = _slice_columns(rows, contract, settings)
         slices = gate.compare_slices(
             y, predictions["challenger"], predictions[other], read, contract.task, contract.metric, groups,
-            settings.confidence, other,
+            settings.confidence, other, weights,
         )  # fmt: skip
     return Verdict(
         PROMOTED if promoted else REFUSED,
         _describe(contract.metric, scores, leads, slices, about, why) + caution,
         "the challenger becomes champion" if promoted else stays,
         scores=scores, leads=leads, slices=slices,
-        newer=_score_newer(champion, contract, training, rows, predictions, y, groups),
+        newer=_score_newer(champion, contract, training, rows, predictions, y, groups, weights),
         interval=intervals.measure(
-            challenger.residuals, y, predictions["challenger"], settings.interval or intervals.LEVEL
+            challenger.residuals, y, predictions["challenger"], settings.interval or intervals.LEVEL, weights
         ),
         **about,
     )  # fmt: skip
@@ -274,7 +281,7 @@ def _find_unseen(
 
 
 def _predict(
-    models: dict[str, Model], contract: Contract, y_train: pd.Series, rows: pd.DataFrame, how: str | float | dict
+    models: dict[str, Model], contract: Contract, training: pd.DataFrame, rows: pd.DataFrame, how: str | float | dict
 ) -> dict[str, tuple[np.ndarray, Contract]]:
     """Let each model, as judged, predict the same raw rows, by its own contract; and the baseline.
 
@@ -283,11 +290,11 @@ def _predict(
     """
     found = registry.predict_all([model.judged for model in models.values()], rows)
     answered = {name: (answers, model.contract) for (name, model), answers in zip(models.items(), found, strict=True)}
-    threshold = None
+    threshold, y_train, weights = None, training[contract.target], contract.read_weights(training)
     if contract.threshold is not None and contract.metric in evaluation.BY_COUNTS:
-        learned = contract.encode(y_train).to_numpy(), evaluation.baseline(y_train, contract, y_train)
-        threshold = evaluation.choose_threshold(*learned, how, contract.metric)
-    baseline = evaluation.baseline(rows[contract.target], contract, y_train)
+        learned = contract.encode(y_train).to_numpy(), evaluation.baseline(y_train, contract, y_train, weights)
+        threshold = evaluation.choose_threshold(*learned, how, contract.metric, weights)
+    baseline = evaluation.baseline(rows[contract.target], contract, y_train, weights)
     return answered | {"baseline": (baseline, contract.with_threshold(threshold))}
 
 
@@ -314,7 +321,7 @@ def _slice_columns(rows: pd.DataFrame, contract: Contract, settings: config.Sett
 
 
 def _score_newer(
-    champion, contract: Contract, training, rows: pd.DataFrame, predictions: dict, y, groups
+    champion, contract: Contract, training, rows: pd.DataFrame, predictions: dict, y, groups, weights
 ) -> dict | None:
     """The champion's score on rows that were not there, or not in the holdout, when it was promoted: not flattered."""
     if champion is None or champion.judged_on is None:
@@ -324,8 +331,9 @@ def _score_newer(
         return None
     new = ~before
     found = gate.measure_score(
-        y[new], predictions["champion"][new], contract.task, contract.metric, None if groups is None else groups[new]
-    )
+        y[new], predictions["champion"][new], contract.task, contract.metric, None if groups is None else groups[new],
+        evaluation.part(weights, new),
+    )  # fmt: skip
     return {"rows": int(new.sum())} | found._asdict()
 
 
@@ -333,12 +341,13 @@ def _describe(metric: str, scores: dict, leads: dict, slices: list, about: dict,
     other = "champion" if "champion" in leads else "baseline"
     lead = leads[other]
     only = f" of {about['holdout_rows']}, which none of them has learned from" if about["seen"] else ""
+    weighted = f", weighted by {about['weight']!r}" if about["weight"] else ""
     look = f"; look {about['looks']} at this champion" if about["looks"] > 1 else ""
     worse = [f"{one['column']} = {one['value']} ({one['lead']:+.4f})" for one in slices if one["worse"]]
     return (
-        f"{metric} on {about['rows']} holdout rows{only}: challenger {scores['challenger'][metric]['value']:.4f},"
-        f" {other} {scores[other][metric]['value']:.4f}; lead {lead.value:+.4f} (95% interval {lead.low:+.4f} to"
-        f" {lead.high:+.4f}{look})"
+        f"{metric} on {about['rows']} holdout rows{only}{weighted}: challenger"
+        f" {scores['challenger'][metric]['value']:.4f}, {other} {scores[other][metric]['value']:.4f}; lead"
+        f" {lead.value:+.4f} (95% interval {lead.low:+.4f} to {lead.high:+.4f}{look})"
         + (f": {'; '.join(why)}" if why else "")
         + (f". It is worse where {', '.join(worse)}" if worse else "")
     )  # fmt: skip

@@ -62,6 +62,7 @@ def explain(
     rows = int(np.clip(CELLS // (shuffles * len(columns) ** 2), 100, ROWS))
     drawn = _draw(holdout, contract, rows, seed)
     X, truth = contract.read_features(drawn), contract.encode(drawn[contract.target]).to_numpy()
+    weights = contract.read_weights(drawn)
     sample = contract.read_features(training.sample(min(len(training), ROWS), random_state=seed))
     generator = np.random.default_rng(seed)
     shuffled = (
@@ -76,7 +77,7 @@ def explain(
     sign = 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
 
     def score(predictions: np.ndarray) -> float:
-        found = evaluation.score(truth, predictions, contract.task, contract.metric, contract.threshold)
+        found = evaluation.score(truth, predictions, contract.task, contract.metric, contract.threshold, weights)
         return sign * found[contract.metric]
 
     reached = score(answers["rows"])

@@ -4,7 +4,8 @@ follows for the champion. Pure functions of arrays.
 The spread of a lead is measured by the jackknife: each row, or each whole group, is left out once. For AUC that is
 DeLong's method, by its placements. For the other metrics it stands for a bootstrap, which takes a thousand times as
 long and whose percentiles are too sure of themselves in small holdouts (figures in bench/README.md). The bounds are
-Student's, with as many degrees of freedom as rows stand behind the spread: few, where a few rows make most of it.
+Student's, with as many degrees of freedom as rows stand behind the spread: few, where a few rows make most of it. Where
+rows have weights, a row is left out with its weight: it was drawn with it, so that weights are as random as all else.
 """
 
 from typing import NamedTuple
@@ -46,11 +47,12 @@ class Lead(NamedTuple):
 
 
 def measure_score(
-    truth: np.ndarray, predictions: np.ndarray, task: str, metric: str, groups: np.ndarray | None = None
-) -> Score:
+    truth: np.ndarray, predictions: np.ndarray, task: str, metric: str, groups: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+) -> Score:  # fmt: skip
     """Score predictions, as `evaluation.score` takes them; the interval ends where the metric's range does."""
-    value, without = _score(truth, predictions, task, metric)
-    error, freedom = _jackknife(value, without, groups)
+    value, without = _score(truth, predictions, task, metric, weights)
+    error, freedom = _jackknife(value, without, groups, weights)
     reach = stats.t.ppf(0.975, freedom) * error
     low, high = (-np.inf, 1) if evaluation.METRICS[metric].higher_is_better else (0, np.inf)
     return Score(value, float(np.maximum(value - reach, low)), float(np.minimum(value + reach, high)))
@@ -59,10 +61,12 @@ def measure_score(
 def measure_lead(
     truth: np.ndarray, challenger: np.ndarray, other: np.ndarray, task: str, metric: str,
     groups: np.ndarray | None = None, confidence: float = 0.95, looks: int = 1, least: float = 0.0,
+    weights: np.ndarray | None = None,
 ) -> Lead:  # fmt: skip
     """Measure by how much the challenger's predictions score better than others of the same rows.
 
-    Arrays as `evaluation.score` takes them; with `groups` (rows,), the rows of a group are one observation.
+    Arrays as `evaluation.score` takes them, `weights` too; with `groups` (rows,), the rows of a group are one
+    observation.
     `bound` is one-sided at `confidence`; where it is one of several `looks`, each takes its part of the error. It has
     to be above `least`.
 
@@ -71,13 +75,16 @@ def measure_lead(
     rarely but gravely, against one that is a little wrong everywhere. Where too few of those rows fell into the holdout
     it looks better than it is, and these rows alone can't tell.
     """
-    (first, first_without), (second, second_without) = (_score(truth, one, task, metric) for one in (challenger, other))
+    (first, first_without), (second, second_without) = (
+        _score(truth, one, task, metric, weights) for one in (challenger, other)
+    )
     sign = 1 if evaluation.METRICS[metric].higher_is_better else -1
     value, without = sign * (first - second), sign * (first_without - second_without)
     value = value if abs(value) > EXACT else 0.0
-    error, freedom = _jackknife(value, without, groups)
+    error, freedom = _jackknife(value, without, groups, weights)
     reach, short = (stats.t.ppf(level, freedom) * error for level in (0.975, 1 - (1 - confidence) / looks))
-    method = "DeLong" if metric == "AUC" and task == "binary" and groups is None else "jackknife"
+    delong = metric == "AUC" and task == "binary" and groups is None and weights is None
+    method = "DeLong" if delong else "jackknife"
     found = (value, value - reach, value + reach, value - short, least + short + stats.norm.ppf(POWER) * error)
     return Lead(*map(float, found), method)
 
@@ -119,6 +126,7 @@ def decide(
 def compare_slices(
     truth: np.ndarray, challenger: np.ndarray, other: np.ndarray, columns: pd.DataFrame, task: str, metric: str,
     groups: np.ndarray | None = None, confidence: float = 0.95, name: str = "champion",
+    weights: np.ndarray | None = None,
 ) -> list[dict]:  # fmt: skip
     """Compare the challenger's predictions with others, of this `name`, on the rows of each frequent value of columns.
 
@@ -133,45 +141,52 @@ def compare_slices(
         values = _cut(columns[column]).fillna("missing")
         for value in values.value_counts().head(MOST_VALUES).index:
             rows = (values == value).to_numpy(dtype=bool, na_value=False)
-            scores = [evaluation.score(truth[rows], one[rows], task, metric)[metric] for one in (challenger, other)]
+            some = evaluation.part(weights, rows)
+            scores = [
+                evaluation.score(truth[rows], one[rows], task, metric, weights=some)[metric]
+                for one in (challenger, other)
+            ]
             if rows.sum() >= FEWEST and np.isfinite(scores).all():
                 slices.append((rows, {"column": column, "value": value, "rows": int(rows.sum())}, scores))
     for rows, slice_, scores in slices:
         pair = truth[rows], challenger[rows], other[rows], task, metric, None if groups is None else groups[rows]
-        lead = measure_lead(*pair)
-        loss = measure_lead(pair[0], pair[2], pair[1], *pair[3:], confidence, looks=len(slices))
+        some = evaluation.part(weights, rows)
+        lead = measure_lead(*pair, weights=some)
+        loss = measure_lead(pair[0], pair[2], pair[1], *pair[3:], confidence, looks=len(slices), weights=some)
         found = dict(zip(("challenger", name), scores, strict=True)) | {"lead": lead.value}
         table.append(slice_ | found | {"low": lead.low, "high": lead.high, "worse": loss.bound > 0})
     return table
 
 
-def _score(truth, predictions, task, metric) -> tuple[float, np.ndarray]:
+def _score(truth, predictions, task, metric, weights) -> tuple[float, np.ndarray]:
     """The score of all rows, and without each."""
-    score = evaluation.score(truth, predictions, task, metric)[metric]
-    return score, evaluation.leave_one_out(truth, predictions, task, metric)
+    score = evaluation.score(truth, predictions, task, metric, weights=weights)[metric]
+    return score, evaluation.leave_one_out(truth, predictions, task, metric, weights)
 
 
-def _jackknife(value: float, without: np.ndarray, groups: np.ndarray | None) -> tuple[float, float]:
+def _jackknife(
+    value: float, without: np.ndarray, groups: np.ndarray | None, weights: np.ndarray | None
+) -> tuple[float, float]:
     """Standard error of a statistic that is known without each row, and its degrees of freedom.
 
     A group moves the statistic by what its rows do, the more the larger its share (as leaving it out whole would). The
     degrees of freedom are Satterthwaite's for a sum of squares of this kurtosis, and at most those of as many groups of
-    equal size as make for the same shares.
+    equal size as make for the same shares. A share is one of the weight, if rows have weights.
     """
-    count = len(without)
+    count, weights = len(without), np.ones(len(without)) if weights is None else weights / weights.mean()
     unit = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
-    rows = np.bincount(unit)
-    units = len(rows)
+    weight = np.bincount(unit, weights)
+    units, total = len(weight), weight.sum()
     if units < 2:
         return np.nan, np.nan
-    moves = np.bincount(unit, (count - 1) * (value - without)) * (units - 1) / (count - rows)
+    moves = np.bincount(unit, (total - weights) * (value - without)) * (units - 1) / (total - weight)
     squares = moves**2
-    total = squares.sum()
-    if not total > (count * EXACT) ** 2:  # NaN, or all rows are worth the same
-        return (0.0 if total >= 0 else np.nan), 1.0
-    uneven = np.sum(squares**2) / total**2 - 1 / units
-    freedom = min(2 / max(uneven, EXACT), count**2 / np.sum(rows**2.0) - 1)
-    return np.sqrt(total / (units * (units - 1))), max(1.0, freedom)
+    spread = squares.sum()
+    if not spread > (count * EXACT) ** 2:  # NaN, or all rows are worth the same
+        return (0.0 if spread >= 0 else np.nan), 1.0
+    uneven = np.sum(squares**2) / spread**2 - 1 / units
+    freedom = min(2 / max(uneven, EXACT), total**2 / np.sum(weight**2) - 1)
+    return np.sqrt(spread / (units * (units - 1))), max(1.0, freedom)
 
 
 def _fall_short(lead: Lead, scores, at_least, chance, confidence) -> list[str]:

@@ -28,7 +28,9 @@ LEVEL = 0.9  # what is reported where no other is asked for
 class Residuals(NamedTuple):
     """The sizes of a model's out-of-fold residuals that have these `ranks`, both ascending, of `rows` in all.
 
-    With the scale "log" they are of the target's logarithm; with any other of `tournament.Result`, as they are.
+    With the scale "log" they are of the target's logarithm; with any other of `tournament.Result`, as they are. Where
+    rows have weights, a rank is the weight of all residuals up to this one, in units in which they sum to `rows`: as
+    many rows of equal weight as tell as much (Kish, 1965). So uneven weights leave fewer rows, and wider intervals.
 
     Their sizes, not their two signed tails: coverage is as asked by both, but tails take twice as many rows for a
     level, need not hold the prediction itself, and mostly are wider where errors are skewed, as the quantile of a long
@@ -36,24 +38,31 @@ class Residuals(NamedTuple):
     """
 
     scale: str
-    rows: int
-    ranks: list[int]
+    rows: float
+    ranks: list[float]
     sizes: list[float]
 
     @classmethod
-    def of(cls, truth: np.ndarray, predictions: np.ndarray, scale: str = "plain") -> "Residuals":
+    def of(
+        cls, truth: np.ndarray, predictions: np.ndarray, scale: str = "plain", weights: np.ndarray | None = None
+    ) -> "Residuals":
         """Take the residuals of out-of-fold predictions, (rows,) each, and keep ranks of their upper half."""
         with np.errstate(all="ignore"):  # a prediction without a logarithm is as wrong as one can be
             read = np.log if scale == "log" else np.asarray
             sizes = np.abs(read(truth) - read(predictions))
-        sizes = np.sort(np.where(np.isfinite(sizes), sizes, np.inf))
-        ranks = np.unique(np.ceil(np.linspace(len(sizes) / 2, len(sizes), KEPT)).astype(int))
-        ranks = ranks[np.isfinite(sizes[ranks - 1])]
-        return cls(scale, len(sizes), ranks.tolist(), sizes[ranks - 1].tolist())
+        sizes = np.where(np.isfinite(sizes), sizes, np.inf)
+        order = np.argsort(sizes, kind="stable")
+        sizes, rows, ranks = sizes[order], len(sizes), np.arange(1, len(sizes) + 1)
+        if weights is not None:
+            ranks = np.cumsum(weights[order]) * weights.sum() / np.sum(weights**2)
+            rows = float(ranks[-1])
+        kept = np.unique(np.searchsorted(ranks, np.linspace(rows / 2, rows, KEPT)))
+        kept = kept[np.isfinite(sizes[kept])]
+        return cls(scale, rows, ranks[kept].tolist(), sizes[kept].tolist())
 
     def reach(self, level: float) -> float:
         """How far from its prediction a share `level` of numbers lies at most; infinite if there are too few rows."""
-        rank = math.ceil(round((self.rows + 1) * level, 9))  # but for rounding: 100 times 0.55 is 55
+        rank = round((self.rows + 1) * level, 9)  # but for rounding: 100 times 0.55 is 55
         place = np.searchsorted(self.ranks, rank)  # for a rank that was not kept, the next higher one
         return self.sizes[place] if place < len(self.sizes) else math.inf
 
@@ -66,7 +75,8 @@ class Residuals(NamedTuple):
 
 
 def keep(
-    folder: Path, y: pd.Series, predictions: np.ndarray, validated: np.ndarray, contract: Contract, scale: str
+    folder: Path, y: pd.Series, predictions: np.ndarray, validated: np.ndarray, contract: Contract, scale: str,
+    weights: np.ndarray | None = None,
 ) -> None:  # fmt: skip
     """Write the residuals of a candidate into its folder, if it predicts numbers.
 
@@ -75,7 +85,8 @@ def keep(
     """
     if not contract.labels:
         truth = y.to_numpy(dtype="float64")
-        found = Residuals.of(truth[validated], predictions[validated], scale)
+        of_validated = None if weights is None else weights[validated]
+        found = Residuals.of(truth[validated], predictions[validated], scale, of_validated)
         (Path(folder) / FILE).write_text(json.dumps(found._asdict()))
 
 
@@ -103,26 +114,31 @@ def require(model, level: float | None) -> None:
         rows, highest = model.residuals.rows, max(model.residuals.ranks, default=0)
         most = math.floor(1000 * highest / (rows + 1)) / 1000
         raise SettingsError(
-            f"{asked} keeps {rows} out-of-fold residuals, which is too few: they are enough for {most:g}. Ask for that"
-            f" or less, train on more rows, {remedy}"
+            f"{asked} keeps {rows:.0f} out-of-fold residuals, which is too few: they are enough for {most:g}. Ask for"
+            f" that or less, train on more rows, {remedy}"
         )
 
 
-def measure(residuals: Residuals | None, truth: np.ndarray, predictions: np.ndarray, level: float) -> dict | None:
+def measure(
+    residuals: Residuals | None, truth: np.ndarray, predictions: np.ndarray, level: float,
+    weights: np.ndarray | None = None,
+) -> dict | None:  # fmt: skip
     """Measure which share of numbers the intervals of their predictions hold: rows that the model has not seen.
 
-    `low` and `high` bound the 95% interval of that share (Wilson's, which takes rows as independent), `below` and
-    `above` are the shares on either side, `width` is the mean, and `reach` is on the scale of the residuals. None where
-    there are no residuals, or too few.
+    `low` and `high` bound the 95% interval of that share (Wilson's, which takes rows as independent; where they have
+    weights, of as many rows of equal weight as tell as much), `below` and `above` are the shares on either side,
+    `width` is the mean, and `reach` is on the scale of the residuals. None where there are no residuals, or too few.
     """
     if residuals is None or residuals.reach(level) == math.inf:
         return None
     low, high = residuals.bounds(predictions, level)
     below, above = truth < low, truth > high
-    held = stats.binomtest(int(np.sum(~below & ~above)), len(truth))
-    share = held.proportion_ci(method="wilson")
+    held, below, above, width = (
+        float(np.average(of, weights=weights)) for of in (~below & ~above, below, above, high - low)
+    )
+    rows = len(truth) if weights is None else max(1, round(weights.sum() ** 2 / np.sum(weights**2)))
+    share = stats.binomtest(round(held * rows), rows).proportion_ci(method="wilson")
     return {
-        "level": level, "rows": len(truth), "coverage": float(held.statistic), "low": float(share.low),
-        "high": float(share.high), "below": float(below.mean()), "above": float(above.mean()),
-        "width": float(np.mean(high - low)), "reach": residuals.reach(level), "scale": residuals.scale,
+        "level": level, "rows": len(truth), "coverage": held, "low": float(share.low), "high": float(share.high),
+        "below": below, "above": above, "width": width, "reach": residuals.reach(level), "scale": residuals.scale,
     }  # fmt: skip

@@ -21,7 +21,8 @@ def describe(X: pd.DataFrame, y: pd.Series, predictions: np.ndarray, contract: C
     """Describe what was learned from, column by column, and what was answered, as plain JSON without NaN.
 
     `X` are features as `Contract.read_features` gives them and `y` their target. `predictions`, mostly of other rows,
-    are probabilities (rows, classes) or numbers (rows,). Every entry says which share of its rows is `missing`; its
+    are probabilities (rows, classes) or numbers (rows,). Rows are counted, also where the column `weight` weighs them:
+    so are the rows of a batch, which need not have it. Every entry says which share of its rows is `missing`; its
     `shares` are of the others, and sum to 1:
 
     - of a number or a date: `mean`, `std` (of a date in seconds), and `edges`, values that there are, from the least to
@@ -46,6 +47,7 @@ def describe(X: pd.DataFrame, y: pd.Series, predictions: np.ndarray, contract: C
         target = _describe(y, "number", *size)
     return {
         "rows": len(X),
+        "weight": contract.weight,
         "labels": contract.labels,
         "columns": {column: _describe(X[column], kind, *size) for column, kind in contract.kinds.items()},
         "target": target,

@@ -191,7 +191,7 @@ def _differs_wildly(before: np.ndarray, after: np.ndarray, holdout: pd.DataFrame
         return f"it answers the holdout otherwise: the correlation is {alike:.2f}"
     y = contract.encode(holdout[contract.target]).to_numpy()
     pair = (evaluation.as_read(answers, contract.threshold, contract.metric) for answers in (after, before))
-    lead = gate.measure_lead(y, *pair, contract.task, contract.metric)
+    lead = gate.measure_lead(y, *pair, contract.task, contract.metric, weights=contract.read_weights(holdout))
     return f"it is worse by {-lead.value:.4f} on the holdout, which it has learned from" if lead.high < 0 else ""
 
 

@@ -83,7 +83,8 @@ def refit(model: str, rows: str, groups: str, path: str) -> None:
     table = pd.read_parquet(rows)
     X, y = contract.read_features(table), table[contract.target]
     trains = preparation.select(table.assign(**X), config.load_features(code))
-    pipeline = preparation.fit(clone(pipeline), X[trains], y[trains], np.load(groups)[trains])
+    weights = contract.read_weights(table[trains])
+    pipeline = preparation.fit(clone(pipeline), X[trains], y[trains], np.load(groups)[trains], weights)
     saving.save(Path(path), saving.model_arguments(pipeline, contract, X, y, code), saving.take_sample(table))
     for residuals in Path(model).glob(intervals.FILE):  # which no refit has of its own
         shutil.copy2(residuals, path)

@@ -14,8 +14,9 @@ FEWEST = 25  # rows of the rarest class, with which a temperature is fitted
 
 
 def cross_fit(
-    truth: np.ndarray, predictions: np.ndarray, fold: np.ndarray, test_train_ratio: float
-) -> tuple[np.ndarray, np.ndarray, bool]:
+    truth: np.ndarray, predictions: np.ndarray, fold: np.ndarray, test_train_ratio: float,
+    weights: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, bool]:  # fmt: skip
     """Calibrate out-of-fold probabilities (rows, classes), each fold by the temperature of the others.
 
     `truth` holds codes (rows,), and `fold` -1 for rows that are not validated. Returns all probabilities calibrated;
@@ -29,8 +30,12 @@ def cross_fit(
     gains = np.empty(len(numbers))
     for place, number in enumerate(numbers):
         here, others = fold == number, (fold >= 0) & (fold != number)
-        calibrated[here] = apply(predictions[here], find_temperature(truth[others], predictions[others]))
-        gains[place] = log_loss(truth[here], predictions[here]) - log_loss(truth[here], calibrated[here])
+        temperature = find_temperature(truth[others], predictions[others], evaluation.part(weights, others))
+        calibrated[here] = apply(predictions[here], temperature)
+        before, after = (
+            log_loss(truth[here], of[here], evaluation.part(weights, here)) for of in (predictions, calibrated)
+        )
+        gains[place] = before - after
 
     def helps(gains: np.ndarray) -> bool:
         return bool(gains.mean() > gains.std(ddof=1) * np.sqrt(1 / len(gains) + test_train_ratio))
@@ -41,11 +46,12 @@ def cross_fit(
     return calibrated, taken, helps(gains)
 
 
-def find_temperature(truth: np.ndarray, predictions: np.ndarray) -> float:
+def find_temperature(truth: np.ndarray, predictions: np.ndarray, weights: np.ndarray | None = None) -> float:
     """The temperature with which the log loss is least, as `sklearn.calibration` finds it: above 1, less sure."""
 
     def loss(log_beta: float) -> float:
-        return -log_softmax(np.exp(log_beta) * _logarithms(predictions), axis=1)[rows, codes].mean()
+        given = log_softmax(np.exp(log_beta) * _logarithms(predictions), axis=1)[rows, codes]
+        return -np.average(given, weights=weights)
 
     rows, codes = np.arange(len(truth)), truth.astype(int)
     return float(np.exp(-minimize_scalar(loss, bounds=(-10, 10)).x))
@@ -56,9 +62,9 @@ def apply(predictions: np.ndarray, temperature: float) -> np.ndarray:
     return softmax(_logarithms(predictions) / temperature, axis=1)
 
 
-def log_loss(truth: np.ndarray, predictions: np.ndarray) -> float:
+def log_loss(truth: np.ndarray, predictions: np.ndarray, weights: np.ndarray | None = None) -> float:
     """The mean log loss, in natural logarithms."""
-    return float(evaluation.METRICS["Log Loss"].function(truth, predictions, predictions.shape[1]))
+    return float(evaluation.METRICS["Log Loss"].function(truth, predictions, predictions.shape[1], weights))
 
 
 def _logarithms(predictions: np.ndarray) -> np.ndarray:

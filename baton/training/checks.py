@@ -36,6 +36,7 @@ EACH = (2, 25)  # rows that an entity, such as a customer, has on average
 FEW = 5  # entities, of those that have more rows each, such as shops
 OWN = 0.9  # share of the variance of half of the features, and two at least, that goes with such a one
 TOGETHER = 0.1  # share of the target's variance that goes with an entity
+UNEVEN = 0.3  # rows of equal weight that tell as much as a weighted row, below which that is told
 FIXED = 0.5  # share of a feature's variance that does
 
 
@@ -59,12 +60,13 @@ def check(table: pd.DataFrame, division: Division, settings: Settings) -> list[s
         *_dates(X, contract),
         *_undivided(rows, contract),
         *_columns(X, rows, contract),
+        *_weights(rows, contract),
     ]
 
 
 def _read_all(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     """Read the features, and the ids and ignored columns as if they were some."""
-    left_out = {contract.target, "", *contract.columns, *contract.uninformative}
+    left_out = {contract.target, contract.weight, "", *contract.columns, *contract.uninformative}
     others = values.learn_formats(rows[[column for column in rows if column not in left_out]])
     return dataclasses.replace(contract, columns=contract.columns | others).read_features(rows)
 
@@ -558,6 +560,18 @@ def _columns(X: pd.DataFrame, rows: pd.DataFrame, contract: Contract) -> list[st
             " them in features.py, or put them in ignore_columns"
         )
     return said + contract.remarks(rows)
+
+
+def _weights(rows: pd.DataFrame, contract: Contract) -> list[str]:
+    """Weights that are so uneven that few rows count, by the effective number of rows (Kish, 1965)."""
+    weights = contract.read_weights(rows)
+    if weights is None or (effective := weights.sum() ** 2 / np.sum(weights**2)) >= UNEVEN * len(rows):
+        return []
+    return [
+        f"column {contract.weight!r}: the weights are so uneven that {len(rows)} rows tell as much as {effective:.0f}"
+        " of equal weight, so intervals are wide and a better model is seldom found. If a few are larger than they"
+        " should be, cut them in the table"
+    ]
 
 
 def _nearly_numbers(column: str, texts: pd.Series) -> list[str]:

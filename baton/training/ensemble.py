@@ -38,27 +38,28 @@ class Ensemble(NamedTuple):
 
 def cross_validate(
     predictions: dict[str, np.ndarray], y: pd.Series, fold: np.ndarray, contract: Contract,
-    threshold: str | float | dict = 0.5,
+    threshold: str | float | dict = 0.5, row_weights: np.ndarray | None = None,
 ) -> Ensemble:  # fmt: skip
     """Select an ensemble from the candidates' out-of-fold predictions.
 
     `fold` (rows,) numbers the folds, -1 where a row is not validated. Each fold is predicted with the weights, and of
     two classes the threshold, that the others choose, so that it has no say in how it is predicted; those that are
-    returned are chosen by all. `threshold` is that of env.yaml.
+    returned are chosen by all. `threshold` is that of env.yaml, and `row_weights` (rows,) say how much each row counts.
     """
     truth, combined = contract.encode(y).to_numpy(dtype="float64"), next(iter(predictions.values())).copy()
     for number in np.unique(fold[fold >= 0]):
-        weights = select(predictions, truth, np.where(fold == number, -1, fold), contract, threshold)
+        weights = select(predictions, truth, np.where(fold == number, -1, fold), contract, threshold, row_weights)
         combined[fold == number] = combine(predictions, weights)[fold == number]
     choose = functools.partial(evaluation.choose_threshold, how=threshold, metric=contract.metric)
-    scores, validated = evaluation.score_folds(truth, combined, fold, contract.task, choose), fold >= 0
-    weights = select(predictions, truth, fold, contract, threshold)
-    return Ensemble(weights, scores, combined, choose(truth[validated], combined[validated]))
+    scores, validated = evaluation.score_folds(truth, combined, fold, contract.task, choose, row_weights), fold >= 0
+    weights = select(predictions, truth, fold, contract, threshold, row_weights)
+    chosen = choose(truth[validated], combined[validated], weights=evaluation.part(row_weights, validated))
+    return Ensemble(weights, scores, combined, chosen)
 
 
 def select(
     predictions: dict[str, np.ndarray], truth: np.ndarray, fold: np.ndarray, contract: Contract,
-    threshold: str | float | dict = 0.5,
+    threshold: str | float | dict = 0.5, row_weights: np.ndarray | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Choose weights by the mean score over the folds: {candidate: weight}, of those with any, that sum to 1."""
     rows = np.flatnonzero(fold >= 0)
@@ -70,10 +71,10 @@ def select(
     def score(values: np.ndarray) -> float:
         found = []
         for part in parts:
-            of = truth[part], values[part]
+            of, weights = (truth[part], values[part]), evaluation.part(row_weights, part)
             # By the best threshold for them, as settings are searched.
-            at = evaluation.choose_threshold(*of, threshold, contract.metric) if by_label else None
-            found.append(evaluation.score(*of, contract.task, contract.metric, at)[contract.metric])
+            at = evaluation.choose_threshold(*of, threshold, contract.metric, weights) if by_label else None
+            found.append(evaluation.score(*of, contract.task, contract.metric, at, weights)[contract.metric])
         return sign * float(np.nanmean(found)) if np.isfinite(found).any() else -np.inf
 
     alone = {name: score(given) for name, given in predictions.items()}

@@ -3,6 +3,7 @@
 Everything here is plain scikit-learn, so a registered model needs nothing of Baton to run.
 """
 
+import contextlib
 import traceback
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import sklearn
 from sklearn.base import TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import TruncatedSVD
+from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import RANSACRegressor
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import (
@@ -24,6 +27,8 @@ from sklearn.preprocessing import (
     StandardScaler,
     TargetEncoder,
 )
+from sklearn.utils.metadata_routing import MetadataRequest
+from sklearn.utils.validation import has_fit_parameter
 
 from baton import BatonError, config
 from baton.data.split import choose_splitter
@@ -185,16 +190,33 @@ def categories(prepare: TransformerMixin) -> list[int]:
     return [*range(len(columns))] if name == CATEGORIES else []
 
 
-def fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series, groups: np.ndarray | None = None) -> Pipeline:
-    """Fit a pipeline; one whose encoder is cross-fitted by group is given the groups (rows,), if they are enough."""
+def fit(
+    pipeline: Pipeline, X: pd.DataFrame, y: pd.Series, groups: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+) -> Pipeline:  # fmt: skip
+    """Fit a pipeline; one whose encoder is cross-fitted by group is given the groups (rows,), if they are enough.
+
+    With weights (rows,), each model in it that takes any is given them: see `unweighted`. Columns are prepared without.
+    What all weights are multiplied by makes no difference.
+    """
     y = np.asarray(y)  # scikit-learn's calibration asks for the first by `y[0]`, which is a label of a table's index
     grouped, ungrouped = encoder_folds(pipeline)
+    taken = weights is not None and any(_takes_weights(part) for part in _parts(pipeline) if hasattr(part, "predict"))
+    # Of mean 1: with weights in millions, no model would be regularised any more.
+    given = {"sample_weight": weights / np.mean(weights)} if taken else {}
     if groups is None or len(np.unique(groups)) < max((folds.n_splits for folds in grouped.values()), default=0):
-        return pipeline.set_params(**ungrouped).fit(X, y)
-    if not grouped:
+        pipeline.set_params(**ungrouped)
+    elif grouped:
+        given["groups"] = groups
+    if not given:
         return pipeline.fit(X, y)
-    with sklearn.config_context(enable_metadata_routing=True):
-        return pipeline.fit(X, y, groups=groups)
+    with sklearn.config_context(enable_metadata_routing=True), _asking_for_weights(pipeline):
+        return pipeline.fit(X, y, **given)
+
+
+def unweighted(pipeline: Pipeline) -> list[str]:
+    """The kinds of model in a pipeline that take no weights of rows, such as KNeighborsClassifier."""
+    return sorted({type(model).__name__ for model in _models(pipeline) if not _takes_weights(model)})
 
 
 def encoder_folds(pipeline: Pipeline) -> tuple[dict, dict]:
@@ -203,6 +225,59 @@ def encoder_folds(pipeline: Pipeline) -> tuple[dict, dict]:
     return grouped, {
         name: UNGROUPED[type(value)](value.n_splits, shuffle=True, random_state=0) for name, value in grouped.items()
     }
+
+
+def _parts(pipeline: Pipeline) -> list:
+    """A pipeline and all steps and models in it."""
+    return [part for part in [pipeline, *pipeline.get_params().values()] if hasattr(part, "fit")]
+
+
+def _models(pipeline: Pipeline) -> list:
+    """The models in a pipeline, and none that is around others, such as a blend."""
+    return [part for part in _parts(pipeline) if hasattr(part, "predict") and len(_parts(part)) == 1]
+
+
+@contextlib.contextmanager
+def _asking_for_weights(pipeline: Pipeline):
+    """Within this, the models in a pipeline ask scikit-learn's routing for weights, and the steps before them do not.
+
+    Their classes do so: what each asked for by itself, as `set_fit_request` has it, would be saved with it, and models
+    that know nothing of routing, as CatBoost's, could not.
+    """
+    asking = {
+        (type(part), "__metadata_request__fit"): {"sample_weight": hasattr(part, "predict")}
+        for part in _parts(pipeline)
+        if has_fit_parameter(part, "sample_weight")
+    }
+    asking |= {
+        (type(model), "get_metadata_routing"): _ask_for_weights if _takes_weights(model) else _ask_for_nothing
+        for model in _models(pipeline)
+    }
+    before = {(kind, name): vars(kind)[name] for kind, name in asking if name in vars(kind)}
+    for (kind, name), value in asking.items():
+        setattr(kind, name, value)
+    try:
+        yield
+    finally:
+        for kind, name in asking:
+            delattr(kind, name)
+        for (kind, name), value in before.items():
+            setattr(kind, name, value)
+
+
+def _takes_weights(model) -> bool:
+    refused = {AdaBoostClassifier, AdaBoostRegressor, RANSACRegressor}  # of what is routed, or their own model does
+    return has_fit_parameter(model, "sample_weight") and type(model) not in refused
+
+
+def _ask_for_weights(model) -> MetadataRequest:
+    asked = _ask_for_nothing(model)
+    asked.fit.add_request(param="sample_weight", alias=True)
+    return asked
+
+
+def _ask_for_nothing(model) -> MetadataRequest:
+    return MetadataRequest(owner=model)
 
 
 def _call(function, *rows: pd.DataFrame):

@@ -62,7 +62,8 @@ class Result(NamedTuple):
     `scale` is "log" where the logarithm of the target is fitted, "poisson" where it is fitted as Poisson counts, else
     "plain". `calibrated` tells whether probabilities are, `log_losses` what they lose as fitted and calibrated, and
     `as_fitted` holds the predictions before. `threshold` is the one that all predictions have chosen.
-    `prepare` is the unfitted step before the estimator, and `texts` tells whether it learns from sentences.
+    `prepare` is the unfitted step before the estimator, and `texts` tells whether it learns from sentences. Where rows
+    have weights, `unweighted` names the kinds of model in it that take none; else it is None.
     """
 
     estimator: BaseEstimator
@@ -78,6 +79,7 @@ class Result(NamedTuple):
     as_fitted: np.ndarray
     prepare: TransformerMixin
     texts: bool
+    unweighted: list[str] | None = None
 
     @property
     def params(self) -> dict:
@@ -91,14 +93,16 @@ class Result(NamedTuple):
 
     @property
     def found(self) -> dict:
-        """What cross-validation has found to be better for this candidate."""
-        return {"target_scale": self.scale, "calibrated": self.calibrated, "texts": self.texts}
+        """What cross-validation has found to be better for this candidate, and which of its models take no weights."""
+        weighted = {} if self.unweighted is None else {"unweighted": self.unweighted}
+        return {"target_scale": self.scale, "calibrated": self.calibrated, "texts": self.texts} | weighted
 
 
 def cross_validate(
     model: str, model_params: dict, tune: int | dict, X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame,
     contract: Contract, prepare: TransformerMixin, seed: int, file: Path | None = None,
     threshold: str | float | dict = 0.5, prepare_texts: TransformerMixin | None = None,
+    weights: np.ndarray | None = None,
 ) -> Result:  # fmt: skip
     """Cross-validate a candidate over the given folds.
 
@@ -112,6 +116,7 @@ def cross_validate(
     from sentences too, is tried in place of `prepare`. The best of these is taken: for each fold the one that is best
     on the others, so that a fold has no say in how it is predicted. So it is with the threshold of two classes, which
     is found as `evaluation.choose_threshold` says, and with the calibration of probabilities: see `calibration`.
+    `weights` (rows,) say how much each row counts, for the models that take any, and in all that is chosen and scored.
     """
     coded = contract.encode(y).astype("float64" if contract.task == "regression" else "int64")
     splitter, sign = make_splitter(folds, contract), 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
@@ -123,12 +128,13 @@ def cross_validate(
         predictions = np.full((len(X), len(contract.labels)) if contract.labels else len(X), np.nan)
         for fitted, validated in splitter.split():
             pipeline = clone(choose(fold[validated[0]], fitted))
-            pipeline = preparation.fit(pipeline, X.iloc[fitted], coded.iloc[fitted], groups[fitted])
+            with_weights = evaluation.part(weights, fitted)
+            pipeline = preparation.fit(pipeline, X.iloc[fitted], coded.iloc[fitted], groups[fitted], with_weights)
             predictions[validated] = _predict(pipeline, X.iloc[validated], contract)
         return predictions
 
     def score(predictions: np.ndarray) -> pd.DataFrame:
-        return evaluation.score_folds(coded.to_numpy(), predictions, fold, contract.task, choose_threshold)
+        return evaluation.score_folds(coded.to_numpy(), predictions, fold, contract.task, choose_threshold, weights)
 
     with _quiet(), _named_in_errors(model, model_params):
         fewest = min(len(fitted) for fitted, _ in splitter.split())
@@ -167,7 +173,7 @@ def cross_validate(
         pipeline = starts[scale, texts]
         # A search by a metric that reads no class is the same whatever the threshold.
         asked = threshold if evaluation.METRICS[contract.metric].of == "label" else 0.5
-        search = functools.partial(_search, model, share, X, coded, contract, seed, file, asked)
+        search = functools.partial(_search, model, share, X, coded, weights, contract, seed, file, asked)
         if tune:
             pipeline, trials, space = search(pipeline, folds, "all")
             importances = study.importances(trials, space, sign > 0)
@@ -189,17 +195,21 @@ def cross_validate(
     # calibrated by itself: scikit-learn would go by what it has before.
     if contract.labels and contract.split != "group" and not step.get_params().get("probability"):
         codes = coded.to_numpy(dtype="float64")
-        tempered, predictions, calibrated = calibration.cross_fit(codes, as_fitted, fold, splitter.test_train_ratio())
+        ratio, validated = splitter.test_train_ratio(), fold >= 0
+        tempered, predictions, calibrated = calibration.cross_fit(codes, as_fitted, fold, ratio, weights)
         losses = {"log_loss/as_fitted": as_fitted, "log_loss/calibrated": tempered}
-        validated = fold >= 0
-        log_losses = {name: calibration.log_loss(codes[validated], of[validated]) for name, of in losses.items()}
+        log_losses = {
+            name: calibration.log_loss(codes[validated], of[validated], evaluation.part(weights, validated))
+            for name, of in losses.items()
+        }
     if calibrated:
         within = StratifiedKFold(INNER_FOLDS, shuffle=True, random_state=0)
         step = CalibratedClassifierCV(step, method="temperature", cv=within, ensemble=False)
-    chosen = choose_threshold(coded[fold >= 0].to_numpy(), predictions[fold >= 0])
+    of_validated = evaluation.part(weights, fold >= 0)
+    chosen = choose_threshold(coded[fold >= 0].to_numpy(), predictions[fold >= 0], weights=of_validated)
     return Result(
         step, score(predictions), predictions, nested, trials, importances, scale, chosen, calibrated, log_losses,
-        as_fitted, clone(ways[texts]), bool(texts),
+        as_fitted, clone(ways[texts]), bool(texts), None if weights is None else preparation.unweighted(step),
     )  # fmt: skip
 
 
@@ -223,8 +233,9 @@ def with_threshold(estimator: BaseEstimator, contract: Contract | None) -> BaseE
 
 
 def fit_and_time(
-    pipeline: Pipeline, X: pd.DataFrame, y: pd.Series, groups: np.ndarray | None = None
-) -> tuple[Pipeline, dict[str, float]]:
+    pipeline: Pipeline, X: pd.DataFrame, y: pd.Series, groups: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+) -> tuple[Pipeline, dict[str, float]]:  # fmt: skip
     """Fit on all rows given, raw, and measure what that costs.
 
     Returns the fitted pipeline and its costs in seconds of one processor: `fit_seconds`, and `score_seconds` for 1,000
@@ -232,7 +243,7 @@ def fit_and_time(
     """
     sample = X.sample(1000, replace=True, random_state=0)
     with _quiet():
-        fit_seconds = _seconds(lambda: preparation.fit(pipeline, X, y, groups))
+        fit_seconds = _seconds(lambda: preparation.fit(pipeline, X, y, groups, weights))
         return pipeline, {"fit_seconds": fit_seconds, "score_seconds": _seconds(lambda: pipeline.predict(sample))}
 
 
@@ -272,7 +283,8 @@ def make_estimator(model: str, model_params: dict, contract: Contract, fewest: i
 def set_up(X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame, contract: Contract, seed: int, prepare=None):
     """Set up PyCaret's experiment over features, a target as `Contract.encode` gives it, and folds, and return it.
 
-    For whatever else PyCaret offers: the README's "Then what?" has the lines to add to `tasks/fit.py`.
+    For whatever else PyCaret offers: the README's "Then what?" has the lines to add to `tasks/fit.py`. It takes no
+    weights of rows.
     """
     # PyCaret wants a test split of its own and we have none to give: it is handed two training rows twice, and never
     # asked about them. All rows are its training rows.
@@ -317,8 +329,8 @@ def _joined(kind: str, seed: int, stacked: bool) -> BaseEstimator:
 
 
 def _search(
-    model: str, budget: study.Budget, X: pd.DataFrame, y: pd.Series, contract: Contract, seed: int, file: Path | None,
-    threshold: str | float | dict, start: Pipeline, folds: pd.DataFrame, name: str,
+    model: str, budget: study.Budget, X: pd.DataFrame, y: pd.Series, weights: np.ndarray | None, contract: Contract,
+    seed: int, file: Path | None, threshold: str | float | dict, start: Pipeline, folds: pd.DataFrame, name: str,
 ) -> tuple[Pipeline, list[study.Trial], dict]:  # fmt: skip
     """Search for better settings than a pipeline starts with, by the contract's metric over these folds.
 
@@ -338,15 +350,18 @@ def _search(
 
     def scores(params: dict):
         for fitted, validated in splitter.split():
-            pipeline = preparation.fit(set_to(params), X.iloc[fitted], y.iloc[fitted], groups[fitted])
+            with_weights, by_weights = (evaluation.part(weights, rows) for rows in (fitted, validated))
+            pipeline = preparation.fit(set_to(params), X.iloc[fitted], y.iloc[fitted], groups[fitted], with_weights)
             truth, predicted = y.iloc[validated].to_numpy(), _predict(pipeline, X.iloc[validated], contract)
             # The best that these rows allow: at one threshold for all, settings would be compared by their calibration.
-            chosen = evaluation.choose_threshold(truth, predicted, threshold, contract.metric)
-            yield evaluation.score(truth, predicted, contract.task, contract.metric, chosen)[contract.metric]
+            chosen = evaluation.choose_threshold(truth, predicted, threshold, contract.metric, by_weights)
+            found = evaluation.score(truth, predicted, contract.task, contract.metric, chosen, by_weights)
+            yield found[contract.metric]
 
     # What a study rests on: with any of it changed, a new one begins.
     rests_on = [*map(tables.digest, (X, y.to_frame(), folds)), start.get_params(), contract.metric, space, seed]
     rests_on += [threshold] if threshold != 0.5 else []
+    rests_on += [] if weights is None else [weights.tobytes()]
     rests_on += [Path(preparation.__file__).read_text(), sklearn.__version__, budget.sampler]
     key = hashlib.sha256(repr(rests_on).encode()).hexdigest()[:16]
     found, trials = study.search(scores, space, budget, metric.higher_is_better, seed, file, f"{name} {key}")

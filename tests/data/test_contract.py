@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from baton import BatonError, config
-from baton.data import contract, tables
+from baton.data import contract, split, tables
 from baton.data.values import Format
 
 NAN = float("nan")
@@ -769,7 +769,7 @@ def test_a_contract_that_lacks_fields_or_has_more_opens():
     learned = contract.Contract.from_dict(oldest)
     rows = pd.DataFrame({"a": ["1"], "b": ["2024-03-05"]})
     assert learned.read_features(rows).to_dict("list") == {"a": [1.0], "b": [DAY]}
-    assert learned.threshold is None
+    assert (learned.threshold, learned.weight, learned.read_weights(rows)) == (None, None, None)
     newer = learned.to_dict() | {"unit": "kg"}
     newer["target_format"] = newer["target_format"] | {"locale": "de"}
     assert contract.Contract.from_dict(newer) == learned
@@ -792,3 +792,54 @@ def test_a_contract_that_lacks_fields_or_has_more_opens():
 def test_classes_are_numbered_in_the_order_of_the_labels(target, codes):
     learned = learn(table_of(target))
     assert learned.encode(learned.read_target(table_of(target))).tolist() == pytest.approx(codes, nan_ok=True)
+
+
+def weigh(weights) -> pd.DataFrame:
+    """A table with these weights, in which each third row has no target."""
+    count = len(weights)
+    return pd.DataFrame({"x": np.arange(count) / 2, "w": weights, "answer": (["a", "b", None] * count)[:count]})
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ([1, 2, 3, 4], [1, 2, 3, 4]),
+        (["1,5", "0,25", "2", "1.000,5"], [1.5, 0.25, 2, 1000.5]),
+        ([0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5]),
+    ],
+)
+def test_a_column_of_weights_is_no_feature_and_not_needed_where_rows_are_scored(tmp_path, weights, expected):
+    table = weigh(weights)
+    learned = learn(table, weight="w")
+    (tmp_path / "contract.json").write_text(json.dumps(learned.to_dict()))
+    again = contract.read_contract(tmp_path / "contract.json")
+    assert again == learned
+    assert (again.features, again.ignored["w"] in contract.IGNORED) == (["x"], True)
+    assert again.read_weights(table).tolist() == expected
+    assert again.read_weights(table.tail(1)).tolist() == expected[3:]  # however a part of the table looks
+    assert again.read_features(table.drop(columns="w"))["x"].tolist() == table["x"].tolist()
+    assert learn(table, ignore_columns="w").read_weights(table) is None
+
+
+@pytest.mark.parametrize("wrong", [0, -1.5, np.nan, np.inf, "many", None, "", pd.Timestamp("2024-01-01")])
+def test_a_row_without_a_usable_weight_is_told_of(wrong):
+    table = weigh(pd.Series([1.5, wrong, 2.0, wrong], dtype="object"))
+    learned = learn(table, weight="w")
+    with pytest.raises(
+        BatonError, match="^column 'w', which weight names: 2 of 4 rows have no number above 0 there, the"
+    ):
+        learned.read_weights(table)
+    assert learned.read_weights(table.iloc[[0, 2]]).tolist() == [1.5, 2]
+
+
+def test_a_row_without_a_target_needs_no_weight():
+    """It is never learned from; and a weight moves no row between training and holdout."""
+    table = weigh(pd.Series([1.5, 2.5, None] * 40))
+    asked = config.Settings(name="demo", target="answer", train_data="t.csv", weight="w")
+    division = split.separate(table, learn(table, weight="w"), asked)
+    assert len(division.training) + len(division.holdout) == 80
+    assert (division.contract.read_weights(division.training) == division.training["w"]).all()
+    other = split.separate(table.assign(w=3.0), learn(table, weight="w"), asked)
+    assert other.training.index.equals(division.training.index)
+    with pytest.raises(BatonError, match="which weight names: 40 of 80 rows"):
+        split.separate(table.replace({"w": {1.5: 0.0}}), learn(table, weight="w"), asked)

@@ -70,11 +70,11 @@ def decide(asked, reached: dict, **keys) -> dict:
     } | keys  # fmt: skip
 
 
-def make(folder, table: pd.DataFrame, estimator=None, at: float | None = None, **keys):
+def make(folder, table: pd.DataFrame, estimator=None, at: float | None = None, weight: str | None = None, **keys):
     """Fit a model of the first 400 rows of a table and write its card: Markdown, page, truth and predictions.
 
-    `at` is its threshold."""
-    asked = dataclasses.replace(learn(table), threshold=at)
+    `at` is its threshold, and `weight` the column that weighs the rows."""
+    asked = dataclasses.replace(learn(table, weight=weight), threshold=at)
     estimator = estimator or (LogisticRegression() if asked.labels else LinearRegression())
     training, holdout = table[:400], table[400:]
     X = asked.read_features(training)
@@ -370,3 +370,19 @@ def test_a_card_names_the_threshold_and_the_errors_at_it(tmp_path, at, how, said
     assert cells(of_class)[2][4].startswith(f"{sk.precision_score(truth, called):.1%} (")
     reached = {row[0]: row[2] for row in cells(section(text, "Metrics"))}  # nothing was compared
     assert float(reached["F1"]) == pytest.approx(sk.f1_score(truth, called), abs=1e-4)
+
+
+def test_a_card_says_what_is_weighted_and_what_is_not(tmp_path):
+    weights = np.random.default_rng(1).lognormal(size=600)
+    text, _, truth, predictions = make(tmp_path, table(w=weights), weight="w", scores={})
+    assert "- **Weights**: w says how much each row counts" in text
+    metrics = section(text, "Metrics")
+    expected = evaluation.score(truth, predictions, "binary", weights=weights[400:])
+    plain = evaluation.score(truth, predictions, "binary")
+    reached = {row[0].strip("*"): row[2] for row in cells(metrics)[1:]}
+    assert float(reached["AUC"]) == pytest.approx(expected["AUC"], rel=1e-3) != pytest.approx(plain["AUC"], rel=1e-3)
+    assert " Rows are weighted by w, here and in all leads." in metrics
+    assert "the results by class or size, and the calibration below the metrics" in text
+    other = tmp_path / "other"
+    other.mkdir()
+    assert "eight" not in section(make(other, table())[0], "Metrics")

@@ -411,7 +411,7 @@ def test_the_margin_is_what_a_challenger_may_be_worse_by():
 
 @pytest.mark.parametrize(("confidence", "decision"), [(0.9, "refused"), (0.7, "promoted")])
 def test_a_first_champion_must_be_better_than_chance_at_the_confidence_asked(monkeypatch, confidence, decision):
-    monkeypatch.setattr(evaluation, "chance", lambda *_: 0.2)
+    monkeypatch.setattr(evaluation, "chance", lambda *_, **__: 0.2)
     table = rows()
     assert compare(model(table, "good"), None, *halves(table), confidence=confidence).decision == decision
 
@@ -645,3 +645,72 @@ def test_a_refit_is_held_to_the_classes_that_it_names():
     assert promotion._differs_wildly(before, after, table, contract) == ""
     without = dataclasses.replace(contract, threshold=None)
     assert "it is worse by" in promotion._differs_wildly(before, after, table, without)
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_a_decision_goes_by_the_weights_of_the_challenger(numbers):
+    """The rows that weigh most are those in which the challenger is wrong: by weight it leads by less."""
+    table = rows(400, numbers)
+    near = np.abs(table["good"] - table["y"]) < 0.8 if numbers else (table["good"] > 0) == (table["y"] == 1)
+    table["w"] = np.where(near, 0.02, 1.0)
+    old = model(table, "bad", ignore_columns=["g", "w"])
+    keys = {"slices": ["half"], "confidence": 0.9}
+    table["half"] = np.where(table["noise"] > 0, "up", "down")
+    new = model(table, "good", "8", weight="w", ignore_columns=["g", "half"])
+    plain = model(table, "good", "8", ignore_columns=["g", "w", "half"])
+    verdict, by_count = (compare(one, old, *halves(table), promote="always", **keys) for one in (new, plain))
+    holdout, (y, second, task) = halves(table)[1], predicted(table, old)
+    first, weights, metric = predicted(table, new)[1], halves(table)[1]["w"].to_numpy(), verdict.metric
+    expected = gate.measure_lead(y, first, second, task, metric, None, 0.9, weights=weights)
+    assert verdict.leads["champion"] == expected
+    assert by_count.leads["champion"] == gate.measure_lead(y, first, second, task, metric, None, 0.9)
+    assert expected.value < by_count.leads["champion"].value
+    assert verdict.scores["champion"][metric] == gate.measure_score(y, second, task, metric, None, weights)._asdict()
+    up = (holdout["half"] == "up").to_numpy()
+    (of_slice,) = (one for one in verdict.slices if one["value"] == "up")
+    assert of_slice["lead"] == gate.measure_lead(y[up], first[up], second[up], task, metric, weights=weights[up]).value
+    mean = np.average(halves(table)[0]["y"], weights=halves(table)[0]["w"])
+    guess = np.full(200, mean) if numbers else np.tile([1 - mean, mean], (200, 1))
+    assert verdict.scores["baseline"][metric]["value"] == pytest.approx(
+        evaluation.score(y, guess, task, metric, weights=weights)[metric]
+    )
+    assert f"{metric} on 200 holdout rows, weighted by 'w': challenger" in verdict.reason
+    assert (verdict.to_dict()["weight"], by_count.to_dict()["weight"]) == ("w", None)
+
+
+def test_a_first_champion_is_held_against_chance_by_its_weights(monkeypatch):
+    table = rows().assign(w=np.arange(200.0) + 1)
+    given = {}
+    monkeypatch.setattr(evaluation, "chance", lambda *args, **named: given.update(named) or 0.9)
+    verdict = compare(model(table, "good", weight="w"), None, *halves(table))
+    assert given["weights"].tolist() == halves(table)[1]["w"].tolist()
+    assert "90.0% of random assignments" in verdict.reason
+
+
+def test_newer_rows_and_intervals_are_weighted():
+    table = rows(400, numbers=True).assign(w=np.random.default_rng(2).lognormal(size=400))
+    champion = model(table, "bad", "1", ignore_columns=["g", "w"])
+    champion = champion._replace(judged_on=np.unique(split.identify(table, champion.contract)[200:300]))
+    kept = intervals.Residuals("plain", 99, [50, 99], [1.0, 2.0])
+    challenger = model(table, "good", "2", weight="w")._replace(residuals=kept)
+    verdict, later = compare(challenger, champion, *halves(table)), table.tail(100)
+    expected = gate.measure_score(
+        later["y"].to_numpy(), registry.predict(champion, later), "regression", "R2", None, later["w"].to_numpy()
+    )
+    assert verdict.newer == {"rows": 100} | expected._asdict()
+    y, answers, _ = predicted(table, challenger)
+    assert verdict.interval == intervals.measure(kept, y, answers, 0.9, halves(table)[1]["w"].to_numpy())
+
+
+def test_a_refit_is_doubted_by_weight():
+    """It is worse in a few rows, which weigh much or hardly anything."""
+    table = rows(400, numbers=True)
+    few = np.arange(400) % 8 == 0
+    before = table["y"].to_numpy() + 0.3 * table["noise"].to_numpy()
+    after = table["y"].to_numpy() + np.where(few, 1.2, 0.1) * table["noise"].to_numpy()
+    said = []
+    for heavy in (1.0, 0.001):
+        weighted = table.assign(w=np.where(few, heavy, 1.0 if heavy < 1 else 0.01))
+        contract = learn(weighted, weight="w", metric="MAE")
+        said.append(promotion._differs_wildly(before, after, weighted, contract))
+    assert ("it is worse by" in said[0], said[1]) == (True, "")

@@ -163,3 +163,16 @@ def test_importance_by_a_metric_of_classes_goes_by_the_threshold():
     model.contract = dataclasses.replace(model.contract, threshold=0.1)
     importance = model.explain().importance["mean"]
     assert importance["x"] > 0.1 > abs(importance["noise"])
+
+
+def test_importance_is_weighted():
+    """One column tells of a few rows, which weigh much, and the other of all others."""
+    heavy = np.arange(ROWS) % 10 == 0
+    rows = table(few=lambda g: 2 * heavy * g.normal(size=ROWS), many=lambda g: ~heavy * g.normal(size=ROWS))
+    rows["y"], rows["w"] = rows["few"] + rows["many"], np.where(heavy, 200.0, 1.0)
+    first = {}
+    for weight in (None, "w"):
+        asked = learn(rows, weight=weight, ignore_columns=[] if weight else ["w"])
+        found = effects.explain(rows[:400], rows[400:], asked, lambda X: (X["few"] + X["many"]).to_numpy())
+        first[weight] = found.importance.index[0]
+    assert first == {None: "many", "w": "few"}

@@ -119,3 +119,34 @@ def test_the_holdout_says_which_share_the_intervals_hold():
     assert intervals.measure(kept, truth, np.zeros(10), 0.99) is None
     assert intervals.measure(None, truth, np.zeros(10), 0.9) is None
     assert intervals.read(Path("nowhere")) is None
+
+
+@pytest.mark.parametrize("level", [0.8, 0.9])
+def test_of_weighted_rows_so_much_of_the_weight_lies_within_as_was_asked_for(level):
+    """Rows that weigh more are harder to predict, and new ones are drawn as often as they weigh."""
+    generator, held = np.random.default_rng(6), []
+    for _ in range(200):
+        weights = generator.lognormal(size=100)
+        kept = Residuals.of(weights * generator.normal(size=100), np.zeros(100), "plain", weights)
+        new = generator.lognormal(mean=1, size=500)  # a lognormal distribution, weighted by itself
+        held.append(np.mean(np.abs(new * generator.normal(size=500)) <= kept.reach(level)))
+    assert np.mean(held) == pytest.approx(level, abs=0.025)
+
+
+def test_weights_of_one_make_no_difference_and_uneven_ones_leave_fewer_rows():
+    errors = np.random.default_rng(1).normal(size=200)
+    plain, ones = (Residuals.of(errors, np.zeros(200), "plain", weights) for weights in (None, np.full(200, 0.3)))
+    assert ones.rows == pytest.approx(200)
+    np.testing.assert_allclose(ones.ranks, plain.ranks)
+    assert ones.sizes == plain.sizes
+    uneven = Residuals.of(errors, np.zeros(200), "plain", np.repeat([1.0, 9.0], 100))
+    assert uneven.rows == pytest.approx(1000**2 / (100 * 82))
+
+
+def test_the_share_that_is_held_is_one_of_the_weight():
+    kept = Residuals.of(np.arange(1.0, 20), np.zeros(19))
+    truth, weights = np.array([-20.0, 0, 5, 30]), np.array([1.0, 2, 3, 4])
+    found = intervals.measure(kept, truth, np.zeros(4), 0.9, weights)
+    assert (found["coverage"], found["below"], found["above"]) == pytest.approx((0.5, 0.1, 0.4))
+    share = stats.binomtest(2, 3).proportion_ci(method="wilson")  # 100 / 30 rows tell as much, and 1.5 of 3 are held
+    assert (found["rows"], found["low"], found["high"]) == (4, share.low, share.high)

@@ -113,3 +113,20 @@ def test_impossible_is_never_that_sure():
     found = calibration.apply(np.array([[0.0, 1.0], [0.5, 0.5]]), 2.0)
     assert 0 < found[0, 0] < 1e-6
     np.testing.assert_allclose(found.sum(axis=1), 1)
+
+
+def test_a_weight_of_two_counts_as_two_rows():
+    """The rows that weigh much are too sure, the others are not sure enough."""
+    truth, given, fold = binary(600, temperature=3.0)
+    other, careful, _ = binary(600, temperature=0.4, seed=2)
+    truth, given, fold = np.append(truth, other), np.vstack([given, careful]), np.append(fold, fold)
+    times = np.repeat([5, 1], 600)
+    many = [np.repeat(one, times, axis=0) for one in (truth, given, fold)]
+    expected = calibration.find_temperature(*many[:2])
+    assert calibration.find_temperature(truth, given, 0.1 * times) == pytest.approx(expected, rel=1e-4)
+    assert calibration.find_temperature(truth, given) < 0.9 * expected
+    assert calibration.log_loss(truth, given, times) == pytest.approx(calibration.log_loss(*many[:2]))
+    found, twice = calibration.cross_fit(truth, given, fold, RATIO, times), calibration.cross_fit(*many, RATIO)
+    assert found[2] == twice[2]
+    for one, two in zip(found[:2], twice[:2], strict=True):
+        np.testing.assert_allclose(np.repeat(one, times, axis=0), two, atol=1e-4)

@@ -622,3 +622,16 @@ def test_a_wide_table_takes_seconds():
     said = look(rows.assign(y=generator.integers(0, 1000, 1000)))
     assert starts(said, "1000 rows are few for 150 columns")
     assert time.process_time() - started < 10
+
+
+def test_weights_that_leave_few_rows_are_told_of_and_nothing_else_of_their_column():
+    """It would look like an id, an entity, and a leak."""
+    even, uneven = 5.0 + np.arange(ROWS), np.exp(4 * np.arange(ROWS) / ROWS)
+    assert look(table(w=even), weight="w") == []
+    assert look_for_ids(table(w=even), weight="w") == look_for_ids(table())
+    many = look(table(w=np.repeat([1, 2, 3, 4, 5] * 20, ROWS // 100)), weight="w")
+    assert many == []
+    (said,) = look(table(w=uneven**2), weight="w")
+    effective = np.sum(uneven**2) ** 2 / np.sum(uneven**4)
+    assert said.startswith(f"column 'w': the weights are so uneven that {ROWS} rows tell as much as {effective:.0f} of")
+    assert look(table(w=uneven), weight="w") == []

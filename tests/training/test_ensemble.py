@@ -205,3 +205,35 @@ def test_by_a_metric_of_labels_candidates_are_selected_by_the_best_threshold_for
     given = predictions, y.to_numpy(dtype=float), np.arange(400) % 4, contract
     assert ensemble.select(*given, "auto") == {"low": 1.0}
     assert ensemble.select(*given) == {"half": 0.5, "low": 0.5}  # right from 0.5 on together, and "low" alone never
+
+
+def test_candidates_are_chosen_by_the_weight_of_rows():
+    """One is right where rows weigh much, the other where there are many."""
+    y, fold, contract = numbers()
+    few = np.arange(200) % 10 < 3
+    predictions = {"few": np.where(few, y, y + 9), "many": np.where(few, y + 9, y)}
+    assert [*ensemble.select(predictions, y.to_numpy(), fold, contract)][0] == "many"
+    times = np.where(few, 20, 1)
+    found = ensemble.cross_validate(predictions, y, fold, contract, row_weights=times)
+    twice = ensemble.select(
+        {name: np.repeat(one, times) for name, one in predictions.items()},
+        np.repeat(y.to_numpy(), times),
+        np.repeat(fold, times),
+        contract,
+    )
+    assert found.weights == twice
+    assert found.weights["few"] > 0.8
+    expected = evaluation.score_folds(y.to_numpy(), found.predictions, fold, "regression", weights=times)
+    pd.testing.assert_frame_equal(found.scores, expected)
+
+
+def test_the_threshold_goes_by_the_weight_of_rows():
+    rows = table("binary", 600)
+    contract = learn(rows, "answer", positive="ja", metric="F1")
+    generator, truth = np.random.default_rng(4), contract.encode(rows["answer"]).to_numpy()
+    one = 1 / (1 + np.exp(1 - 2 * truth - generator.normal(size=600)))
+    weights = np.where(truth, 30.0, 1.0) * generator.lognormal(size=600)
+    given = {"a": np.column_stack([1 - one, one])}
+    found = ensemble.cross_validate(given, rows["answer"], np.arange(600) % 3, contract, "auto", weights)
+    assert found.threshold == evaluation.choose_threshold(truth, given["a"], "auto", "F1", weights)
+    assert found.threshold < evaluation.choose_threshold(truth, given["a"], "auto", "F1")

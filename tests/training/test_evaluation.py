@@ -462,8 +462,8 @@ def test_a_fold_has_no_say_in_its_threshold():
     fold = np.arange(300) % 4 - 1
     predictions = two(*np.where(fold < 0, np.nan, predictions[:, 1] * (1 - 0.3 * fold)))
 
-    def choose(truth, predictions):
-        return evaluation.choose_threshold(truth, predictions, "auto", "F1")
+    def choose(truth, predictions, weights=None):
+        return evaluation.choose_threshold(truth, predictions, "auto", "F1", weights)
 
     found = evaluation.score_folds(truth, predictions, fold, "binary", choose)
     for number in range(3):
@@ -473,3 +473,142 @@ def test_a_fold_has_no_say_in_its_threshold():
             truth[rows], predictions[rows], "binary", threshold=choose(truth[others], predictions[others])
         )
         assert found.loc[number].to_dict() == expected
+
+
+def weigh(rows: int, seed: int = 0) -> np.ndarray:
+    """Weights, a few of which are a large part of all."""
+    return np.random.default_rng(seed).lognormal(sigma=1.5, size=rows)
+
+
+def test_weighted_scores_are_those_of_scikit_learn():
+    w, v, u = (weigh(len(one)) for one in (BINARY, SEVERAL, NUMBERS))
+    of, many = {"sample_weight": w}, WEIGHTED | {"sample_weight": v}
+    expected = {
+        "binary": {
+            "AUC": sk.roc_auc_score(BINARY, SURE, **of),
+            "Accuracy": sk.accuracy_score(BINARY, CALLED, **of),
+            "Recall": sk.recall_score(BINARY, CALLED, **of),
+            "Prec.": sk.precision_score(BINARY, CALLED, **of),
+            "F1": sk.f1_score(BINARY, CALLED, **of),
+            "Kappa": sk.cohen_kappa_score(BINARY, CALLED, **of),
+            "MCC": sk.matthews_corrcoef(BINARY, CALLED, **of),
+            "Average Precision": sk.average_precision_score(BINARY, SURE, **of),
+            "Log Loss": sk.log_loss(BINARY, SURE, **of),
+        },
+        "multiclass": {
+            "AUC": sk.roc_auc_score(SEVERAL, THREE, multi_class="ovr", average="macro", sample_weight=v),
+            "Accuracy": sk.accuracy_score(SEVERAL, NAMED, sample_weight=v),
+            "Recall": sk.recall_score(SEVERAL, NAMED, **many),
+            "Prec.": sk.precision_score(SEVERAL, NAMED, **many),
+            "F1": sk.f1_score(SEVERAL, NAMED, **many),
+            "Kappa": sk.cohen_kappa_score(SEVERAL, NAMED, sample_weight=v),
+            "MCC": sk.matthews_corrcoef(SEVERAL, NAMED, sample_weight=v),
+            "Log Loss": sk.log_loss(SEVERAL, THREE, sample_weight=v),
+        },
+        "regression": {
+            "R2": sk.r2_score(NUMBERS, GUESSES, sample_weight=u),
+            "MAE": sk.mean_absolute_error(NUMBERS, GUESSES, sample_weight=u),
+            "MSE": sk.mean_squared_error(NUMBERS, GUESSES, sample_weight=u),
+            "RMSE": sk.root_mean_squared_error(NUMBERS, GUESSES, sample_weight=u),
+            "RMSLE": sk.root_mean_squared_log_error(NUMBERS, GUESSES, sample_weight=u),
+            "MAPE": sk.mean_absolute_percentage_error(NUMBERS, GUESSES, sample_weight=u),
+        },
+    }
+    for task, weights in zip(expected, (w, v, u), strict=True):
+        assert evaluation.score(*GIVEN[task], task, weights=weights) == pytest.approx(expected[task])
+
+
+@pytest.mark.parametrize("task", [*GIVEN])
+def test_a_weight_of_two_counts_as_two_rows_and_the_scale_of_weights_makes_no_difference(task):
+    truth, predictions = GIVEN[task]
+    times = np.arange(len(truth)) % 3 + 1
+    twice = evaluation.score(np.repeat(truth, times), np.repeat(predictions, times, axis=0), task)
+    for scale in (1, 1e-7, 3e5):
+        assert evaluation.score(truth, predictions, task, weights=times * scale) == pytest.approx(twice)
+    assert evaluation.score(truth, predictions, task, weights=np.full(len(truth), 7.0)) == pytest.approx(EXPECTED[task])
+    assert evaluation.score(truth, predictions, task, weights=1.0 * times) != pytest.approx(EXPECTED[task])
+
+
+def test_weighted_relative_errors_leave_zeros_out():
+    given = np.array([0.0, 2.0, 4.0]), np.array([9.0, 1.0, 5.0]), "regression", "MAPE"
+    assert evaluation.score(*given, weights=np.array([5.0, 3, 1]))["MAPE"] == pytest.approx((3 / 2 + 1 / 4) / 4)
+    assert np.isnan(evaluation.score(np.zeros(2), np.ones(2), "regression", "MAPE", weights=np.ones(2))["MAPE"])
+
+
+@pytest.mark.parametrize(("task", "metric"), [(task, metric) for task in EXPECTED for metric in EXPECTED[task]])
+@pytest.mark.parametrize("digits", [1, 9])
+def test_weighted_scores_without_each_row(task, metric, digits):
+    """With ties of certainty and without."""
+    generator = np.random.default_rng(digits)
+    truth, weights = np.abs(generator.normal(size=50)).round(1), weigh(50, digits)
+    predictions = np.abs(truth + generator.normal(size=50))
+    if task != "regression":
+        classes = 2 if task == "binary" else 3
+        truth = generator.integers(0, classes, 50)
+        predictions = generator.dirichlet(np.ones(classes), 50).round(digits)
+    found = evaluation.leave_one_out(truth, predictions, task, metric, weights)
+    kept = [np.arange(50) != row for row in range(50)]
+    by_hand = [evaluation.score(truth[k], predictions[k], task, metric, weights=weights[k])[metric] for k in kept]
+    np.testing.assert_allclose(found, by_hand, rtol=1e-9, atol=1e-12)
+    ones = evaluation.leave_one_out(truth, predictions, task, metric, np.ones(50))
+    np.testing.assert_allclose(ones, evaluation.leave_one_out(truth, predictions, task, metric), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["AUC", "Average Precision"])
+@pytest.mark.parametrize("seed", range(5))
+def test_without_its_last_positive_row_there_is_no_weighted_score(metric, seed):
+    truth, positive = np.arange(6) // 5, np.random.default_rng(seed).random(6)
+    found = evaluation.leave_one_out(truth, two(*positive), "binary", metric, weigh(6, seed))
+    assert np.isnan(found).tolist() == [False] * 5 + [True]
+    assert np.isfinite(found[:5]).all()
+
+
+@pytest.mark.parametrize("how", ["auto", COST])
+@pytest.mark.parametrize("metric", ["F1", "Accuracy", "Kappa", "MCC"])
+def test_a_threshold_of_weighted_rows_is_that_of_as_many_rows(how, metric):
+    truth, predictions = rare()
+    times = np.where(truth, 25, 1) + np.arange(300) % 3
+    many = np.repeat(truth, times), np.repeat(predictions, times, axis=0)
+    chosen = evaluation.choose_threshold(*many, how, metric)
+    for scale in (1, 1e-14, 1e9):
+        assert evaluation.choose_threshold(truth, predictions, how, metric, times * scale) == chosen
+    assert evaluation.choose_threshold(truth, predictions, how, metric) != chosen
+    counted = evaluation.count_by_threshold(truth, predictions, times)
+    pd.testing.assert_frame_equal(counted, evaluation.count_by_threshold(*many), check_dtype=False)
+
+
+def test_a_fold_is_scored_by_its_weights_with_the_threshold_of_the_others():
+    truth, predictions = rare()
+    fold, weights = np.arange(300) % 3, np.where(truth, 5.0, 1.0) * weigh(300)
+
+    def choose(truth, predictions, weights):
+        return evaluation.choose_threshold(truth, predictions, "auto", "F1", weights)
+
+    found = evaluation.score_folds(truth, predictions, fold, "binary", choose, weights)
+    rows, others = fold == 1, fold != 1
+    threshold = choose(truth[others], predictions[others], weights[others])
+    expected = evaluation.score(truth[rows], predictions[rows], "binary", None, threshold, weights[rows])
+    assert found.loc[1].to_dict() == expected
+
+
+@pytest.mark.parametrize(
+    ("training", "weights", "expected"),
+    [
+        (["c", "a", "b", "c"] * 2, [2, 2, 3, 1, 0.5, 0.5, 1, 2], [0.5 / 2.4, 0.8 / 2.4, 1.1 / 2.4]),
+        ([1.0, 2.0, 4.0, 10.0], [1, 2, 3, 4], (1 + 2 * 2 + 3 * 4 + 4 * 10) / 10),
+    ],
+)
+def test_the_baseline_is_weighted(training, weights, expected):
+    y = pd.Series(training)
+    contract = learn(pd.DataFrame({"a": np.arange(float(len(y))), "y": y}))
+    np.testing.assert_allclose(evaluation.baseline([0], contract, y, 3 * np.array(weights, dtype=float)), [expected])
+
+
+def test_by_chance_rows_keep_their_weights():
+    """The rows that weigh most are right: that is a lot by weight, and nothing by count."""
+    truth = np.arange(60) % 2
+    right = np.arange(60) < 8
+    predictions = np.eye(2)[np.where(right, truth, (np.arange(60) // 2) % 2)]
+    weights = np.where(right, 50.0, 1.0)
+    assert evaluation.chance(truth, predictions, "binary", "Accuracy", draws=199) > 0.05
+    assert evaluation.chance(truth, predictions, "binary", "Accuracy", draws=199, weights=weights) < 0.05

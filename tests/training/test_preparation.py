@@ -6,13 +6,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
-from sklearn.compose import make_column_selector, make_column_transformer
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+import skops.io
+from sklearn.base import clone, is_classifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor, make_column_selector, make_column_transformer
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier, PredefinedSplit, StratifiedKFold, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from baton import BatonError, config
+from baton import BatonError, config, models
 from baton.training import preparation
 
 RAW = pd.read_csv(config.ROOT / "data" / "diabetes_train.csv").drop(columns="Outcome").astype("float64")
@@ -386,3 +397,106 @@ def test_a_date_that_training_never_had_is_no_stumbling_block():
     when = pd.DataFrame({"a": [1.0, 2.0] * 10, "when": pd.Series([pd.NaT] * 20, dtype="datetime64[us]")})
     fitted, _ = usual(when)
     assert np.isfinite(fitted.transform(when.assign(when=pd.Timestamp("2024-05-06")))).all()
+
+
+def weighted(classes: bool, rows: int = 240) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Rows, their target, and how often each counts."""
+    generator = np.random.default_rng(3)
+    X = pd.DataFrame(generator.normal(size=(rows, 2)), columns=["a", "b"])
+    y = X["a"].to_numpy() + generator.normal(size=rows)
+    return X, (y > 0.3).astype(int) if classes else np.exp(y), generator.integers(1, 6, rows)
+
+
+LOGISTIC, TREE = LogisticRegression(C=1e6, max_iter=1000, tol=1e-8), DecisionTreeClassifier(max_depth=3)
+TEMPERED = {"method": "temperature", "cv": PredefinedSplit(np.arange(240) % 3), "ensemble": False}
+BLEND = VotingClassifier([("lr", LOGISTIC), ("tree", TREE)], voting="soft")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(C=1e6, max_iter=1000, tol=1e-8),
+        BLEND,
+        FixedThresholdClassifier(BLEND, threshold=0.3, response_method="predict_proba"),
+        CalibratedClassifierCV(LOGISTIC, **TEMPERED),
+        FixedThresholdClassifier(CalibratedClassifierCV(BLEND, **TEMPERED), threshold=0.3),
+        VotingClassifier([("one", make_pipeline(StandardScaler(), LOGISTIC)), ("tree", TREE)], voting="soft"),
+        TransformedTargetRegressor(LinearRegression(), func=np.log, inverse_func=np.exp),
+        VotingRegressor([("lr", LinearRegression()), ("tree", DecisionTreeRegressor(max_depth=3))]),
+        StackingRegressor([("lr", LinearRegression())], LinearRegression(), cv=PredefinedSplit(np.arange(240) % 3)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_row_of_weight_two_is_learned_from_as_if_it_were_there_twice(model):
+    X, y, times = weighted(is_classifier(model))
+    found = preparation.fit(make_pipeline(StandardScaler(), clone(model)), X, y, None, 7.0 * times)
+    many = np.repeat(np.arange(240), times)
+    again = {
+        name: PredefinedSplit(value.test_fold[many])
+        for name, value in model.get_params().items()
+        if isinstance(value, PredefinedSplit)
+    }
+    expected = make_pipeline(StandardScaler().fit(X), clone(model).set_params(**again))
+    expected.steps[0] = ("scaled", FunctionTransformer(StandardScaler().fit(X).transform))  # by rows, without weights
+    expected.fit(X.iloc[many], y[many])
+    answer = "predict_proba" if is_classifier(model) else "predict"
+    np.testing.assert_allclose(getattr(found, answer)(X), getattr(expected, answer)(X), rtol=5e-3, atol=5e-3)
+    plain = getattr(preparation.fit(make_pipeline(StandardScaler(), clone(model)), X, y), answer)(X)
+    assert np.abs(getattr(found, answer)(X) - plain).max() > 0.02
+    assert preparation.unweighted(found) == []
+
+
+def test_the_scale_of_weights_regularises_no_model():
+    X, y, times = weighted(classes=True)
+    strict = make_pipeline(LogisticRegression(C=0.01))
+    fitted = [preparation.fit(clone(strict), X, y, None, by)[-1].coef_ for by in (times, 1e6 * times)]
+    np.testing.assert_allclose(*fitted, rtol=1e-9)
+    ones = preparation.fit(clone(strict), X, y, None, np.full(240, 9.0))[-1].coef_
+    np.testing.assert_allclose(ones, strict.fit(X, y)[-1].coef_)
+
+
+def test_a_model_that_takes_no_weights_is_fitted_without_and_named():
+    X, y, times = weighted(classes=True)
+    plain, found = (
+        preparation.fit(make_pipeline(StandardScaler(), KNeighborsClassifier()), X, y, None, by) for by in (None, times)
+    )
+    np.testing.assert_array_equal(found.predict_proba(X), plain.predict_proba(X))
+    assert preparation.unweighted(found) == ["KNeighborsClassifier"]
+    ada = VotingClassifier([("ada", AdaBoostClassifier()), ("knn", KNeighborsClassifier()), ("lr", LOGISTIC)])
+    both = preparation.fit(make_pipeline(ada), X, y, None, times)
+    assert preparation.unweighted(both) == ["AdaBoostClassifier", "KNeighborsClassifier"]
+    alone = LOGISTIC.fit(X, y, times)
+    np.testing.assert_allclose(both[-1].named_estimators_["lr"].coef_, alone.coef_, rtol=1e-4)
+
+
+def test_nothing_of_how_weights_were_handed_over_stays(tmp_path):
+    """In the model, which is saved, or in scikit-learn, which fits others."""
+    X, y, times = weighted(classes=True)
+    kinds = (LogisticRegression, StandardScaler, CalibratedClassifierCV, KNeighborsClassifier)
+    before = [{**vars(kind)} for kind in kinds]
+    model = make_pipeline(StandardScaler(), CalibratedClassifierCV(LOGISTIC, **TEMPERED))
+    found = preparation.fit(model, X, y, None, times)
+    with pytest.raises(ValueError, match="neighbors"):
+        preparation.fit(
+            make_pipeline(VotingClassifier([("lr", LOGISTIC), ("knn", KNeighborsClassifier(-1))])), X, y, None, times
+        )
+    assert [{**vars(kind)} for kind in kinds] == before
+    assert "metadata" not in skops.io.dumps(found).decode("latin-1")
+    trusted = models.trusted_types() + ["sklearn.model_selection._split.PredefinedSplit"]
+    again = skops.io.loads(skops.io.dumps(found), trusted=trusted)
+    np.testing.assert_array_equal(again.predict_proba(X), found.predict_proba(X))
+
+
+def test_weights_and_groups_are_given_to_those_that_take_them():
+    generator = np.random.default_rng(8)
+    clinic = generator.integers(0, 40, 1600)
+    X = pd.DataFrame({"code": [f"c{number}" for number in clinic], "a": generator.normal(size=1600)})
+    y = (generator.random(1600) < np.where(clinic % 2, 0.7, 0.3)).astype(int)
+    weights, groups = generator.lognormal(size=1600), clinic // 4
+    pipeline = make_pipeline(preparation.prepare(None, X, "binary", grouped=True), LOGISTIC)
+    found = preparation.fit(clone(pipeline), X, y, groups, weights)
+    with sklearn.config_context(enable_metadata_routing=True):
+        encoded = clone(pipeline[0]).fit_transform(X, y, groups=groups)
+    expected = clone(LOGISTIC).fit(encoded, y, weights / weights.mean())
+    np.testing.assert_allclose(found[-1].coef_, expected.coef_)
+    assert np.abs(preparation.fit(clone(pipeline), X, y, groups)[-1].coef_ - expected.coef_).max() > 0.01

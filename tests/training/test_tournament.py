@@ -910,3 +910,85 @@ def test_a_sample_to_search_by_has_rows_of_every_class_in_their_shares():
     assert (kept["trains"].sum(), int(y[kept["trains"]].sum())) == (100, 2)
     assert (kept["fold"][~kept["trains"]] == -1).all()
     assert not kept.equals(tournament._sample(folds, y, True, 100, 2))
+
+
+def with_weights(model, contract, X, y, folds, weights, tune=0, **how) -> tournament.Result:
+    prepare = preparation.prepare(None, X, contract.task)
+    return tournament.cross_validate(model, {}, tune, X, y, folds, contract, prepare, SEED, weights=weights, **how)
+
+
+@pytest.mark.parametrize(
+    ("target", "model", "estimator"), [("number", "lr", LinearRegression()), ("0/1", "lr", LOGISTIC)]
+)
+def test_each_fold_is_fitted_and_scored_by_the_weights_of_its_rows(target, model, estimator):
+    contract, X, y, folds = divided(table("numeric", target))
+    weights, fold = np.random.default_rng(1).lognormal(size=len(X)), folds["fold"].to_numpy()
+    found, coded = with_weights(model, contract, X, y, folds, weights), contract.encode(y).to_numpy()
+    expected = np.full(found.as_fitted.shape, np.nan)
+    for fitted, validated in PredefinedSplit(fold).split():
+        step = preparation.prepare(None, X, contract.task).fit(X.iloc[fitted])
+        given = weights[fitted] / weights[fitted].mean()
+        one = clone(estimator).fit(step.transform(X.iloc[fitted]), coded[fitted], given)
+        answer = one.predict if target == "number" else one.predict_proba
+        expected[validated] = answer(step.transform(X.iloc[validated]))
+    np.testing.assert_allclose(found.as_fitted, expected, atol=1e-6)
+    metric = contract.metric
+    by_hand = [
+        evaluation.score(coded[rows], found.predictions[rows], contract.task, metric, weights=weights[rows])[metric]
+        for rows in (fold == number for number in range(5))
+    ]
+    assert found.scores[metric].tolist() == by_hand
+    assert found.threshold == evaluation.choose_threshold(coded, found.predictions, 0.5, metric, weights)
+    assert found.found["unweighted"] == []
+    assert "unweighted" not in with_weights(model, contract, X, y, folds, None).found
+
+
+def test_a_model_that_takes_no_weights_competes_and_says_so():
+    contract, X, y, folds = divided(table("numeric", "0/1"))
+    weights = np.random.default_rng(1).lognormal(size=len(X))
+    found = with_weights("knn+lr", contract, X, y, folds, weights)
+    assert found.found["unweighted"] == ["KNeighborsClassifier"]
+    candidate = {"model": "knn+lr", "model_params": {}, "tune": 0} | found.found
+    assert "KNeighborsClassifier without weights" in models.describe(candidate)
+
+
+def test_settings_are_searched_by_weights(monkeypatch):
+    """A shallow tree suits the rows that weigh most, a deep one the many others; what is found is what they say."""
+    contract, X, y, folds = divided(table("numeric", "number"))
+    weights = np.random.default_rng(1).lognormal(sigma=2, size=len(X))
+    found = with_weights("dt", contract, X, y, folds, weights, tune=6)
+    plain = with_weights("dt", contract, X, y, folds, None, tune=6)
+    merged = folds.assign(fold=folds["fold"] * 3 // 5)
+    for trial in found.trials[:2]:
+        of = tournament.cross_validate(
+            "dt", trial.params, 0, X, y, merged, contract, preparation.prepare(None, X, "regression"), SEED, weights=weights
+        )  # fmt: skip
+        assert trial.score == pytest.approx(of.scores["R2"].mean())
+    assert [trial.score for trial in found.trials] != [trial.score for trial in plain.trials]
+
+
+def test_a_threshold_and_a_calibration_go_by_weights():
+    contract, X, y, folds = divided(table("numeric", "0/1"), metric="F1")
+    weights = np.where(contract.encode(y) == 1, 30.0, 1.0)
+    found = with_weights("knn", contract, X, y, folds, weights, threshold="auto")
+    codes, validated = contract.encode(y).to_numpy(dtype=float), folds["fold"].to_numpy() >= 0
+    assert found.threshold == evaluation.choose_threshold(codes, found.predictions, "auto", "F1", weights)
+    assert found.threshold < with_weights("knn", contract, X, y, folds, None, threshold="auto").threshold
+    assert (
+        found.log_losses["log_loss/as_fitted"]
+        == evaluation.score(
+            codes[validated], found.as_fitted[validated], "binary", "Log Loss", weights=weights[validated]
+        )["Log Loss"]
+    )
+    tempered = tournament.calibration.cross_fit(codes, found.as_fitted, folds["fold"].to_numpy(), 0.25, weights)[0]
+    assert found.log_losses["log_loss/calibrated"] == tournament.calibration.log_loss(codes, tempered, weights)
+
+
+def test_other_weights_begin_another_search(tmp_path):
+    contract, X, y, folds = divided(small(), folds=2)
+    weights = np.random.default_rng(1).lognormal(size=len(X))
+    times = [
+        {trial.started for trial in with_weights("dt", contract, X, y, folds, by, 2, file=tmp_path / "study").trials}
+        for by in (None, weights, weights, weights[::-1])
+    ]
+    assert (times[1] == times[2], len(set.union(*times))) == (True, 6)
