@@ -160,6 +160,25 @@ def test_an_event_that_another_is_writing_is_waited_for(store, monkeypatch):
     assert champion(store) == "1"
 
 
+def test_of_two_that_write_at_the_same_moment_none_moves_before_it_has_looked_for_the_other(store, monkeypatch):
+    move(store, PROMOTED, "1", None)
+    monkeypatch.setattr(history, "LIMIT", 4)
+    write, written = history._write, []
+
+    def write_both(client, name, key, event):
+        write(client, name, key, event)
+        if not written:
+            written.append(key)
+            other = dataclasses.replace(event, version="3", reason="another's")
+            write(client, name, history._new_key(), other)
+
+    monkeypatch.setattr(history, "_write", write_both)
+    started = time.monotonic()
+    move(store, PROMOTED, "2", "1")
+    assert 1.5 < time.monotonic() - started < 30  # until the other, which never goes on, counts as dead
+    assert [event.version for event in history.read("demo", store)] == ["1", "2"]
+
+
 def test_a_model_that_was_never_registered_has_no_history(store):
     with pytest.raises(BatonError, match="no model named 'other' is registered: train one with `ploomber build`"):
         history.read("other", store)

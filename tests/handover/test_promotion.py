@@ -91,7 +91,7 @@ def test_champions_come_and_go_and_every_decision_is_kept(training):
     before = training.predict(training.champion)
 
     worse = training.hand_over("noise")
-    assert (worse.decision, training.champion.version) == ("refused", "1")
+    assert (worse.decision, worse.serves, training.champion.version) == ("refused", "training", "1")
     better = training.hand_over("strong")
     assert (better.decision, training.champion.version, better.looks) == ("promoted", "3", 2)
     assert better.champion.version == "1"
@@ -206,6 +206,18 @@ def test_a_refit_that_answers_otherwise_does_not_serve(training, monkeypatch):
         training.champion.path,
     )
     assert "It serves as judged: fitted anew on all rows, it answers the holdout otherwise" in verdict.reason
+    np.testing.assert_array_equal(training.predict(training.champion), verdict.answers)
+
+
+def test_where_no_refit_can_be_made_the_judged_model_serves(training, monkeypatch):
+    def fail(*_):
+        raise BatonError("the model in x can't be used: its process ended with -9")
+
+    monkeypatch.setattr(registry, "refit", fail)
+    verdict = training.hand_over("strong")
+    assert verdict.reason.endswith(
+        "It serves as judged: fitted anew on all rows, the model in x can't be used: its process ended with -9."
+    )
     np.testing.assert_array_equal(training.predict(training.champion), verdict.answers)
 
 
