@@ -56,6 +56,12 @@ def test_a_value_is_held_to_what_was_seen_in_training(change, expected):
     assert found(rows) == [(reason, column, [1]) for reason, column in expected]
 
 
+def test_the_worst_reason_comes_first_in_whichever_column_it_is():
+    rows = pd.DataFrame([ROW | {"x": "500", "city": ""}])
+    expected = [("missing", "city", [0]), ("out_of_bounds", "x", [0]), ("far_outside", "x", [0])]
+    assert found(rows, {"x": [0, 10]}) == expected
+
+
 def test_without_a_profile_nothing_is_far_outside_or_new():
     assert found(pd.DataFrame([ROW | {"x": "1e9", "city": "Zug"}]), known={}) == []
 

@@ -196,6 +196,8 @@ def test_a_column_without_any_value_is_one_too(asked):
     for value, reason in ((None, "missing"), ("?!", "unparsable")):  # of a single row, nothing can be said
         manifest = score(asked, ROWS.head(1).assign(x=value), max_reject_rate=1, replace=True)
         assert (manifest["rejected"], len(published())) == ({reason: 1}, 0)
+    with pytest.raises(TooManyRejects):
+        score(asked, ROWS.head(1).assign(x="?!"), batch="alone")
 
 
 def test_rejected_rows_that_were_corrected_can_be_scored(asked):
