@@ -72,23 +72,26 @@ def test_a_core_that_falls_idle_meanwhile_is_used(build):
     assert most_at_once(times + [*results]) == 3
 
 
-def test_who_waits_for_a_core_gets_the_next_one(build):
-    got = []
+def test_a_core_that_a_task_waits_for_is_not_taken(build):
+    with build.waited_for:  # as a task does that waits
+        assert {process for *_, process in cores.spread(at_work, [None] * 3)} == {os.getpid()}
 
     def wait_for_one():
         with cores.held():
-            got.append(time.monotonic())
-            time.sleep(0.5)
-            got.append(time.monotonic())
+            pass
 
-    results = cores.spread(at_work, [None] * 24)
-    times = [next(results)]
-    waiting = threading.Thread(target=wait_for_one)
-    waiting.start()
-    times += results
-    waiting.join()
-    assert got[0] < times[9][0]
-    assert most_at_once([*times, (*got, None)]) <= 3
+    build.idle.acquire()
+    build.idle.acquire()
+    task = threading.Thread(target=wait_for_one)
+    task.start()
+    given_up = time.monotonic() + 60
+    while build.waited_for.acquire(block=False):  # until the task does wait
+        build.waited_for.release()
+        time.sleep(0.01)
+        assert time.monotonic() < given_up
+    build.idle.release()
+    task.join()
+    build.idle.release()
 
 
 def test_what_a_process_was_killed_over_is_done_here(build):
