@@ -62,7 +62,7 @@ def stop_if_complete(product):
     """End the serving pipeline early, and say so, if this very batch has been scored and published already."""
     received = batch.read_batch(str(product["batch"]))
     if received.complete:
-        print(f"\n{job.nothing_to_do(received)}")
+        print(f"\n{job.nothing_to_do(batch.read_manifest(received.folder))}")
         raise DAGBuildEarlyStop("complete already")
 
 

@@ -1,11 +1,13 @@
 """`baton score`, as a scheduler runs it: how it ends, what it leaves, and what it says, whatever is wrong that night."""
 
+import contextlib
 import ctypes
 import json
 import os
 import re
 import resource
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -234,6 +236,7 @@ def test_days_that_are_complete_stay_as_they_are_whoever_is_champion_by_now(proj
     for day in (1, 2):
         ROWS.head(10 * day).to_csv(project.folder / f"days/2026-01-0{day}.csv", index=False)
     asked = ("--from", "2026-01-01", "--to", "2026-01-02", "--env--score_data", "days/{batch}.csv")
+    asked += ("--env--predictions_table", "sqlite:///scores.db#scores")
     assert [one["outcome"] for one in run(project, *asked, of="backfill")[1]] == ["scored"] * 2
     first = registry.version_of("demo", "1", project.uri)
     settings = config.check_settings(
@@ -249,6 +252,15 @@ def test_days_that_are_complete_stay_as_they_are_whoever_is_champion_by_now(proj
     assert [(one["outcome"], one.get("model_version")) for one in said] == [("scored", "2"), ("nothing to do", None)]
     said = run(project, *asked, "--env--model_version", "1", of="backfill")[1]
     assert [(one["outcome"], one.get("model_version")) for one in said] == [("scored", "1"), ("nothing to do", None)]
+    with contextlib.closing(sqlite3.connect(project.folder / "scores.db")) as database, database:
+        database.execute("DELETE FROM scores WHERE batch = '2026-01-02'")
+    said = run(project, *asked, of="backfill")[1]
+    assert [(one["outcome"], one.get("rows_scored")) for one in said] == [("nothing to do", None), ("scored", 20)]
+    # What was scored may be archived.
+    (project.folder / "days/2026-01-02.csv").unlink()
+    assert [one["outcome"] for one in run(project, *asked, of="backfill")[1]] == ["nothing to do"] * 2
+    said = run(project, *asked, "--env--model_version", "1", of="backfill")[1]
+    assert [one["outcome"] for one in said] == ["nothing to do", "input missing"]
 
 
 def test_a_job_that_is_ended_by_its_time_limit_leaves_its_record(project):

@@ -155,7 +155,7 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
     _require_kinds(settled, head, source)
     _require_columns(received, opened.columns, settled)
     same = bool(before) and before["key"] == received.key
-    if same and _in_its_table(received, before):
+    if same and in_its_table(received, before):
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(failed_folder(settings.name, settings.batch), ignore_errors=True)
         return dataclasses.replace(received, complete=True), model, head
@@ -331,7 +331,7 @@ def _key_in_table(batch: Batch) -> dict:
     return {"model_name": batch.name, "batch": batch.batch}
 
 
-def _in_its_table(batch: Batch, before: dict) -> bool:
+def in_its_table(batch: Batch, before: dict) -> bool:
     """Tell whether the rows of a published batch are in `predictions_table` as well, if it names one."""
     table = batch.options["predictions_table"]
     return table is None or tables.count(table, _key_in_table(batch)) == before["rows_scored"]

@@ -14,7 +14,7 @@ import threading
 import urllib.request
 from pathlib import Path
 
-from baton import BatonError, Busy, NoChampion, NothingToDo, SettingsError, config
+from baton import BatonError, Busy, InputMissing, NoChampion, NothingToDo, SettingsError, config
 from baton.data import tables
 from baton.handover import history, registry, tracking
 from baton.lock import hold
@@ -38,12 +38,11 @@ def score(changed: dict, again: bool = True) -> dict:
     try:
         settings = config.check_settings(asked)
         with _terminable(), hold(lock(settings.name)):
-            if batches.read_manifest(batches.folder_of(settings.name, settings.batch)):
+            if published := batches.read_manifest(batches.folder_of(settings.name, settings.batch)):
                 # Without Ploomber, which takes longer to load than this; what the machine refuses, the pipeline tells.
                 with _loading(), contextlib.suppress(OSError):
-                    received, *_ = batches.receive(settings)
-                    if received.complete or not (again or _asks_for_more(received, settings)):
-                        raise NothingToDo(nothing_to_do(received))
+                    if _is_complete(published, settings, again):
+                        raise NothingToDo(nothing_to_do(published))
             with registry.started_early(_processes(settings)):
                 _build(changed | {"batch": settings.batch})
     except NothingToDo:
@@ -84,11 +83,10 @@ def lock(name: str) -> str:
     return f"predictions/{name}/.lock"
 
 
-def nothing_to_do(batch: Batch) -> str:
-    manifest = batches.read_manifest(batch.folder)
+def nothing_to_do(published: dict) -> str:
     return (
-        f"Nothing has changed: batch {batch.batch} of {batch.name} was scored by version {manifest['model_version']}"
-        f" from these {manifest['rows_in']} rows."
+        f"Nothing has changed: batch {published['batch']} of {published['name']} was scored by version"
+        f" {published['model_version']} from these {published['rows_in']} rows."
     )
 
 
@@ -261,12 +259,17 @@ def _champion_on(day: str, settings: config.Settings) -> str:
     return version
 
 
-def _asks_for_more(received: Batch, settings: config.Settings) -> bool:
-    """Tell whether these rows were not scored yet, or are asked for by another version."""
-    before = batches.read_manifest(received.folder)
-    if not batches.same_rows(before, received):
-        return True
-    return settings.model_version not in {None, before["model_version"]}
+def _is_complete(published: dict, settings: config.Settings, again: bool) -> bool:
+    """Tell whether a published batch is what is asked for; `again` is as `score` says."""
+    left = not again and settings.model_version in {None, published["model_version"]}
+    try:
+        received, *_ = batches.receive(settings)
+    except InputMissing:
+        if left:  # once it is scored, it may be moved away
+            return True
+        raise
+    same = batches.same_rows(published, received) and batches.in_its_table(received, published)
+    return received.complete or (left and same)
 
 
 def _pattern(key: str) -> str:
