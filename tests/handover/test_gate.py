@@ -224,6 +224,15 @@ def test_under_uneven_weights_what_is_no_better_is_rarely_promoted_and_intervals
     assert np.mean([lead.low <= 0 <= lead.high for lead in leads]) >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / 300)
 
 
+def test_a_slice_is_worse_by_weight():
+    heavy = np.arange(60) % 6 == 0
+    given = np.zeros(60), np.where(heavy, 1.4, 0.9) + np.arange(60) / 1000, np.ones(60)
+    columns = pd.DataFrame({"town": ["a"] * 60})
+    by = None, np.where(heavy, 20.0, 1.0)
+    found = [gate.compare_slices(*given, columns, "regression", "MAE", weights=weights)[0]["worse"] for weights in by]
+    assert found == [False, True]
+
+
 def test_a_slice_is_weighted():
     truth, first, second = draw("regression", 120)
     town, weights = np.repeat(["a", "b"], 60), weigh(120)

@@ -223,6 +223,7 @@ def test_candidates_are_chosen_by_the_weight_of_rows():
     )
     assert found.weights == twice
     assert found.weights["few"] > 0.8
+    assert np.abs(found.predictions - y)[few].max() < 2  # in each fold
     expected = evaluation.score_folds(y.to_numpy(), found.predictions, fold, "regression", weights=times)
     pd.testing.assert_frame_equal(found.scores, expected)
 

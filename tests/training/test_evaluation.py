@@ -536,11 +536,11 @@ def test_weighted_relative_errors_leave_zeros_out():
 
 
 @pytest.mark.parametrize(("task", "metric"), [(task, metric) for task in EXPECTED for metric in EXPECTED[task]])
-@pytest.mark.parametrize("digits", [1, 9])
-def test_weighted_scores_without_each_row(task, metric, digits):
-    """With ties of certainty and without."""
+@pytest.mark.parametrize(("digits", "power"), [(1, 1), (9, 1), (9, 3)])
+def test_weighted_scores_without_each_row(task, metric, digits, power):
+    """With ties of certainty and without, and where a few rows weigh more than all others."""
     generator = np.random.default_rng(digits)
-    truth, weights = np.abs(generator.normal(size=50)).round(1), weigh(50, digits)
+    truth, weights = np.abs(generator.normal(size=50)).round(1), weigh(50, digits) ** power
     predictions = np.abs(truth + generator.normal(size=50))
     if task != "regression":
         classes = 2 if task == "binary" else 3

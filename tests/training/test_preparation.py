@@ -16,7 +16,7 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, RANSACRegressor
 from sklearn.model_selection import FixedThresholdClassifier, PredefinedSplit, StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -472,7 +472,7 @@ def test_a_model_that_takes_no_weights_is_fitted_without_and_named():
 def test_nothing_of_how_weights_were_handed_over_stays(tmp_path):
     """In the model, which is saved, or in scikit-learn, which fits others."""
     X, y, times = weighted(classes=True)
-    kinds = (LogisticRegression, StandardScaler, CalibratedClassifierCV, KNeighborsClassifier)
+    kinds = (LogisticRegression, StandardScaler, CalibratedClassifierCV, KNeighborsClassifier, RANSACRegressor)
     before = [{**vars(kind)} for kind in kinds]
     model = make_pipeline(StandardScaler(), CalibratedClassifierCV(LOGISTIC, **TEMPERED))
     found = preparation.fit(model, X, y, None, times)
@@ -480,6 +480,8 @@ def test_nothing_of_how_weights_were_handed_over_stays(tmp_path):
         preparation.fit(
             make_pipeline(VotingClassifier([("lr", LOGISTIC), ("knn", KNeighborsClassifier(-1))])), X, y, None, times
         )
+    robust = VotingRegressor([("ransac", RANSACRegressor()), ("lr", LinearRegression())])
+    preparation.fit(make_pipeline(robust), X, X["a"], None, times)
     assert [{**vars(kind)} for kind in kinds] == before
     assert "metadata" not in skops.io.dumps(found).decode("latin-1")
     trusted = models.trusted_types() + ["sklearn.model_selection._split.PredefinedSplit"]
