@@ -102,10 +102,11 @@ def test_the_first_command_ends_as_shown(trained, first_hour):
 
     # The default grid; what both have in common is fitted already.
     shutil.copy(config.ROOT / "grids/default.yaml", trained.folder / "grids/shipped.yaml")
-    printed = trained.build("--env--grid", "shipped")
+    shipped = trained.build("--env--grid", "shipped")
     choice, verdict = shown.strip().splitlines()[:2]
-    assert f"\n{choice}\n" in printed
-    assert re.search(r"challenger \d\.\d{4}", verdict)[0] in printed
+    assert f"\n{choice}\n" in shipped
+    judged = printed if "stays champion" in shipped and "itself" in shipped else shipped  # the same model was, before
+    assert re.search(r"challenger \d\.\d{4}", verdict)[0] in judged
 
 
 def test_the_commands_of_the_two_pipelines_run(trained):
