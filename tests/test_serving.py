@@ -1,6 +1,5 @@
 """The serving pipeline: the right version, the right rows, at once or not at all, and again only if something changed."""
 
-import datetime
 import json
 import os
 import subprocess
@@ -17,8 +16,12 @@ from baton import BatonError, config
 from baton.handover import registry
 
 SERVING = config.ROOT / ".venv-serve" / "bin"
-TODAY = datetime.date.today().isoformat()
 BATCH = ("-e", "pipeline.serve.yaml", "--env--batch")
+
+
+def first_batch(project) -> str:
+    """The name of the batch of the first hour: its date, which may be yesterday's by now."""
+    return next((project.folder / "predictions" / "diabetes").glob("batch=*")).name.removeprefix("batch=")
 
 
 def predictions(project, batch: str) -> pd.DataFrame:
@@ -31,7 +34,8 @@ def manifest(project, batch: str) -> dict:
 
 def test_the_first_batch_has_every_row_with_its_probability_version_and_time(first_hour):
     project, _ = first_hour
-    found, said = predictions(project, TODAY), manifest(project, TODAY)
+    batch = first_batch(project)
+    found, said = predictions(project, batch), manifest(project, batch)
     assert [*found.columns] == ["row", "prediction", "probability", "model_version", "scored_at"]
     assert found["row"].tolist() == list(range(192))
     assert set(found["prediction"]) == {0, 1}
@@ -40,7 +44,7 @@ def test_the_first_batch_has_every_row_with_its_probability_version_and_time(fir
     assert found["scored_at"].dt.tz is not None
     assert (said["rows_in"], said["rows_scored"], said["rows_rejected"]) == (192, 192, 0)
     assert said["positive_class"] == 1
-    folder = project.folder / "predictions" / "diabetes" / f"batch={TODAY}"
+    folder = project.folder / "predictions" / "diabetes" / f"batch={batch}"
     parts = ["_manifest.json", "_rejects.parquet", "_report.html", f"part-00000-{said['key']}.parquet"]
     assert sorted(file.name for file in folder.iterdir()) == parts
     assert str(project.folder) not in (folder / "_report.html").read_text()  # nor any code: it is for readers
@@ -57,16 +61,17 @@ def test_what_serves_has_no_pycaret():
 
 
 def test_a_batch_is_scored_again_only_if_rows_or_champion_changed(trained):
-    before = predictions(trained, TODAY)
-    again = trained.build(*BATCH, TODAY)
-    assert f"Nothing has changed: batch {TODAY} of diabetes was scored by version 1 from these 192 rows." in again
+    batch = first_batch(trained)
+    before = predictions(trained, batch)
+    again = trained.build(*BATCH, batch)
+    assert f"Nothing has changed: batch {batch} of diabetes was scored by version 1 from these 192 rows." in again
     assert "score done" not in again
 
     table = trained.folder / "data" / "diabetes_test.csv"
     rows = pd.read_csv(table)
     rows.assign(Glucose=rows["Glucose"] + 20).head(100).to_csv(table, index=False)
-    again = trained.build(*BATCH, TODAY)
-    after = predictions(trained, TODAY)
+    again = trained.build(*BATCH, batch)
+    after = predictions(trained, batch)
     assert len(after) == 100
     assert (after["probability"] > before["probability"].head(100)).mean() > 0.8
     assert "It replaces 192 rows scored by version 1 at " in again
@@ -85,9 +90,9 @@ def test_a_batch_is_scored_again_only_if_rows_or_champion_changed(trained):
     assert set(predictions(trained, "meanwhile")["model_version"]) == {"1"}
     assert registry.find_champion("diabetes", trained.uri) == second
     (trained.folder / "tasks/receive.py").write_text(receive)
-    trained.start("ploomber", "build", *BATCH, TODAY, programs=SERVING)  # where there is no PyCaret
-    assert set(predictions(trained, TODAY)["model_version"]) == {"2"}
-    assert manifest(trained, TODAY)["model_version"] == "2"
+    trained.start("ploomber", "build", *BATCH, batch, programs=SERVING)  # where there is no PyCaret
+    assert set(predictions(trained, batch)["model_version"]) == {"2"}
+    assert manifest(trained, batch)["model_version"] == "2"
 
 
 WEAK = """
@@ -175,7 +180,7 @@ def endpoint(trained, tmp_path):
 
 
 def test_mlflow_serves_the_champion_as_the_batch_scored_it(trained, endpoint):
-    expected = predictions(trained, TODAY)["prediction"].tolist()
+    expected = predictions(trained, first_batch(trained))["prediction"].tolist()
     raw = pd.read_csv(trained.folder / "data" / "diabetes_test.csv").drop(columns="Outcome")
     bodies = {
         "application/json": json.dumps({"dataframe_split": json.loads(raw.to_json(orient="split", index=False))}),
