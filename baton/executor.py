@@ -104,7 +104,7 @@ class Parallel(Executor):
         settings = {key: value for one in params for key, value in (one.get("settings") or {}).items()}
         try:
             with self._checked(settings):
-                return self._run(dag)
+                return self._run(dag, settings)
         except BuildFailed as failure:
             if self.on_failure:
                 pydoc.locate(self.on_failure)(settings, failure)
@@ -119,7 +119,7 @@ class Parallel(Executor):
             message = _message(mistake)
             raise BuildFailed(f"\nNothing was run.\n{message}", _kind(mistake), message) from None
 
-    def _run(self, dag) -> list:
+    def _run(self, dag, settings: dict) -> list:
         total = sum(task.exec_status not in DONE for task in dag.values())
         if not total:
             print("Everything is up to date: no code, parameter or input has changed. (--force builds all the same)")
@@ -131,7 +131,7 @@ class Parallel(Executor):
         with ProcessPoolExecutor(self.processes, context, _prepare_worker, shared) as pool, _ended_at_once():
             while True:
                 ready = [task for task in dag.values() if task.exec_status in READY and task not in running.values()]
-                _require_able(ready)
+                _require_able(ready, settings)
                 for task in ready:
                     running[pool.submit(_build, task)] = task
                 for _ in range(idle - len(running)):
@@ -196,13 +196,15 @@ def _forget_cut_off(name: str) -> None:
             file.unlink()
 
 
-def _require_able(tasks: list) -> None:
+def _require_able(tasks: list, settings: dict) -> None:
     """End the build before any candidate is fitted, if one can't answer the question that `clean` has found."""
+    interval = config.check_settings(settings).interval if "interval" in settings else None
     for task in tasks:
         if "entry" in task.params.to_dict():
             asked = contract.read_contract(str(task.upstream["clean"].product["contract"]))
             try:
                 grid.check(task.params["entry"], asked.task)
+                asked.require_interval(interval)
             except BatonError as mistake:
                 raise BuildFailed(f"\nNo candidate was fitted.\n{mistake}\n{KEPT}") from None
 

@@ -357,7 +357,7 @@ def clean(product):
     Path(str(product["contract"])).write_text(json.dumps(learn(table).to_dict()))
 
 
-def fit_after(product, upstream, entry):
+def fit_after(product, upstream, entry, settings=None):
     write(product)
 
 
@@ -366,11 +366,12 @@ def fit_after(product, upstream, entry):
 def test_a_candidate_that_cannot_answer_the_question_stops_the_build_before_any_is_fitted(tmp_path, model, has_run):
     """Which question it is, `clean` finds out; where it need not run again, it has."""
 
-    def build(**candidates: str) -> None:
+    def build(settings=None, **candidates: str) -> None:
         dag = DAG(executor=Parallel(str(tmp_path / ".lock"), processes=2))
         before = PythonCallable(clean, {"contract": File(tmp_path / "contract.json")}, dag, name="clean")
         for name, asked in candidates.items():
             params = {"entry": {"candidate": name, "model": asked, "model_params": {}, "tune": 0}}
+            params |= {"settings": settings} if settings else {}
             before >> PythonCallable(fit_after, File(tmp_path / name), dag, name=f"fit-{name}", params=params)
         dag.build()
 
@@ -380,6 +381,10 @@ def test_a_candidate_that_cannot_answer_the_question_stops_the_build_before_any_
     with pytest.raises(DAGBuildError, match=said):
         build(a="lr", b=model)
     assert {path.name for path in tmp_path.glob("[!.]*")} == {"contract.json"}
+    said = "No candidate was fitted.\ninterval is 0.9, and 'y' asks a binary question"
+    with pytest.raises(DAGBuildError, match=said):
+        build(a="lr", settings={"interval": 0.9})
+    assert not (tmp_path / "a").exists()
     build(a="lr")
     assert (tmp_path / "a").read_text() == "done"
 

@@ -138,6 +138,14 @@ class Contract:
                 X[column], infinite[column] = X[column].mask(mask), mask
         return pd.DataFrame(X, index=table.index), unreadable, infinite
 
+    def require_interval(self, level: float | None) -> None:
+        """Raise `BatonError` if an interval, of a level that is not None, is asked for where classes are predicted."""
+        if level is not None and self.labels:
+            raise BatonError(
+                f"interval is {level:g}, and {self.target!r} asks a {self.task} question: only a predicted number has"
+                " an interval. Set interval: none"
+            )
+
     def settle(self, head: pd.DataFrame) -> "Contract":
         """Fix the decimal marks that training left open (see `Format`) by the first rows, for all that follow.
 
@@ -289,6 +297,7 @@ def learn_contract(table: pd.DataFrame, settings: config.Settings, champion: Con
         split=settings.split, split_by=split_by,
         weight=weight, weight_format=formats.get(weight, Format("number")),
     )  # fmt: skip
+    contract.require_interval(settings.interval)
     incomplete = contract.read_features(table).isna().any()
     return dataclasses.replace(contract, optional=[column for column in columns if incomplete[column]])
 

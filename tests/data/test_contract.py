@@ -291,6 +291,13 @@ def test_env_yaml_comes_before_the_champion():
     assert (learned.task, learned.task_reason) == ("regression", "env.yaml says so")
 
 
+def test_an_interval_is_for_numbers_alone():
+    said = "interval is 0.9, and 'answer' asks a binary question: only a predicted number has an interval. Set interval: none"
+    with pytest.raises(BatonError, match=re.escape(said)):
+        learn(table_of([0, 1]), interval=0.9)
+    assert learn(table_of([0.1, 0.2, 0.3]), interval=0.9).task == "regression"
+
+
 @pytest.mark.parametrize("target", [["a", "b", "c"] * 2, [0.1, 0.2, 0.3]])
 def test_other_questions_have_no_positive_class(target):
     assert learn(table_of(target)).positive is None
