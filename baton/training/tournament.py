@@ -49,6 +49,7 @@ NESTED_ROWS = 50_000_000
 INNER_FOLDS = 3
 PLAIN, LOG, POISSON = "plain", "log", "poisson"  # how the target is fitted
 SKEWED = 1.0  # skewness of a target above which its logarithm is tried, or counts as Poisson
+ALONE = 0.9  # groups for each row, below which rows are not divided one by one
 STACK_FOLDS = 5  # by which the members of a stack predict rows for the model that combines them
 
 
@@ -191,9 +192,11 @@ def cross_validate(
         else:
             predictions = predict(choose)
     step, as_fitted, calibrated, log_losses = clone(pipeline.named_steps["model"]), predictions, False, {}
-    # Not where rows come in groups: scikit-learn hands none to the folds by which it calibrates. Nor a model that is
-    # calibrated by itself: scikit-learn would go by what it has before.
-    if contract.labels and contract.split != "group" and not step.get_params().get("probability"):
+    # Not where rows come in groups, as of one id: scikit-learn hands none to the folds by which it calibrates, and a
+    # model is sure of a row whose like it has seen. Nor a model that is calibrated by itself: scikit-learn would go by
+    # what it has before.
+    alone = folds["group"].nunique() >= ALONE * len(folds)
+    if contract.labels and alone and not step.get_params().get("probability"):
         codes = coded.to_numpy(dtype="float64")
         ratio, validated = splitter.test_train_ratio(), fold >= 0
         tempered, predictions, calibrated = calibration.cross_fit(codes, as_fitted, fold, ratio, weights)

@@ -825,16 +825,30 @@ def test_a_model_that_is_too_sure_is_calibrated_within_the_rows_it_is_fitted_on(
     assert within is StratifiedKFold
 
 
-def test_no_model_is_calibrated_row_by_row_where_rows_come_in_groups():
+@pytest.mark.parametrize(("pairs", "calibrated"), [(0, True), (15, True), (60, False)])
+def test_no_model_is_calibrated_row_by_row_where_rows_come_in_groups(pairs, calibrated):
+    """A few equal rows are no reason; many, or ids of several rows, are."""
     contract, X, y, folds = divided(table("numeric", "0/1"))
+    number = np.arange(len(folds))
+    folds = folds.assign(group=np.where(number < 2 * pairs, number // 2, number))
     found = cross_validate("knn", contract, X, y, folds, {"n_neighbors": 3})
-    assert found.calibrated
-    twice = cross_validate("knn", contract, X, y, folds.assign(group=np.arange(len(folds)) // 2), {"n_neighbors": 3})
-    assert twice.calibrated  # equal rows are one group, and no reason
-    contract = dataclasses.replace(contract, split="group")
-    grouped = cross_validate("knn", contract, X, y, folds, {"n_neighbors": 3})
-    assert (grouped.calibrated, grouped.log_losses) == (False, {})
-    np.testing.assert_array_equal(grouped.predictions, found.as_fitted)
+    assert (found.calibrated, bool(found.log_losses)) == (calibrated, calibrated)
+    assert np.array_equal(found.predictions, found.as_fitted) == (not calibrated)
+
+
+def test_a_calibrated_model_is_as_good_on_rows_of_other_ids():
+    """Several rows an id, nearly alike: by folds that divide them, a forest that is too sure would look right."""
+    generator = np.random.default_rng(0)
+    traits = generator.normal(size=(300, 4)).repeat(6, axis=0) + 0.01 * generator.normal(size=(1800, 4))
+    rows = pd.DataFrame(traits, columns=[*"abcd"]).assign(id=np.arange(1800) // 6)
+    rows["answer"] = (traits[::6, 0] + generator.normal(size=300) > 0).repeat(6).astype(int)
+    contract, X, y, folds = divided(rows.iloc[:1200], id_columns=["id"])
+    found = cross_validate("rf", contract, X, y, folds, {"n_estimators": 20})
+    model = tournament.assemble(found.prepare, found.estimator, None).fit(X, y)
+    later = rows.iloc[1200:]
+    given = saving.probabilities(model, contract.read_features(later), contract)
+    loss = evaluation.score(later["answer"], given, "binary", "Log Loss")["Log Loss"]
+    assert loss < found.scores["Log Loss"].mean() * 1.25
 
 
 def test_a_model_that_is_as_sure_as_it_should_be_stays_as_it_is():
