@@ -191,6 +191,7 @@ def cross_validate(
                 predictions[fold == number] = answers[best_without(number)][fold == number]
         else:
             predictions = predict(choose)
+        _require_numbers(predictions[fold >= 0], model, model_params)
     step, as_fitted, calibrated, log_losses = clone(pipeline.named_steps["model"]), predictions, False, {}
     # Not where rows come in groups, as of one id: scikit-learn hands none to the folds by which it calibrates, and a
     # model is sure of a row whose like it has seen. Nor a model that is calibrated by itself: scikit-learn would go by
@@ -456,6 +457,16 @@ def _predict(pipeline: Pipeline, X: pd.DataFrame, contract: Contract) -> np.ndar
     probabilities = np.zeros((len(X), len(contract.labels)))
     probabilities[:, pipeline.classes_.astype(int)] = pipeline.predict_proba(X)
     return probabilities
+
+
+def _require_numbers(predictions: np.ndarray, model: str, model_params: dict) -> None:
+    """Raise `BatonError` if a row has none: by a fold that has no score, no candidate can be compared."""
+    wrong = ~np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1)
+    if wrong.any():
+        raise BatonError(
+            f"model {model!r} with {model_params or 'its defaults'} predicts no finite number for {wrong.sum()} of"
+            f" {len(wrong)} rows. Leave it out of the grid, or give it other model_params"
+        )
 
 
 def _seconds(work: Callable) -> float:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 import types
@@ -153,6 +154,17 @@ def test_a_stack_combines_what_its_members_predict_of_rows_they_have_not_seen(ta
 def test_a_model_that_cannot_be_fitted_is_named_with_the_reason(model, model_params, said):
     with pytest.raises(BatonError, match=said):
         cross_validate(model, *divided(table("numeric", "0/1")), model_params)
+
+
+@pytest.mark.parametrize(("target", "model"), [("three", "nb"), ("number", "lr")])
+def test_a_model_that_predicts_what_is_no_number_is_named(target, model):
+    """By a fold that one candidate has no score in, none is compared."""
+    contract, X, y, folds = divided(table("numeric", target))
+    far = np.arange(len(X)) == folds["fold"].argmin()
+    X.loc[far, ["a", "b"]] = [1.5e308, -1.5e308]
+    said = f"model '{model}' with its defaults predicts no finite number for 1 of {len(X)} rows. Leave it out"
+    with pytest.raises(BatonError, match=re.escape(said)):
+        cross_validate(model, contract, X, y, folds.assign(trains=~far))
 
 
 @pytest.mark.parametrize("target", ["0/1", "yes/no", "three", "number"])
