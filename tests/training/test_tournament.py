@@ -372,9 +372,10 @@ def test_a_search_is_kept_and_begins_anew_when_what_it_rests_on_changes(tmp_path
     contract, X, y, folds = divided(small(), folds=3)
     monkeypatch.setattr(tournament, "NESTED_ROWS", 0)
 
-    def trials(file=tmp_path / "study.log", X=X, folds=folds, params=(("max_depth", 9),), count=3):
+    def trials(X=X, y=y, folds=folds, params=(("max_depth", 9),), count=3, **asked):
+        question, file = dataclasses.replace(contract, **asked), tmp_path / "study.log"
         found = tournament.cross_validate(
-            "dt", dict(params), count, X, y, folds, contract, preparation.prepare(None, X, "binary"), SEED, file
+            "dt", dict(params), count, X, y, folds, question, preparation.prepare(None, X, "binary"), SEED, file
         )
         return [trial.started for trial in found.trials]
 
@@ -383,7 +384,9 @@ def test_a_search_is_kept_and_begins_anew_when_what_it_rests_on_changes(tmp_path
     assert trials(count=5)[:3] == first
     reversed_folds = folds.assign(fold=folds["fold"][::-1].to_numpy())
     random = {"trials": 3, "sampler": "random"}
-    for changed in ({"X": X * 2}, {"folds": reversed_folds}, {"params": ()}, {"count": random}):
+    other_y = y.where(np.arange(len(y)) > 0, "no" if y.iloc[0] == "yes" else "yes")
+    changes = {"X": X * 2}, {"y": other_y}, {"folds": reversed_folds}, {"params": ()}, {"count": random}
+    for changed in (*changes, {"metric": "Log Loss"}):
         assert not {*trials(**changed)} & {*first}
 
 
@@ -833,6 +836,7 @@ def test_a_model_that_is_too_sure_is_calibrated_within_the_rows_it_is_fitted_on(
     assert loss["Log Loss"] == pytest.approx(found.log_losses["log_loss/calibrated"], rel=0.35)
     apart = X.set_index(np.arange(len(X)) + 5), y.set_axis(np.arange(len(X)) + 5)
     preparation.fit(clone(pipeline), *apart)  # whatever the rows are called
+    assert len(pipeline.named_steps["model"].calibrated_classifiers_) == 1  # one model, of all rows
     (within,) = {type(value) for name, value in pipeline.get_params().items() if name == "model__cv"}
     assert within is StratifiedKFold
 
@@ -863,8 +867,11 @@ def test_a_calibrated_model_is_as_good_on_rows_of_other_ids():
     assert loss < found.scores["Log Loss"].mean() * 1.25
 
 
-def test_a_model_that_is_as_sure_as_it_should_be_stays_as_it_is():
+def test_a_model_that_is_as_sure_as_it_should_be_stays_as_it_is(monkeypatch):
+    ratios, cross_fit = [], tournament.calibration.cross_fit
+    monkeypatch.setattr(tournament.calibration, "cross_fit", lambda *_: ratios.append(_[3]) or cross_fit(*_))
     found = cross_validate("lr", *divided(table("numeric", "0/1")))
+    assert ratios == [pytest.approx(1 / 4, abs=1e-3)]  # validated rows for each row fitted on
     assert (found.calibrated, type(found.estimator)) == (False, LogisticRegression)
     np.testing.assert_array_equal(found.predictions, found.as_fitted)
     assert {*found.log_losses} == {"log_loss/as_fitted", "log_loss/calibrated"}
