@@ -21,7 +21,7 @@ from sklearn.linear_model import LinearRegression
 
 from baton import BatonError, config
 from baton.data import contract, split, tables
-from baton.handover import registry, saving
+from baton.handover import intervals, registry, saving
 from baton.serving import batch, job
 from baton.training import checks, preparation, tournament
 
@@ -188,6 +188,9 @@ def test_by_weights_another_model_is_learned_judged_and_served(tmp_path, monkeyp
     means = [pd.read_csv(made["scores"], index_col="fold")["R2"].mean() for made in (fitted, mixed)]
     assert means[0] == pytest.approx(means[1])
     assert fit["result"].unweighted == ([] if weight else None)
+    weights = training["w"].to_numpy(dtype="float64") if weight else None
+    kept = intervals.Residuals.of(training["y"].to_numpy(), fit["result"].predictions, "plain", weights)
+    assert [intervals.read(Path(made["model"])) for made in (fitted, mixed)] == [kept, kept]
     by = {"sample_weight": training["w"]} if weight else {}
     slope = LinearRegression().fit(training[["x"]], training["y"], **by).coef_[0]
     assert np.ptp(fit["pipeline"].predict(pd.DataFrame({"x": [0.0, 1.0]}))) == pytest.approx(abs(slope))

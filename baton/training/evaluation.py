@@ -17,6 +17,7 @@ from baton.models import complexity
 MOST_GIVEN_UP = 0.01  # of the best mean, that `choose: simplest` gives up for a simpler model
 AT_ONCE = 1_000_000  # cells of confusion matrices that are scored together
 TERMS, LARGE = 30, 3  # of a series in powers of at most 1 / LARGE
+EQUAL = 1e-12  # of the spread of all numbers, that of the others is nothing but rounding
 SAME = 1e-9  # two probabilities that are nearer than this are equal but for rounding
 
 # The metrics that a threshold is chosen by, of columns that count rows or weigh them. Recall and precision can't choose
@@ -136,6 +137,9 @@ def _weighed(values, weights):
 
 
 def _r2(truth, predicted, _, weights=None):
+    """Of equal numbers, nothing can be explained."""
+    if np.all(truth == truth[:1]):  # but for rounding, by which their mean may be another number
+        return np.nan
     apart = (truth - np.average(truth, weights=weights)) ** 2
     return 1 - np.sum(_weighed((truth - predicted) ** 2, weights)) / np.sum(_weighed(apart, weights))
 
@@ -444,7 +448,9 @@ def _number_without(truth, predicted, metric, weights) -> np.ndarray:
         squares = (np.log1p(truth) - np.log1p(np.maximum(predicted, 0))) ** 2
     if metric == "R2":
         apart, squares = weights * (truth - np.average(truth, weights=weights)) ** 2, weights * squares
-        return 1 - (squares.sum() - squares) / (apart.sum() - apart * total / (total - weights))
+        left = apart.sum() - apart * total / (total - weights)
+        left[left <= EQUAL * apart.sum()] = np.nan
+        return 1 - (squares.sum() - squares) / left
     found = _mean_without(squares, weights)
     return found if metric == "MSE" else np.sqrt(found)
 

@@ -101,6 +101,7 @@ def search(
                 break
             study.add_trial(scored)
 
+    trials = [trial for trial in trials if trial.number < budget.trials]  # of one that was given more before
     finished = [trial for trial in trials if trial.state == FINISHED]
     better = max if higher_is_better else min
     best = better(finished, key=lambda trial: trial.score, default=None)

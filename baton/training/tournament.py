@@ -49,6 +49,7 @@ NESTED_ROWS = 50_000_000
 INNER_FOLDS = 3
 PLAIN, LOG, POISSON = "plain", "log", "poisson"  # how the target is fitted
 SKEWED = 1.0  # skewness of a target above which its logarithm is tried, or counts as Poisson
+ALONE = 0.9  # groups for each row, below which rows are not divided one by one
 STACK_FOLDS = 5  # by which the members of a stack predict rows for the model that combines them
 
 
@@ -190,10 +191,13 @@ def cross_validate(
                 predictions[fold == number] = answers[best_without(number)][fold == number]
         else:
             predictions = predict(choose)
+        _require_numbers(predictions[fold >= 0], model, model_params)
     step, as_fitted, calibrated, log_losses = clone(pipeline.named_steps["model"]), predictions, False, {}
-    # Not where rows come in groups: scikit-learn hands none to the folds by which it calibrates. Nor a model that is
-    # calibrated by itself: scikit-learn would go by what it has before.
-    if contract.labels and contract.split != "group" and not step.get_params().get("probability"):
+    # Not where rows come in groups, as of one id, or in time: scikit-learn calibrates by folds that know nothing of that,
+    # and a model is sure of a row whose like it has seen. Nor a model that is calibrated by itself: scikit-learn would
+    # go by what it has before.
+    alone = contract.split != "time" and folds["group"].nunique() >= ALONE * len(folds)
+    if contract.labels and alone and not step.get_params().get("probability"):
         codes = coded.to_numpy(dtype="float64")
         ratio, validated = splitter.test_train_ratio(), fold >= 0
         tempered, predictions, calibrated = calibration.cross_fit(codes, as_fitted, fold, ratio, weights)
@@ -453,6 +457,16 @@ def _predict(pipeline: Pipeline, X: pd.DataFrame, contract: Contract) -> np.ndar
     probabilities = np.zeros((len(X), len(contract.labels)))
     probabilities[:, pipeline.classes_.astype(int)] = pipeline.predict_proba(X)
     return probabilities
+
+
+def _require_numbers(predictions: np.ndarray, model: str, model_params: dict) -> None:
+    """Raise `BatonError` if a row has none: by a fold that has no score, no candidate can be compared."""
+    wrong = ~np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1)
+    if wrong.any():
+        raise BatonError(
+            f"model {model!r} with {model_params or 'its defaults'} predicts no finite number for {wrong.sum()} of"
+            f" {len(wrong)} rows. Leave it out of the grid, or give it other model_params"
+        )
 
 
 def _seconds(work: Callable) -> float:

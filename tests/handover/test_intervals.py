@@ -81,6 +81,8 @@ def test_a_model_of_numbers_keeps_the_residuals_of_its_validated_rows(tmp_path):
     numbers = learn(pd.DataFrame({"x": range(20), "y": np.arange(20) / 2}))
     intervals.keep(tmp_path, y, predictions, validated, numbers, "log")
     assert intervals.read(tmp_path) == ("log", 3, [2, 3], pytest.approx([2.0, 4.0]))
+    intervals.keep(tmp_path, y, predictions, validated, numbers, "log", np.array([9.0, 2.0, 1.0, 1.0]))
+    assert intervals.read(tmp_path) == ("log", *map(pytest.approx, (8 / 3, [4 / 3, 2, 8 / 3], [1.0, 2.0, 4.0])))
     (tmp_path / intervals.FILE).unlink()
     classes = learn(pd.DataFrame({"x": range(20), "y": [0, 1] * 10}))
     intervals.keep(tmp_path, y, predictions, validated, classes, "plain")

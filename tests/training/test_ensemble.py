@@ -91,6 +91,22 @@ def test_rows_that_no_fold_validates_have_no_say(monkeypatch):
     assert ensemble.select(predictions, y.to_numpy(), fold, contract) == {"late": 1.0}
 
 
+def test_a_fold_without_a_score_has_no_say():
+    """A fold of a single class has no AUC."""
+    truth = np.random.default_rng(4).integers(0, 2, 400).astype(float)
+    fold = np.arange(400) % 4
+    truth[fold == 0] = 0
+    contract = learn(pd.DataFrame({"a": range(400), "y": truth.astype(int)}), metric="AUC")
+    noise = np.random.default_rng(5).random(400)
+    predictions = {"bad": np.column_stack([1 - noise, noise]), "good": np.column_stack([1 - truth, truth])}
+    assert ensemble.select(predictions, truth, fold, contract) == {"good": 1.0}
+
+
+@pytest.mark.parametrize(("scales", "expected"), [("log log", "log"), ("log plain", "plain"), ("poisson", "plain")])
+def test_residuals_are_of_the_logarithm_if_all_members_are(scales, expected):
+    assert ensemble.scale_of({"target_scale": scale} for scale in scales.split()) == expected
+
+
 def table(kind: str, count: int = 240) -> pd.DataFrame:
     generator = np.random.default_rng(6)
     rows = pd.DataFrame(generator.normal(size=(count, 2)), columns=["a", "b"])

@@ -143,10 +143,18 @@ def test_probabilities_that_do_not_sum_to_one_have_a_log_loss():
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
-    ("truth", "metric"), [([0.0, 0.0], "MAPE"), ([1.0], "R2")], ids=["nothing to divide by", "one row has no spread"]
+    ("truth", "metric"),
+    [([0.0, 0.0], "MAPE"), ([1.0], "R2"), ([2.0, 2.0], "R2"), ([0.1, 0.1, 0.1], "R2")],
+    ids=["nothing to divide by", "one row has no spread", "nor have equal ones", "nor if their mean is another number"],
 )
 def test_what_has_no_score_is_not_a_number(truth, metric):
     assert np.isnan(evaluation.score(truth, np.ones(len(truth)), "regression", metric)[metric])
+
+
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 2.0, 0.3, 1.0])], ids=["", "weighted"])
+def test_without_the_one_row_that_differs_numbers_have_no_r2(weights):
+    found = evaluation.leave_one_out([0.1, 0.1, 0.7, 0.1], np.array([0.2, 0.1, 0.5, 0.3]), "regression", "R2", weights)
+    assert np.isnan(found).tolist() == [False, False, True, False]
 
 
 def test_rows_that_no_fold_validates_have_no_score():

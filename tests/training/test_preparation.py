@@ -17,7 +17,14 @@ from sklearn.ensemble import (
     VotingRegressor,
 )
 from sklearn.linear_model import LinearRegression, LogisticRegression, RANSACRegressor
-from sklearn.model_selection import FixedThresholdClassifier, PredefinedSplit, StratifiedKFold, cross_val_score
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GroupKFold,
+    KFold,
+    PredefinedSplit,
+    StratifiedKFold,
+    cross_val_score,
+)
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, StandardScaler
@@ -276,6 +283,14 @@ def test_no_row_sees_its_groups_targets_in_the_mean_of_its_value(task):
         told[grouped] = np.corrcoef(encoded[:, 0], (y == 0) if task == "multiclass" else y)[0, 1]
     assert told[False] > 0.15
     assert told[True] < 0.05
+
+
+@pytest.mark.parametrize(("share", "folds"), [(5, GroupKFold), (1, KFold)])
+def test_a_candidates_encoder_goes_by_group_where_rows_come_in_groups(share, folds):
+    X, _, _ = grouped_noise("regression")
+    of_rows = pd.DataFrame({"group": np.arange(len(X)) // share})
+    step, _ = preparation.of_candidate({"model": "lr", "prepare": "auto"}, None, X, of_rows, "regression")
+    assert [type(one) for name, one in step.get_params().items() if name.endswith("targetencoder__cv")] == [folds]
 
 
 SELECTED = {

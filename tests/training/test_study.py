@@ -181,6 +181,14 @@ def test_going_on_gives_what_an_undisturbed_search_gives(tmp_path):
     assert found == whole
 
 
+def test_with_fewer_trials_than_there_were_before_a_search_is_what_it_would_be_anew(tmp_path):
+    study.search(bowl, SPACE, Budget(30), True, 3, tmp_path / "s.log")
+    found, trials = study.search(bowl, SPACE, Budget(10), True, 3, tmp_path / "s.log")
+    anew = study.search(bowl, SPACE, Budget(10), True, 3)
+    assert (found, [trial[:4] for trial in trials]) == (anew[0], [trial[:4] for trial in anew[1]])
+    assert found != study.search(bowl, SPACE, Budget(30), True, 3)[0]
+
+
 KILLED = """
 import multiprocessing, sys, time
 from pathlib import Path
@@ -209,7 +217,7 @@ def test_a_search_whose_process_was_killed_in_a_batch_goes_on_as_if_it_was_not(t
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     file.with_suffix(".log.lock").unlink(missing_ok=True)
-    begun = search(0, file)[1]
+    begun = study.search(bowl, space, Budget(seconds=0), True, 3, file)[1]
     assert BATCH < len(begun) < 2 * BATCH
     on_cores(count)
     found, trials = search(60, file)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 import types
@@ -153,6 +154,17 @@ def test_a_stack_combines_what_its_members_predict_of_rows_they_have_not_seen(ta
 def test_a_model_that_cannot_be_fitted_is_named_with_the_reason(model, model_params, said):
     with pytest.raises(BatonError, match=said):
         cross_validate(model, *divided(table("numeric", "0/1")), model_params)
+
+
+@pytest.mark.parametrize(("target", "model"), [("three", "nb"), ("number", "lr")])
+def test_a_model_that_predicts_what_is_no_number_is_named(target, model):
+    """By a fold that one candidate has no score in, none is compared."""
+    contract, X, y, folds = divided(table("numeric", target))
+    far = np.arange(len(X)) == folds["fold"].argmin()
+    X.loc[far, ["a", "b"]] = [1.5e308, -1.5e308]
+    said = f"model '{model}' with its defaults predicts no finite number for 1 of {len(X)} rows. Leave it out"
+    with pytest.raises(BatonError, match=re.escape(said)):
+        cross_validate(model, contract, X, y, folds.assign(trains=~far))
 
 
 @pytest.mark.parametrize("target", ["0/1", "yes/no", "three", "number"])
@@ -360,9 +372,10 @@ def test_a_search_is_kept_and_begins_anew_when_what_it_rests_on_changes(tmp_path
     contract, X, y, folds = divided(small(), folds=3)
     monkeypatch.setattr(tournament, "NESTED_ROWS", 0)
 
-    def trials(file=tmp_path / "study.log", X=X, folds=folds, params=(("max_depth", 9),), count=3):
+    def trials(X=X, y=y, folds=folds, params=(("max_depth", 9),), count=3, **asked):
+        question, file = dataclasses.replace(contract, **asked), tmp_path / "study.log"
         found = tournament.cross_validate(
-            "dt", dict(params), count, X, y, folds, contract, preparation.prepare(None, X, "binary"), SEED, file
+            "dt", dict(params), count, X, y, folds, question, preparation.prepare(None, X, "binary"), SEED, file
         )
         return [trial.started for trial in found.trials]
 
@@ -371,7 +384,9 @@ def test_a_search_is_kept_and_begins_anew_when_what_it_rests_on_changes(tmp_path
     assert trials(count=5)[:3] == first
     reversed_folds = folds.assign(fold=folds["fold"][::-1].to_numpy())
     random = {"trials": 3, "sampler": "random"}
-    for changed in ({"X": X * 2}, {"folds": reversed_folds}, {"params": ()}, {"count": random}):
+    other_y = y.where(np.arange(len(y)) > 0, "no" if y.iloc[0] == "yes" else "yes")
+    changes = {"X": X * 2}, {"y": other_y}, {"folds": reversed_folds}, {"params": ()}, {"count": random}
+    for changed in (*changes, {"metric": "Log Loss"}):
         assert not {*trials(**changed)} & {*first}
 
 
@@ -821,24 +836,50 @@ def test_a_model_that_is_too_sure_is_calibrated_within_the_rows_it_is_fitted_on(
     assert loss["Log Loss"] == pytest.approx(found.log_losses["log_loss/calibrated"], rel=0.35)
     apart = X.set_index(np.arange(len(X)) + 5), y.set_axis(np.arange(len(X)) + 5)
     preparation.fit(clone(pipeline), *apart)  # whatever the rows are called
+    assert len(pipeline.named_steps["model"].calibrated_classifiers_) == 1  # one model, of all rows
     (within,) = {type(value) for name, value in pipeline.get_params().items() if name == "model__cv"}
     assert within is StratifiedKFold
 
 
-def test_no_model_is_calibrated_row_by_row_where_rows_come_in_groups():
+@pytest.mark.parametrize(("pairs", "calibrated"), [(0, True), (15, True), (60, False)])
+def test_no_model_is_calibrated_row_by_row_where_rows_come_in_groups(pairs, calibrated):
+    """A few equal rows are no reason; many, or ids of several rows, are."""
     contract, X, y, folds = divided(table("numeric", "0/1"))
+    number = np.arange(len(folds))
+    folds = folds.assign(group=np.where(number < 2 * pairs, number // 2, number))
     found = cross_validate("knn", contract, X, y, folds, {"n_neighbors": 3})
-    assert found.calibrated
-    twice = cross_validate("knn", contract, X, y, folds.assign(group=np.arange(len(folds)) // 2), {"n_neighbors": 3})
-    assert twice.calibrated  # equal rows are one group, and no reason
-    contract = dataclasses.replace(contract, split="group")
-    grouped = cross_validate("knn", contract, X, y, folds, {"n_neighbors": 3})
-    assert (grouped.calibrated, grouped.log_losses) == (False, {})
-    np.testing.assert_array_equal(grouped.predictions, found.as_fitted)
+    assert (found.calibrated, bool(found.log_losses)) == (calibrated, calibrated)
+    assert np.array_equal(found.predictions, found.as_fitted) == (not calibrated)
 
 
-def test_a_model_that_is_as_sure_as_it_should_be_stays_as_it_is():
+def test_no_model_is_calibrated_by_later_rows():
+    days = pd.date_range("2024-01-01", periods=ROWS)
+    sample = divided(table("numeric", "0/1").assign(day=days), split="time", split_by="day")
+    found = cross_validate("knn", *sample, {"n_neighbors": 3})
+    assert (found.calibrated, found.log_losses) == (False, {})
+    np.testing.assert_array_equal(found.predictions, found.as_fitted)
+
+
+def test_a_calibrated_model_is_as_good_on_rows_of_other_ids():
+    """Several rows an id, nearly alike: by folds that divide them, a forest that is too sure would look right."""
+    generator = np.random.default_rng(0)
+    traits = generator.normal(size=(300, 4)).repeat(6, axis=0) + 0.01 * generator.normal(size=(1800, 4))
+    rows = pd.DataFrame(traits, columns=[*"abcd"]).assign(id=np.arange(1800) // 6)
+    rows["answer"] = (traits[::6, 0] + generator.normal(size=300) > 0).repeat(6).astype(int)
+    contract, X, y, folds = divided(rows.iloc[:1200], id_columns=["id"])
+    found = cross_validate("rf", contract, X, y, folds, {"n_estimators": 20})
+    model = tournament.assemble(found.prepare, found.estimator, None).fit(X, y)
+    later = rows.iloc[1200:]
+    given = saving.probabilities(model, contract.read_features(later), contract)
+    loss = evaluation.score(later["answer"], given, "binary", "Log Loss")["Log Loss"]
+    assert loss < found.scores["Log Loss"].mean() * 1.25
+
+
+def test_a_model_that_is_as_sure_as_it_should_be_stays_as_it_is(monkeypatch):
+    ratios, cross_fit = [], tournament.calibration.cross_fit
+    monkeypatch.setattr(tournament.calibration, "cross_fit", lambda *_: ratios.append(_[3]) or cross_fit(*_))
     found = cross_validate("lr", *divided(table("numeric", "0/1")))
+    assert ratios == [pytest.approx(1 / 4, abs=1e-3)]  # validated rows for each row fitted on
     assert (found.calibrated, type(found.estimator)) == (False, LogisticRegression)
     np.testing.assert_array_equal(found.predictions, found.as_fitted)
     assert {*found.log_losses} == {"log_loss/as_fitted", "log_loss/calibrated"}
