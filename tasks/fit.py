@@ -44,7 +44,7 @@ result.scores.agg(["mean", "std"]).T
 
 # %% [markdown]
 # **Calibration**: the log loss of its probabilities, and what it would be with one temperature for all of them. They
-# are calibrated where that is less by more than its standard error, unless rows come in groups.
+# are calibrated where that is less by more than its standard error, unless rows come in groups, or in time.
 
 # %%
 pd.Series(result.log_losses | {"calibrated": result.calibrated}, name="log loss").to_frame()

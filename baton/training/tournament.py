@@ -193,10 +193,10 @@ def cross_validate(
             predictions = predict(choose)
         _require_numbers(predictions[fold >= 0], model, model_params)
     step, as_fitted, calibrated, log_losses = clone(pipeline.named_steps["model"]), predictions, False, {}
-    # Not where rows come in groups, as of one id: scikit-learn hands none to the folds by which it calibrates, and a
-    # model is sure of a row whose like it has seen. Nor a model that is calibrated by itself: scikit-learn would go by
-    # what it has before.
-    alone = folds["group"].nunique() >= ALONE * len(folds)
+    # Not where rows come in groups, as of one id, or in time: the folds by which scikit-learn calibrates know nothing
+    # of that, and a model is sure of a row whose like it has seen. Nor a model that is calibrated by itself:
+    # scikit-learn would go by what it has before.
+    alone = contract.split != "time" and folds["group"].nunique() >= ALONE * len(folds)
     if contract.labels and alone and not step.get_params().get("probability"):
         codes = coded.to_numpy(dtype="float64")
         ratio, validated = splitter.test_train_ratio(), fold >= 0

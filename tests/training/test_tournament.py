@@ -852,6 +852,14 @@ def test_no_model_is_calibrated_row_by_row_where_rows_come_in_groups(pairs, cali
     assert np.array_equal(found.predictions, found.as_fitted) == (not calibrated)
 
 
+def test_no_model_is_calibrated_by_later_rows():
+    days = pd.date_range("2024-01-01", periods=ROWS)
+    sample = divided(table("numeric", "0/1").assign(day=days), split="time", split_by="day")
+    found = cross_validate("knn", *sample, {"n_neighbors": 3})
+    assert (found.calibrated, found.log_losses) == (False, {})
+    np.testing.assert_array_equal(found.predictions, found.as_fitted)
+
+
 def test_a_calibrated_model_is_as_good_on_rows_of_other_ids():
     """Several rows an id, nearly alike: by folds that divide them, a forest that is too sure would look right."""
     generator = np.random.default_rng(0)
