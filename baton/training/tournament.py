@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import inspect
 import io
 import logging
 import os
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import joblib
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -362,8 +364,10 @@ def _search(
             found = evaluation.score(truth, predicted, contract.task, contract.metric, chosen, by_weights)
             yield found[contract.metric]
 
-    # What a study rests on: with any of it changed, a new one begins.
-    rests_on = [*map(tables.digest, (X, y.to_frame(), folds)), start.get_params(), contract.metric, space, seed]
+    # What a study rests on: with any of it changed, a new one begins. A pipeline by its content: what it is written as
+    # may hold an address, which is another one in the next build.
+    rests_on = [*map(tables.digest, (X, y.to_frame(), folds)), joblib.hash(start), contract.metric, space, seed]
+    rests_on += [inspect.getsource(one) for one in start.get_params().values() if inspect.isfunction(one)]
     rests_on += [threshold] if threshold != 0.5 else []
     rests_on += [] if weights is None else [weights.tobytes()]
     rests_on += [Path(preparation.__file__).read_text(), sklearn.__version__, budget.sampler]
