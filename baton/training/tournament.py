@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import inspect
 import io
 import logging
 import os
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import joblib
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -193,9 +195,9 @@ def cross_validate(
             predictions = predict(choose)
         _require_numbers(predictions[fold >= 0], model, model_params)
     step, as_fitted, calibrated, log_losses = clone(pipeline.named_steps["model"]), predictions, False, {}
-    # Not where rows come in groups, as of one id, or in time: scikit-learn calibrates by folds that know nothing of
-    # that, and a model is sure of a row whose like it has seen. Nor a model that is calibrated by itself: scikit-learn
-    # would go by what it has before.
+    # Not where rows come in groups, as of one id, or in time: the folds by which scikit-learn calibrates know nothing
+    # of that, and a model is sure of a row whose like it has seen. Nor a model that is calibrated by itself:
+    # scikit-learn would go by what it has before.
     alone = contract.split != "time" and folds["group"].nunique() >= ALONE * len(folds)
     if contract.labels and alone and not step.get_params().get("probability"):
         codes = coded.to_numpy(dtype="float64")
@@ -362,8 +364,10 @@ def _search(
             found = evaluation.score(truth, predicted, contract.task, contract.metric, chosen, by_weights)
             yield found[contract.metric]
 
-    # What a study rests on: with any of it changed, a new one begins.
-    rests_on = [*map(tables.digest, (X, y.to_frame(), folds)), start.get_params(), contract.metric, space, seed]
+    # What a study rests on: with any of it changed, a new one begins. A pipeline by its content: what it is written as
+    # may hold an address, which is another one in the next build.
+    rests_on = [*map(tables.digest, (X, y.to_frame(), folds)), joblib.hash(start), contract.metric, space, seed]
+    rests_on += [inspect.getsource(one) for one in start.get_params().values() if inspect.isfunction(one)]
     rests_on += [threshold] if threshold != 0.5 else []
     rests_on += [] if weights is None else [weights.tobytes()]
     rests_on += [Path(preparation.__file__).read_text(), sklearn.__version__, budget.sampler]

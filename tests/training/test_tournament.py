@@ -14,7 +14,7 @@ import skops.io
 from conftest import learn, settings
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from sklearn.base import clone
-from sklearn.compose import make_column_transformer
+from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, StackingClassifier, StackingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import f1_score
@@ -27,7 +27,7 @@ from sklearn.model_selection import (
 from sklearn.model_selection import cross_validate as by_scikit_learn
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import TargetEncoder
+from sklearn.preprocessing import FunctionTransformer, TargetEncoder
 
 from baton import BatonError, models
 from baton.data import split
@@ -388,6 +388,24 @@ def test_a_search_is_kept_and_begins_anew_when_what_it_rests_on_changes(tmp_path
     changes = {"X": X * 2}, {"y": other_y}, {"folds": reversed_folds}, {"params": ()}, {"count": random}
     for changed in (*changes, {"metric": "Log Loss"}):
         assert not {*trials(**changed)} & {*first}
+
+
+def test_a_search_is_kept_by_what_its_steps_hold_and_not_by_where_they_are_in_memory(tmp_path, monkeypatch):
+    contract, X, y, folds = divided(small(), folds=2)
+
+    def started(pattern: str, body: str = "return rows") -> list[float]:
+        module = types.ModuleType("own_features")
+        file = tmp_path / f"{len(body)}.py"
+        file.write_text(f"def own(rows):\n    {body}\n")
+        exec(compile(file.read_text(), file, "exec"), module.__dict__)
+        monkeypatch.setitem(sys.modules, "own_features", module)
+        prepare = make_column_transformer((FunctionTransformer(module.own), make_column_selector(pattern)))
+        asked = "dt", {}, 2, X, y, folds, contract, prepare, SEED, tmp_path / "study.log"
+        return [trial.started for trial in tournament.cross_validate(*asked).trials]
+
+    first = started("a|b")
+    assert started("a|b") == first
+    assert not {*first} & {*started("a|c"), *started("a|b", "return rows + 1")}
 
 
 def test_a_search_in_which_every_trial_fails_says_why(monkeypatch):
