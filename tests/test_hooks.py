@@ -210,7 +210,8 @@ def fail(product, upstream, entry, settings):
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_a_batch_that_is_complete_ends_the_serving_pipeline_early(tmp_path, monkeypatch, capsys, complete):
-    monkeypatch.setattr(batch, "read_manifest", lambda folder: {"rows_in": 5, "model_version": "3"})
+    manifest = {"name": "demo", "batch": "b", "rows_in": 5, "model_version": "3"}
+    monkeypatch.setattr(batch, "read_manifest", lambda folder: manifest if folder.name == "batch=b" else None)
     received = batch.Batch("demo", "b", "3", None, False, "new.csv", [], "digest", {}, "2026-01-01", complete)
     (tmp_path / "batch.json").write_text(json.dumps(received.to_dict()))
     product = {"batch": str(tmp_path / "batch.json")}

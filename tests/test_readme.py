@@ -28,7 +28,7 @@ RUN = {
     "pip install nox && nox -s tests": (".ci/run", None, "pip install --quiet nox && nox -s tests"),
     "ploomber build": ("tests/test_readme.py", "test_the_commands_of_the_two_pipelines_run", "trained.build()"),
     "ploomber build -e pipeline.serve.yaml": (
-        "tests/test_readme.py", "test_the_commands_of_the_two_pipelines_run", 'trained.build("-e", "pipeline.serve.yaml")',
+        "tests/test_readme.py", "test_the_commands_of_the_two_pipelines_run", 'trained.build("-e", "pipeline.serve.yaml", ',
     ),
     "ploomber build --env--track false": (
         "tests/test_training.py", "test_track_false_trains_and_compares_without_mlflow", '"--env--track", "false"',
