@@ -126,12 +126,13 @@ class Parallel(Executor):
             return []
         context = multiprocessing.get_context(self.start_method)
         reports, failures, running, idle = [], {}, {}, min(self.processes, total)
+        interval = config.check_settings(settings).interval if "interval" in settings else None
         seconds: list[float] = []  # of the tasks that are done
         shared = [cores.make(self.processes, context)]
         with ProcessPoolExecutor(self.processes, context, _prepare_worker, shared) as pool, _ended_at_once():
             while True:
                 ready = [task for task in dag.values() if task.exec_status in READY and task not in running.values()]
-                _require_able(ready, settings)
+                _require_able(ready, interval)
                 for task in ready:
                     running[pool.submit(_build, task)] = task
                 for _ in range(idle - len(running)):
@@ -196,9 +197,8 @@ def _forget_cut_off(name: str) -> None:
             file.unlink()
 
 
-def _require_able(tasks: list, settings: dict) -> None:
+def _require_able(tasks: list, interval: float | None) -> None:
     """End the build before any candidate is fitted, if one can't answer the question that `clean` has found."""
-    interval = config.check_settings(settings).interval if "interval" in settings else None
     for task in tasks:
         if "entry" in task.params.to_dict():
             asked = contract.read_contract(str(task.upstream["clean"].product["contract"]))
