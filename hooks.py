@@ -10,8 +10,9 @@ import nbformat
 from ploomber.constants import TaskStatus
 from ploomber.exceptions import DAGBuildEarlyStop
 
+from baton import BatonError
 from baton.data import tables
-from baton.handover import tracking
+from baton.handover import filing, tracking
 from baton.serving import batch, job
 
 # The files that a task reads besides what other tasks made, by the setting that names them.
@@ -38,9 +39,22 @@ def record_state(task, product):
     _record(product).write_text(_state(task, product))
 
 
+def file_candidate(task, product, params):
+    """File what was fitted as a run of the training's; if MLflow does not take it now, `compare` files it."""
+    made, uri = product.to_json_serializable(), params["settings"]["mlflow_tracking_uri"]
+    try:
+        filing.file_once(made, params["entry"]["candidate"], _training_of(task), uri)
+    except BatonError:
+        raise
+    except Exception as error:
+        print(f"\n  {task.name} is fitted, and will be filed later. {tracking.complaint(error) or error}\n")
+    record_state(task, product)
+
+
 def file_report(task, product, params):
-    """Add the executed notebook, as HTML, to the run of its candidate, or else to the training's."""
-    tracking.file_report(_run_id(task), params["settings"]["mlflow_tracking_uri"], Path(str(product["html"])))
+    """Add the executed notebook, as HTML, to the training's run."""
+    uri, report = params["settings"]["mlflow_tracking_uri"], Path(str(product["html"]))
+    tracking.file_report(_training_of(task)["run_id"], uri, report)
     if task.name == "compare":
         verdict = json.loads(Path(str(product["verdict"])).read_text())
         print(f"\n{verdict['choice']}\n{verdict['reason']}\n")
@@ -55,7 +69,7 @@ def record_failure(task, product, params):
     notebook = Path(str(product["nb"]))
     if "entry" in params.to_dict():
         name, uri = params["entry"]["candidate"], params["settings"]["mlflow_tracking_uri"]
-        tracking.log_failure(_parent_run(task), uri, name, _error_in(notebook), notebook)
+        tracking.log_failure(_training_of(task)["run_id"], uri, name, _error_in(notebook), notebook)
 
 
 def stop_if_complete(product):
@@ -87,14 +101,10 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file() and file.suffix != ".pyc")
 
 
-def _run_id(task) -> str | None:
-    candidate = task.product.to_json_serializable().get("candidate")
-    return json.loads(Path(candidate).read_text())["run_id"] if candidate else _parent_run(task)
-
-
-def _parent_run(task) -> str | None:
+def _training_of(task) -> dict:
+    """What `clean` found of the training that a task belongs to."""
     clean = task if task.name == "clean" else task.upstream["clean"]
-    return json.loads(Path(str(clean.product["training"])).read_text())["run_id"]
+    return json.loads(Path(str(clean.product["training"])).read_text())
 
 
 def _error_in(notebook: Path) -> str:

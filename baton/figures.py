@@ -16,6 +16,7 @@ import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib import figure as matplotlib_figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from baton import config
 from baton.data.contract import Contract
@@ -32,10 +33,28 @@ ROW = ("axes fraction", "data")  # coordinates of what stands beside a row
 class Figure(matplotlib_figure.Figure):
     """A figure that shows itself in any notebook; Jupyter draws Matplotlib's only with its inline backend."""
 
+    def __init__(self, **how):
+        super().__init__(layout="constrained", **how)
+        self.laid_out = False
+        _Canvas(self)
+
+    def get_layout_engine(self):
+        return None if self.laid_out else super().get_layout_engine()
+
     def _repr_png_(self) -> bytes:
         drawn = io.BytesIO()
         self.savefig(drawn, format="png")
         return drawn.getvalue()
+
+
+class _Canvas(FigureCanvasAgg):
+    """Lays its figure out once: Matplotlib and Jupyter do so anew for each picture of it, with a whole draw more."""
+
+    def print_figure(self, *where, **how):
+        if not self.figure.laid_out:
+            self.figure.get_layout_engine().execute(self.figure)
+            self.figure.laid_out = True
+        return super().print_figure(*where, **how | {"bbox_inches": None})
 
 
 def target_balance(target: pd.Series, contract: Contract) -> Figure:
@@ -283,7 +302,7 @@ def sweep(ranking: pd.DataFrame, swept: dict[str, dict], metric: str) -> Figure 
             sweeps.setdefault((name.partition("=")[0].rpartition("-")[0], *swept[name]), []).append(name)
     if not sweeps:
         return None
-    figure = Figure(figsize=(11, 4.2 * len(sweeps)), layout="constrained")
+    figure = Figure(figsize=(11, 4.2 * len(sweeps)))
     rows = figure.subplots(len(sweeps), 2, squeeze=False)
     for (entry, *names), (lines, means) in zip(sweeps, rows, strict=True):
         candidates = sweeps[entry, *names]
@@ -755,7 +774,7 @@ def _intervals(axes, rows: list[tuple[str, dict, str]], written: str = "{:+.4f}"
 
 def _figure(width, height, columns=1):
     # No pyplot: its list of open figures would grow in a worker that runs notebook after notebook.
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height))
     return figure, figure.subplots(ncols=columns)
 
 
@@ -763,7 +782,7 @@ def _grid(names):
     shown = [*names][:SHOWN]
     across = min(4, len(shown))
     down = -(-len(shown) // across)
-    figure = Figure(figsize=(2.7 * across, 2 * down + 0.4), layout="constrained")
+    figure = Figure(figsize=(2.7 * across, 2 * down + 0.4))
     flat = figure.subplots(down, across, squeeze=False).ravel()
     for unused in flat[len(shown) :]:
         unused.set_axis_off()

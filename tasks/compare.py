@@ -17,7 +17,7 @@ import pandas as pd
 from baton import config, figures, models
 from baton.data import split
 from baton.data.contract import read_contract
-from baton.handover import promotion, saving, tracking
+from baton.handover import filing, promotion, saving, tracking
 from baton.training import evaluation
 
 settings, contract = config.Settings(**settings), read_contract(upstream["clean"]["contract"])
@@ -71,8 +71,9 @@ print(textwrap.fill(reason, 110))
 # all rows, unless `final_fit` says otherwise.
 
 # %%
-path, run_id = Path(fits[winner]["model"]), candidates[winner]["run_id"]
-challenger = saving.open_model(path, run_id=run_id)
+# Those that MLflow did not take when they were fitted are filed now.
+runs = filing.file_all(fits, facts, settings.mlflow_tracking_uri)
+challenger = saving.open_model(Path(fits[winner]["model"]), run_id=runs[winner])
 verdict = promotion.hand_over(
     challenger, candidates[winner], reason, training, holdout, facts, settings, Path(product["version"])
 )  # fmt: skip

@@ -18,12 +18,11 @@ import pandas as pd
 
 from baton import config, figures
 from baton.data.contract import read_contract
-from baton.handover import intervals, registry, runner, saving, tracking
+from baton.handover import intervals, runner, saving
 from baton.training import ensemble, evaluation
 
 started, settings = time.time(), config.Settings(**settings)
 contract = read_contract(upstream["clean"]["contract"])
-facts = json.loads(Path(upstream["clean"]["training"]).read_text())
 training = pd.read_parquet(upstream["clean"]["train"])
 folds, y = pd.read_parquet(upstream["features"]["folds"]), training[contract.target]
 fits = {name.removeprefix("fit-"): made for name, made in upstream["fit-*"].items()}
@@ -67,21 +66,17 @@ drawn = figures.candidate(pipeline, raw, y, validated, result.predictions, contr
 figures.save(drawn, product["figures"])
 
 # %% [markdown]
-# **Filed** as one run of the training's, like every candidate.
+# **Its run** is filed when this notebook is done, as of every candidate.
 
 # %%
-run_id = tracking.log_candidate(
-    facts, settings, entry["candidate"], started=started,
-    params={"model": entry["model"], "threshold": result.threshold, "weights": json.dumps(result.weights)},
-    metrics=evaluation.summary(result.scores) | costs,
-    figures=product["figures"], tables={"scores": result.scores},
-)  # fmt: skip
-model_uri = registry.log(run_id, Path(product["model"]), settings.mlflow_tracking_uri)
+params = {"model": entry["model"], "threshold": result.threshold, "weights": json.dumps(result.weights)}
+metrics = evaluation.summary(result.scores) | costs
+record = {"params": params, "metrics": metrics, "trials": [], "started": started}
+Path(product["record"]).write_text(json.dumps(record, default=str))
 
 # %%
 result.scores.to_csv(product["scores"])
 nested = all(candidates[name]["nested"] for name in members)
-filed = {"run_id": run_id, "model_uri": model_uri, "costs": costs}
-outcome = entry | {"weights": result.weights, "nested": nested, "threshold": settings.threshold} | filed
+outcome = entry | {"weights": result.weights, "nested": nested, "threshold": settings.threshold, "costs": costs}
 Path(product["candidate"]).write_text(json.dumps(outcome, indent=2))
 pd.Series(outcome, name="candidate").to_frame()

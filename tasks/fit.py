@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Fit one candidate
-# Cross-validate it, fit it on all training rows, look at it, and file it. Every candidate of the grid runs through
-# this same notebook, over the same folds.
+# Cross-validate it, fit it on all training rows, and look at it. Every candidate of the grid runs through this same
+# notebook, over the same folds.
 
 # %% tags=["parameters"]
 upstream = ["clean", "features"]
@@ -19,17 +19,16 @@ import pandas as pd
 
 from baton import config, figures
 from baton.data.contract import read_contract
-from baton.handover import intervals, registry, saving, tracking
+from baton.handover import intervals, saving
 from baton.training import evaluation, preparation, tournament
 
 started, settings = time.time(), config.Settings(**settings)
 contract = read_contract(upstream["clean"]["contract"])
-facts = json.loads(Path(upstream["clean"]["training"]).read_text())
 training = pd.read_parquet(upstream["clean"]["train"])
 X, folds = (pd.read_parquet(upstream["features"][part]) for part in ("X", "folds"))
 feature_code, y = config.load_features(settings.features), training[contract.target]
 weights = contract.read_weights(training)
-candidate, model, model_params, tune = (entry[key] for key in ("candidate", "model", "model_params", "tune"))
+model, model_params, tune = (entry[key] for key in ("model", "model_params", "tune"))
 
 # %% [markdown]
 # **Cross-validation.** Each fold is predicted by a model that did not see it; of two classes, the threshold that tells
@@ -79,23 +78,21 @@ drawn |= figures.study(result.trials, result.importances, contract.metric, wante
 figures.save(drawn, product["figures"])
 
 # %% [markdown]
-# **Filed** as one run of the training's, with all of the above.
+# **Its run** is filed when this notebook is done, with all of the above, and this page.
 
 # %%
-run_id = tracking.log_candidate(
-    facts, settings, candidate, started=started,
-    params={"model": model, "tune": str(tune), "seed": settings.seed, "threshold": result.threshold,
-            **result.found, **result.params},
-    metrics=evaluation.summary(result.scores) | costs | result.log_losses,
-    figures=product["figures"], tables={"scores": result.scores},
-)  # fmt: skip
-tracking.log_trials(run_id, result.trials, contract.metric, settings.mlflow_tracking_uri)
-model_uri = registry.log(run_id, Path(product["model"]), settings.mlflow_tracking_uri)
+params = {"model": model, "tune": tune, "seed": settings.seed, "threshold": result.threshold}
+record = {
+    "params": params | result.found | result.params,
+    "metrics": evaluation.summary(result.scores) | costs | result.log_losses,
+    "trials": [trial._asdict() for trial in result.trials],
+    "started": started,
+}
+Path(product["record"]).write_text(json.dumps(record, default=str))
 
 # %%
 np.save(product["predictions"], result.predictions)
 result.scores.to_csv(product["scores"])
-filed = {"run_id": run_id, "model_uri": model_uri, "costs": costs}
-outcome = entry | result.found | {"nested": result.nested, "threshold": settings.threshold} | filed
+outcome = entry | result.found | {"nested": result.nested, "threshold": settings.threshold, "costs": costs}
 Path(product["candidate"]).write_text(json.dumps(outcome, indent=2))
 pd.Series(outcome, name="candidate").to_frame()

@@ -114,6 +114,12 @@ class Project:
         entries = [entry for entry in yaml.safe_load(file.read_text()) if entry["candidate"] in names]
         file.write_text(yaml.safe_dump(entries, sort_keys=False))
 
+    def tracked_nothing(self) -> bool:
+        import registering
+
+        store = (self.folder / "mlflow.db").read_bytes()
+        return store == registering.empty_store().read_bytes() and not (self.folder / "mlruns").exists()
+
     def read(self, path: str) -> dict:
         """Read a JSON file of `products/<name>/`, for the name that env.yaml has."""
         name = yaml.safe_load((self.folder / "env.yaml").read_text())["name"]
@@ -122,13 +128,18 @@ class Project:
 
 @functools.cache
 def warm_command() -> list[str]:
-    """Start what has the libraries loaded; return what to put before a program's name to have it run there."""
-    address = Path(tempfile.mkdtemp(prefix="warm-")) / "socket"
-    how = {"stdin": subprocess.PIPE, "start_new_session": True}
-    server = subprocess.Popen([sys.executable, WARM, address], **how)
-    while not address.is_socket():
-        assert server.poll() is None
-        time.sleep(0.05)
+    """Start what has the libraries loaded; return what to put before a program's name to have it run there.
+
+    Tests that are run by a test use what is started already.
+    """
+    address = Path(os.environ.get("WARM_SOCKET") or Path(tempfile.mkdtemp(prefix="warm-")) / "socket")
+    if not address.is_socket():
+        how = {"stdin": subprocess.PIPE, "start_new_session": True}
+        server = subprocess.Popen([sys.executable, WARM, address], **how)
+        while not address.is_socket():
+            assert server.poll() is None
+            time.sleep(0.05)
+        os.environ["WARM_SOCKET"] = str(address)
     return [sys.executable, "-S", str(WARM), str(address)]
 
 
@@ -226,8 +237,12 @@ def _warm_models(monkeypatch):
 
 @pytest.fixture
 def fresh(tmp_path) -> Project:
-    """A project nothing was done in yet."""
-    return copy_sources(tmp_path / "project")
+    """A project nothing was done in yet; but for an empty MLflow store, which takes more than a second to make."""
+    import registering
+
+    project = copy_sources(tmp_path / "project")
+    shutil.copy2(registering.empty_store(), project.folder / "mlflow.db")
+    return project
 
 
 @pytest.fixture(scope="session")

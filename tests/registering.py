@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+import json
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from conftest import learn, settings
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from baton import config
-from baton.handover import history, registry, saving, tracking
+from baton.handover import filing, history, registry, saving, tracking
 from baton.training import preparation, tournament
 
 
@@ -50,15 +52,31 @@ def save(folder: Path, table: pd.DataFrame, **keys) -> saving.Model:
     return saving.open_model(folder)
 
 
+def write_products(folder: Path, saved: Path, **record) -> dict[str, str]:
+    """Write what a candidate's task makes besides its model, which is `saved` already; return the paths by name."""
+    made = {name: folder / name for name in ("record", "scores", "html", "figures")}
+    made["figures"].mkdir(parents=True)
+    (made["figures"] / "roc.png").write_bytes(b"picture")
+    made["scores"].write_text("fold,AUC\n0,0.5\n")
+    made["html"].write_text("the page")
+    record = {"params": {}, "metrics": {}, "trials": [], "started": time.time()} | record
+    made["record"].write_text(json.dumps(record))
+    return {name: str(path) for name, path in (made | {"model": saved}).items()}
+
+
+def file(saved: Path, asked: config.Settings, facts: dict, candidate: str = "lr", **record) -> str:
+    """File a saved model as a candidate of the training; return the id of its run."""
+    with tempfile.TemporaryDirectory() as folder:
+        return filing.file_once(
+            write_products(Path(folder), saved, **record), candidate, facts, asked.mlflow_tracking_uri
+        )
+
+
 def register(
     saved: Path, asked: config.Settings, facts: dict, candidate: str = "lr", fingerprints=(3, 1, 2, 2)
 ) -> saving.Model:  # fmt: skip
     """File a saved model as a candidate of the training, and register it, as `fit` and `compare` do."""
-    run_id = tracking.log_candidate(
-        facts, asked, candidate, params={"C": 1}, metrics={"x": 1.0, "nothing": float("nan")}, figures=str(saved / "metadata"),
-        tables={}, started=0,
-    )  # fmt: skip
-    registry.log(run_id, saved, asked.mlflow_tracking_uri)
+    run_id = file(saved, asked, facts, candidate, params={"C": 1}, metrics={"x": 1.0, "nothing": float("nan")})
     return register_version(saved, run_id, asked, fingerprints=fingerprints)
 
 

@@ -169,8 +169,7 @@ def test_a_bad_table_or_knob_stops_training_with_one_message_and_leaves_nothing(
     assert expected in printed
     made = [path for path in (fresh.folder / "products").rglob("*") if path.is_file()]
     assert {path.name for path in made} <= {"training.lock", "clean.ipynb"}  # as far as it got, to be looked at
-    assert not (fresh.folder / "mlflow.db").exists()
-    assert not (fresh.folder / "mlruns").exists()
+    assert fresh.tracked_nothing()
     for secret in ("correct horse", "correct%20horse", "hunter2"):
         assert not [text for text in (printed, *(path.read_text() for path in made)) if secret in text]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import mlflow
 import nbformat
+import pandas as pd
 import pytest
 import registering
 from conftest import settings
@@ -145,22 +146,23 @@ def test_the_feature_file_concerns_the_features_alone(folder):
 def test_a_report_is_filed_with_the_run_it_tells_of(tmp_path, monkeypatch):
     asked, facts = registering.open_store(tmp_path, monkeypatch, name="demo")
     client = mlflow.MlflowClient(asked.mlflow_tracking_uri)
-    candidate = client.create_run("1").info.run_id
+    saved = registering.save(tmp_path / "model", pd.DataFrame({"x": range(40), "y": [0, 1] * 20}), name="demo").path
+    products = registering.write_products(tmp_path / "fit", saved)
     (tmp_path / "training.json").write_text(json.dumps(facts))
-    (tmp_path / "candidate.json").write_text(json.dumps({"run_id": candidate}))
+    (tmp_path / "explore.html").write_text("report")
     dag, params = DAG(), {"settings": asked.model_dump()}
     before = PythonCallable(clean, {"training": File(tmp_path / "training.json")}, dag, name="clean", params=params)
-    for name, products in {"explore": {}, "fit-lr": {"candidate": File(tmp_path / "candidate.json")}}.items():
-        (tmp_path / f"{name}.html").write_text("report")
-        task = PythonCallable(
-            apply, {"html": File(tmp_path / f"{name}.html")} | products, dag, name=name, params=params
-        )
-        task.set_upstream(before)
+    explored, fitted = {"html": File(tmp_path / "explore.html")}, {name: File(path) for name, path in products.items()}
+    PythonCallable(apply, explored, dag, name="explore", params=params).set_upstream(before)
+    params |= {"entry": {"candidate": "lr"}}
+    PythonCallable(fail, fitted, dag, name="fit-lr", params=params).set_upstream(before)
     dag.render(show_progress=False)
-    for name in ("explore", "fit-lr"):
-        hooks.file_report(dag[name], dag[name].product, dag[name].params)
-    filed = [[file.path for file in client.list_artifacts(run, "notebook")] for run in (facts["run_id"], candidate)]
-    assert filed == [["notebook/explore.html"], ["notebook/fit-lr.html"]]
+    hooks.file_report(dag["explore"], dag["explore"].product, dag["explore"].params)
+    hooks.file_candidate(dag["fit-lr"], dag["fit-lr"].product, dag["fit-lr"].params)
+    (candidate,) = client.search_runs(["1"], "tags.candidate = 'lr'")
+    runs = (facts["run_id"], candidate.info.run_id)
+    filed = [[file.path for file in client.list_artifacts(run, "notebook")] for run in runs]
+    assert filed == [["notebook/explore.html"], ["notebook/html"]]
 
 
 def test_a_table_that_is_replaced_while_it_is_read_is_read_again(folder):

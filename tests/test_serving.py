@@ -77,7 +77,7 @@ def test_a_batch_is_scored_again_only_if_rows_or_champion_changed(trained):
     assert "It replaces 192 rows scored by version 1 at " in again
 
     # Another candidate of the same training is promoted.
-    other = trained.read("fit/forest/candidate.json")
+    other = trained.read("fit/forest/run.json")
     path = trained.folder / "products/diabetes/fit/forest/model"
     asked = settings(name="diabetes", mlflow_tracking_uri=trained.uri)
     second = registering.register_version(path, other["run_id"], asked)
@@ -116,6 +116,7 @@ def test_train_serve_retrain_refuse_promote_serve_and_roll_back(fresh):
     rows.tail(100).to_csv(fresh.folder / "new.csv", index=False)
     fresh.set(name="story", train_data="train.csv", score_data="new.csv", target="y", id_columns="id")
     fresh.keep_candidates("lr")
+    fresh.set(figures="none")
 
     def retrain(code: str, table: pd.DataFrame) -> dict:
         (fresh.folder / "features.py").write_text(code)
@@ -197,7 +198,7 @@ def test_a_mistake_is_told_before_any_long_work(fresh):
     assert "'Outcom' (did you mean 'Outcome'?); correct target in env.yaml" in printed
     assert "Traceback" not in printed
     assert "fit-" not in printed.split("Not run")[0]
-    assert not (fresh.folder / "mlflow.db").exists()
+    assert fresh.tracked_nothing()
 
 
 def test_a_model_id_or_a_key_that_does_not_exist_is_told_before_anything_runs(fresh):

@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -75,8 +76,39 @@ def load() -> None:
     with matplotlib.rc_context():  # PyCaret restyles every plot
         for library in LIBRARIES:
             importlib.import_module(library)
+        set_up_once()
+    use_once()
     for name in [name for name in sys.modules if name.partition(".")[0] == "baton"]:
         del sys.modules[name]  # MLflow asks for `baton.handover.store`, and found it here
+
+
+def set_up_once() -> None:
+    """Have PyCaret look once at what is installed: it keeps what it has found."""
+    import pandas as pd
+    from pycaret.classification import ClassificationExperiment
+
+    rows = pd.DataFrame({"a": range(20), "y": [0, 1] * 10})
+    quiet = {"html": False, "verbose": False, "system_log": False, "log_experiment": False}
+    ClassificationExperiment().setup(rows, target="y", preprocess=False, memory=False, n_jobs=1, **quiet)
+
+
+def use_once() -> None:
+    """So with the others, which look for packages, templates and fonts."""
+    import io
+
+    import mlflow.sklearn
+    from matplotlib.figure import Figure
+    from nbconvert import HTMLExporter
+    from nbformat.v4 import new_code_cell, new_notebook
+    from sklearn.dummy import DummyClassifier
+
+    how = {"serialization_format": "skops", "pip_requirements": ["pandas"]}
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        mlflow.sklearn.save_model(DummyClassifier().fit([[0], [1]], [0, 1]), f"{folder}/model", **how)
+    figure = Figure()
+    figure.subplots().set(title="text")
+    figure.savefig(io.BytesIO())
+    HTMLExporter().from_notebook_node(new_notebook(cells=[new_code_cell("1")]))
 
 
 def answer(connection: socket.socket) -> None:

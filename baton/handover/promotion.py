@@ -75,7 +75,11 @@ def carry_out(
         scores=_summary(verdict), run_id=version.run_id,
     )  # fmt: skip
     keep = history.move if event.moves else history.record
-    keep(settings.name, event, uri)
+    try:
+        keep(settings.name, event, uri)
+    except history.ChampionChanged:
+        registry.withdraw(version, uri)  # its card and its tags tell of a promotion that did not come about
+        raise
     return verdict
 
 

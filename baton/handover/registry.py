@@ -36,20 +36,12 @@ DIGEST = "files_sha256"  # the tag of a version that names all of its files by t
 SAME = ("serves", "compared_with", "decision")  # the tags of a version that tell it from others of its run
 
 
-def log(run_id: str | None, folder: Path, tracking_uri: str) -> str | None:
-    """Add a saved model to its candidate's run; return its URI. A run whose model can't be written ends as FAILED."""
-    if run_id is None:
-        return None
+def log(client, run_id: str, folder: Path) -> None:
+    """Add a saved model to its candidate's run."""
     from mlflow.entities import LoggedModelOutput
 
-    client = tracking.connect(tracking_uri)
-    try:
-        model_id = _upload(client, client.get_run(run_id), "model", folder)
-        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
-    except BaseException:
-        client.set_terminated(run_id, "FAILED")
-        raise
-    return f"models:/{model_id}"
+    model_id = _upload(client, client.get_run(run_id), "model", folder)
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
 
 
 def find_champion(name: str, tracking_uri: str) -> Model | None:
@@ -161,6 +153,14 @@ def register(model: Model, tags: dict[str, str], description: str, tracking_uri:
         version = mlflow.register_model(f"models:/{model_id}", name, tags=tags)
     client.update_model_version(name, version.version, description)
     return version_of(name, version.version, tracking_uri)
+
+
+def withdraw(version: Model, tracking_uri: str) -> None:
+    """Take back a version that was registered and never became champion."""
+    name = version.contract.name
+    if any(event.moves and event.version == version.version for event in history.read(name, tracking_uri)):
+        return
+    tracking.connect(tracking_uri).delete_model_version(name, version.version)
 
 
 def _upload(client, run, name: str, folder: Path) -> str:

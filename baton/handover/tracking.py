@@ -95,57 +95,10 @@ def start_training(settings: config.Settings, tags: dict, training: pd.DataFrame
 
     experiment = _require_experiment(connect(settings.mlflow_tracking_uri), settings.name, settings.mlflow_tracking_uri)
     with mlflow.start_run(
-        experiment_id=experiment, run_name=time.strftime("training %Y-%m-%d %H:%M"), tags=_tags(tags)
+        experiment_id=experiment, run_name=time.strftime("training %Y-%m-%d %H:%M"), tags=tags_of(tags)
     ) as run:
         mlflow.log_input(_dataset(training, settings.train_data), context="training")
         return run.info.run_id
-
-
-def log_candidate(
-    facts: dict, settings: config.Settings, candidate: str, *, params: dict, metrics: dict, figures: str, tables: dict,
-    started: float,
-) -> str | None:  # fmt: skip
-    """File a candidate as a child of the training run and return its run id; its model is still to come.
-
-    `facts` are what `clean` found of the training; `figures` is a folder; `started` is the time.time() its fitting
-    began. A run that could not be written whole ends as FAILED.
-    """
-    if facts["run_id"] is None:
-        return None
-    client = connect(settings.mlflow_tracking_uri)
-    parent = require_run(client, facts["run_id"])
-    tags = {key: facts[key] for key in ("task", "metric", "data_digest")} | {"candidate": candidate}
-    tags = _tags(tags | {"mlflow.parentRunId": parent.info.run_id, "mlflow.runName": candidate})
-    # Through the client, a few statements for all of it: a sweep files hundreds.
-    run_id = client.create_run(parent.info.experiment_id, start_time=int(started * 1000), tags=tags).info.run_id
-    try:
-        _log_values(client, run_id, metrics, params)
-        client.log_inputs(run_id, parent.inputs.dataset_inputs)  # the rows are the training's
-        client.log_artifacts(run_id, figures, "figures")
-        for name, frame in tables.items():
-            client.log_text(run_id, frame.to_csv(), f"tables/{name}.csv")
-    except BaseException:
-        client.set_terminated(run_id, "FAILED")
-        raise
-    client.set_terminated(run_id)
-    return run_id
-
-
-def log_trials(run_id: str | None, trials: list, metric: str, uri: str) -> None:
-    """File each `study.Trial` of a candidate as a run, a child of the candidate's."""
-    if run_id is None or not trials:
-        return
-    client = connect(uri)
-    experiment, shared = client.get_run(run_id).info.experiment_id, _tags({"mlflow.parentRunId": run_id})
-    for trial in trials:
-        tags = shared | {"mlflow.runName": f"trial {trial.number}", "trial": trial.state}
-        tags |= {"error": trial.error} if trial.error else {}
-        started, ended = int(trial.started * 1000), int((trial.started + trial.seconds) * 1000)
-        run = client.create_run(experiment, start_time=started, tags=tags)
-        metrics = {metric: trial.score, "seconds": trial.seconds}
-        _log_values(client, run.info.run_id, metrics, trial.params, ended)
-        status = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}[trial.state]
-        client.set_terminated(run.info.run_id, status, ended)
 
 
 def copy_run(run_id: str, settings: config.Settings, there: config.Settings) -> str:
@@ -181,14 +134,8 @@ def log_failure(parent: str | None, uri: str, candidate: str, error: str, notebo
         return
     client = connect(uri)
     experiment = require_run(client, parent).info.experiment_id
-    # A run that broke while it was being filed is there already, as FAILED: it only lacks the reason.
-    broken = client.search_runs(
-        [experiment],
-        f"attributes.status = 'FAILED' AND tags.candidate = '{candidate}' AND tags.`mlflow.parentRunId` = '{parent}'",
-    )
-    unsaid = [run for run in broken if "error" not in run.data.tags]
-    labels = _tags({"candidate": candidate, "mlflow.parentRunId": parent, "mlflow.runName": candidate})
-    run_id = (unsaid[0] if unsaid else client.create_run(experiment, tags=labels)).info.run_id
+    labels = tags_of({"candidate": candidate, "mlflow.parentRunId": parent, "mlflow.runName": candidate})
+    run_id = client.create_run(experiment, tags=labels).info.run_id
     client.set_tag(run_id, "error", error[:5000])
     client.log_text(run_id, error, "error.txt")
     if notebook.is_file():
@@ -227,7 +174,7 @@ def log_batch(manifest: dict, folder: Path, uri: str) -> str:
     tags = {"batch": manifest["batch"], "key": manifest["key"], "model_version": manifest["model_version"]}
     same = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
     earlier = client.search_runs([experiment], same)
-    run = earlier[0] if earlier else client.create_run(experiment, tags=_tags(tags), run_name=manifest["batch"])
+    run = earlier[0] if earlier else client.create_run(experiment, tags=tags_of(tags), run_name=manifest["batch"])
     run_id = run.info.run_id
     counts = {key: manifest[key] for key in ("rows_in", "rows_scored", "rows_rejected", "seconds", "rows_per_second")}
     counts |= {f"rejected_{reason}": rows for reason, rows in manifest["rejected"].items()}
@@ -252,11 +199,12 @@ def git_commit() -> str:
     return (commit + ("+changes" if git("status", "--porcelain") else "")) if commit else "none"
 
 
-def _tags(tags: dict) -> dict:
+def tags_of(tags: dict) -> dict:
+    """Tags as MLflow takes them, with the commit the project stands at."""
     return {key: str(value) for key, value in ({"git_commit": git_commit()} | tags).items()}
 
 
-def _log_values(client, run_id: str, metrics: dict, params: dict, when: int | None = None) -> None:
+def log_values(client, run_id: str, metrics: dict, params: dict, when: int | None = None) -> None:
     """Write metrics, those that are numbers, and parameters at once; `when` is in milliseconds, by default now."""
     from mlflow.entities import Metric, Param
 
@@ -282,7 +230,9 @@ def require_run(client, run_id: str):
 
     try:
         return client.get_run(run_id)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         raise BatonError(
             f"run {run_id}, which products/ remembers, is not in the MLflow store: the store was moved or deleted."
             " Train anew with `ploomber build --force`."

@@ -48,10 +48,7 @@ class Training:
         ignored = [one for one in ("strong", "weak", "noise") if one != column]
         path = self.folder / column
         registering.save(path, self.training, name="demo", ignore_columns=ignored, id_columns=["id"])
-        run_id = tracking.log_candidate(
-            self.facts, self.settings, column, params={}, metrics={}, figures=str(path / "code" if (path / "code").is_dir() else path / "metadata"),
-            tables={}, started=0,
-        )  # fmt: skip
+        run_id = registering.file(path, self.settings, self.facts, column)
         candidate = {"candidate": column, "model": "lr", "model_params": {}, "tune": 0, "run_id": run_id}
         return saving.open_model(path, run_id=run_id), candidate
 
@@ -85,6 +82,7 @@ def training(tmp_path, monkeypatch) -> Training:
 
 
 def test_champions_come_and_go_and_every_decision_is_kept(training):
+    uri = training.settings.mlflow_tracking_uri
     first = training.hand_over("weak")
     assert (first.decision, training.champion.version) == ("promoted", "1")
     assert first.reason.endswith("So demo version 1 becomes champion. It serves fitted anew on all rows.")
@@ -120,6 +118,11 @@ def test_champions_come_and_go_and_every_decision_is_kept(training):
     ]  # fmt: skip
     assert training.events[2].scores["champion"] == better.scores["champion"]["AUC"]["value"]
     assert (training.events[2].promote, training.events[4].reason) == ("superior", "complaints")
+    for number in ("1", "2"):  # of which only the first was champion
+        registry.withdraw(registry.version_of("demo", number, uri), uri)
+    assert registry.version_of("demo", "1", uri).version == "1"
+    with pytest.raises(BatonError, match="demo has no version 2"):
+        registry.version_of("demo", "2", uri)
 
 
 def test_what_serves_has_learned_from_all_rows_and_the_judged_model_stays_beside_it(training):
@@ -367,6 +370,9 @@ def test_a_champion_that_changed_meanwhile_is_compared_anew(training, monkeypatc
     # Its card, too, tells of the comparison that was decided by, not of the first one.
     assert json.loads((training.champion.path / "decision.json").read_text())["champion"]["version"] == "3"
     assert "champion, version 3" in (training.champion.path / "card.md").read_text()
+    # Nothing is left of the first one, whose card says that it was promoted.
+    versions = tracking.connect(training.settings.mlflow_tracking_uri).search_model_versions("name='demo'")
+    assert sorted(one.version for one in versions) == [1, 3, 4]
 
 
 def steps_of(training, verdict, version, tags, kill_at: int) -> int:

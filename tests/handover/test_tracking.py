@@ -19,8 +19,7 @@ import registering
 from conftest import ODD, settings
 
 from baton import BatonError, config
-from baton.handover import registry, tracking
-from baton.training.study import Trial
+from baton.handover import filing, registry, tracking
 
 ROWS = pd.DataFrame({"a": [1.0, 2.0]})
 
@@ -40,10 +39,7 @@ def test_without_tracking_nothing_is_opened(tmp_path):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     asked = settings(mlflow_tracking_uri=uri, track=False)
     assert tracking.start_training(asked, {}, ROWS) is None
-    filed = tracking.log_candidate(
-        {"run_id": None}, asked, "lr", params={}, metrics={}, figures="none", tables={}, started=0
-    )
-    assert filed is None
+    assert filing.file_once({}, "lr", {"run_id": None}, uri) is None
     tracking.log_result(None, uri, metrics={}, tags={}, figures={}, tables={})
     tracking.file_report(None, uri, tmp_path / "no.html")
     tracking.log_failure(None, uri, "c", "error", tmp_path / "no.ipynb")
@@ -55,85 +51,14 @@ def store(tmp_path, monkeypatch):
     return registering.open_store(tmp_path, monkeypatch, name="demo")
 
 
-def test_a_candidate_is_filed_as_a_child_of_its_training_with_what_describes_it(store, tmp_path):
+def test_every_failure_is_a_run_with_its_own_reason(store, tmp_path):
     asked, facts = store
-    (tmp_path / "drawn").mkdir()
-    (tmp_path / "drawn" / "roc.png").write_bytes(b"picture")
-    run_id = tracking.log_candidate(
-        facts, asked, "lr", params={"C": 1}, metrics={"auc": 0.5, "nothing": float("nan")}, figures=str(tmp_path / "drawn"),
-        tables={"scores": ROWS}, started=1_700_000_000.5,
-    )  # fmt: skip
-    client = mlflow.MlflowClient(asked.mlflow_tracking_uri)
-    run = client.get_run(run_id)
-    expected = {"candidate": "lr", "mlflow.parentRunId": facts["run_id"], "mlflow.runName": "lr"}
-    expected |= {"task": "binary", "metric": "AUC", "data_digest": "abc", "git_commit": "none"}
-    assert expected.items() <= run.data.tags.items()
-    assert (run.data.params, run.data.metrics) == ({"C": "1"}, {"auc": 0.5})
-    assert (run.info.status, run.info.start_time) == ("FINISHED", 1_700_000_000_500)
-    assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["t"]
-    assert [file.path for file in client.list_artifacts(run_id, "figures")] == ["figures/roc.png"]
-    assert client.get_run(facts["run_id"]).info.experiment_id == run.info.experiment_id
-
-
-def test_every_trial_of_a_search_is_a_run_below_its_candidates(store):
-    asked, facts = store
-    client = mlflow.MlflowClient(asked.mlflow_tracking_uri)
-    parent = client.create_run(client.get_run(facts["run_id"]).info.experiment_id).info.run_id
-    trials = [
-        Trial(0, {"C": 0.5, "penalty": "l2"}, "finished", 0.75, 1_700_000_000.0, 2.5, None),
-        Trial(1, {"C": 9.0}, "pruned", 0.5, 1_700_000_002.5, 1.0, None),
-        Trial(2, {"C": -1.0}, "failed", float("nan"), 1_700_000_003.5, 0.5, "ValueError: C"),
-    ]
-    tracking.log_trials(parent, trials, "AUC", asked.mlflow_tracking_uri)
-    tracking.log_trials(None, trials, "AUC", asked.mlflow_tracking_uri)  # of a training that is not tracked
-    found = client.search_runs(
-        ["0", "1"], f"tags.`mlflow.parentRunId` = '{parent}'", order_by=["attributes.start_time"]
-    )
-    assert [(run.info.run_name, run.info.status, run.data.tags["trial"]) for run in found] == [
-        ("trial 0", "FINISHED", "finished"), ("trial 1", "KILLED", "pruned"), ("trial 2", "FAILED", "failed"),
-    ]  # fmt: skip
-    assert [run.data.params for run in found] == [{"C": "0.5", "penalty": "l2"}, {"C": "9.0"}, {"C": "-1.0"}]
-    assert [run.data.metrics for run in found] == [
-        {"AUC": 0.75, "seconds": 2.5}, {"AUC": 0.5, "seconds": 1.0}, {"seconds": 0.5},
-    ]  # fmt: skip
-    assert [(run.info.start_time, run.info.end_time) for run in found[:1]] == [(1_700_000_000_000, 1_700_000_002_500)]
-    assert [run.data.tags.get("error") for run in found] == [None, None, "ValueError: C"]
-    assert not any("candidate" in run.data.tags for run in found)
-
-
-def test_a_candidate_that_fails_leaves_one_failed_run_that_says_why(store, tmp_path):
-    asked, facts = store
-    client = mlflow.MlflowClient(asked.mlflow_tracking_uri)
-    (tmp_path / "drawn").mkdir()
-    with pytest.raises(AttributeError):  # its run breaks while it is filed
-        tracking.log_candidate(
-            facts, asked, "lr", params={}, metrics={}, figures=str(tmp_path / "drawn"), tables={"scores": "no table"},
-            started=0,
-        )  # fmt: skip
-    for candidate in ("lr", "tree"):
-        tracking.log_failure(facts["run_id"], asked.mlflow_tracking_uri, candidate, f"no {candidate}", tmp_path / "no")
-    runs = client.search_runs(["1"], "attributes.status = 'FAILED'")
-    assert {run.data.tags["candidate"]: run.data.tags["error"] for run in runs} == {"lr": "no lr", "tree": "no tree"}
-    assert len(runs) == 2
-
-
-def test_every_failure_keeps_its_own_reason(store, tmp_path):
-    """That of another candidate, of an earlier build, and of an earlier training stays as it was."""
-    asked, facts = store
-    client, uri = mlflow.MlflowClient(asked.mlflow_tracking_uri), asked.mlflow_tracking_uri
-    earlier, now = facts["run_id"], tracking.start_training(asked, {}, ROWS)
-    for parent in (earlier, now):  # a run that broke while it was filed, and was given no reason yet
-        broken = {"candidate": "lr", "mlflow.parentRunId": parent, "mlflow.runName": "broken"}
-        client.set_terminated(client.create_run("1", tags=broken).info.run_id, "FAILED")
     for candidate, error in (("tree", "no tree"), ("lr", "no lr"), ("lr", "still no lr")):
-        tracking.log_failure(now, uri, candidate, error, tmp_path / "no")
-    found = [
-        (run.data.tags["mlflow.parentRunId"] == now, run.info.run_name, run.data.tags.get("error"))
-        for run in client.search_runs(["1"], "attributes.status = 'FAILED'", order_by=["start_time"])
-    ]
-    assert sorted(found, key=str) == [
-        (False, "broken", None), (True, "broken", "no lr"), (True, "lr", "still no lr"), (True, "tree", "no tree"),
-    ]  # fmt: skip
+        tracking.log_failure(facts["run_id"], asked.mlflow_tracking_uri, candidate, error, tmp_path / "no")
+    runs = mlflow.MlflowClient(asked.mlflow_tracking_uri).search_runs(["1"], "attributes.status = 'FAILED'")
+    tags = [(run.data.tags["mlflow.parentRunId"], run.info.run_name, run.data.tags["error"]) for run in runs]
+    parent = facts["run_id"]
+    assert sorted(tags) == [(parent, "lr", "no lr"), (parent, "lr", "still no lr"), (parent, "tree", "no tree")]
 
 
 def test_an_experiments_files_lie_in_the_project_wherever_its_tasks_were_started(store, tmp_path, monkeypatch):

@@ -1,0 +1,197 @@
+"""A candidate's run: whole or not at all, and once, whatever becomes of the process that files it, or of the server."""
+
+import http.server
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import registering
+import sqlalchemy
+from conftest import PROGRAMS, answers, free_port, serving
+from ploomber import DAG
+from ploomber.products import File
+from ploomber.tasks import PythonCallable
+
+import hooks
+from baton import BatonError
+from baton.handover import filing, tracking
+from baton.training.study import Trial
+
+ROWS = pd.DataFrame({"x": range(40), "y": [0, 1] * 20})
+TRIALS = [
+    Trial(0, {"C": 0.5, "penalty": "l2"}, "finished", 0.75, 1_700_000_000.0, 2.5, None),
+    Trial(1, {"C": 9.0}, "pruned", 0.5, 1_700_000_002.5, 1.0, None),
+    Trial(2, {"C": -1.0}, "failed", float("nan"), 1_700_000_003.5, 0.5, "ValueError: C"),
+]
+RECORD = {
+    "params": {"C": 1, "target_scale": None}, "metrics": {"auc": 0.5, "nothing": float("nan")},
+    "trials": [trial._asdict() for trial in TRIALS], "started": 1_700_000_000.5,
+}  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    return registering.open_store(tmp_path, monkeypatch, name="demo")
+
+
+@pytest.fixture
+def made(store, tmp_path) -> dict[str, str]:
+    """What the task of a candidate has made."""
+    saved = registering.save(tmp_path / "model", ROWS, name="demo").path
+    return registering.write_products(tmp_path / "fit", saved, **RECORD)
+
+
+def found(store, of: str = "tags.candidate = 'lr'") -> list:
+    return mlflow.MlflowClient(store[0].mlflow_tracking_uri).search_runs(["1"], of, order_by=["start_time"])
+
+
+def models(store) -> list:
+    return mlflow.MlflowClient(store[0].mlflow_tracking_uri).search_logged_models(["1"])
+
+
+def test_a_candidate_is_a_child_of_its_training_with_all_that_its_task_has_made(store, made):
+    asked, facts = store
+    run_id = filing.file_once(made, "lr", facts, asked.mlflow_tracking_uri)
+    client = mlflow.MlflowClient(asked.mlflow_tracking_uri)
+    run = client.get_run(run_id)
+    expected = {"candidate": "lr", "mlflow.parentRunId": facts["run_id"], "mlflow.runName": "lr"}
+    expected |= {"task": "binary", "metric": "AUC", "data_digest": "abc", "git_commit": "none"}
+    assert expected.items() <= run.data.tags.items()
+    assert (run.data.params, run.data.metrics) == ({"C": "1", "target_scale": "None"}, {"auc": 0.5})
+    assert (run.info.status, run.info.start_time) == ("FINISHED", 1_700_000_000_500)
+    assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["t"]
+    files = {
+        folder: [file.path for file in client.list_artifacts(run_id, folder)]
+        for folder in ("figures", "notebook", "tables")
+    }
+    assert files == {"figures": ["figures/roc.png"], "notebook": ["notebook/html"], "tables": ["tables/scores.csv"]}
+    (model,) = models(store)
+    assert (model.name, model.status.name, model.source_run_id) == ("model", "READY", run_id)
+    assert [one.model_id for one in run.outputs.model_outputs] == [model.model_id]
+
+
+def test_every_trial_of_its_search_is_a_run_below_it(store, made):
+    run_id = filing.file_once(made, "lr", store[1], store[0].mlflow_tracking_uri)
+    trials = found(store, f"tags.`mlflow.parentRunId` = '{run_id}'")
+    assert [(run.info.run_name, run.info.status, run.data.tags["trial"]) for run in trials] == [
+        ("trial 0", "FINISHED", "finished"), ("trial 1", "KILLED", "pruned"), ("trial 2", "FAILED", "failed"),
+    ]  # fmt: skip
+    assert [run.data.params for run in trials] == [{"C": "0.5", "penalty": "l2"}, {"C": "9.0"}, {"C": "-1.0"}]
+    assert [run.data.metrics for run in trials] == [
+        {"AUC": 0.75, "seconds": 2.5}, {"AUC": 0.5, "seconds": 1.0}, {"seconds": 0.5},
+    ]  # fmt: skip
+    assert (trials[0].info.start_time, trials[0].info.end_time) == (1_700_000_000_000, 1_700_000_002_500)
+    assert [run.data.tags.get("error") for run in trials] == [None, None, "ValueError: C"]
+    assert not any("candidate" in run.data.tags for run in trials)
+
+
+def test_a_candidate_is_filed_once_and_another_fit_of_it_is_another_run(store, made):
+    asked, facts = store
+    run_id = filing.file_once(made, "lr", facts, asked.mlflow_tracking_uri)
+    assert filing.file_once(made, "lr", facts, asked.mlflow_tracking_uri) == run_id
+    (Path(made["record"]).with_name("run.json")).unlink()  # as of a process that died just then
+    assert filing.file_all({"lr": made}, facts, asked.mlflow_tracking_uri) == {"lr": run_id}
+    assert len(found(store)) == len(models(store)) == 1
+    Path(made["record"]).write_text(json.dumps(RECORD | {"started": 1_700_000_009.0}))
+    assert filing.file_once(made, "lr", facts, asked.mlflow_tracking_uri) != run_id
+    assert len(found(store)) == 2
+
+
+def steps_of(store, made, kill_at: int) -> int:
+    """File in a process that kills itself at a statement or a commit of the store; return how many there were."""
+    counted = multiprocessing.Value("i", 0)
+
+    def step(*_):
+        counted.value += 1
+        if counted.value == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def file():
+        sqlalchemy.event.listen(sqlalchemy.Engine, "commit", step)
+        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", step)
+        filing.file_once(made, "lr", store[1], store[0].mlflow_tracking_uri)
+
+    process = multiprocessing.get_context("fork").Process(target=file)
+    process.start()
+    process.join()
+    assert process.exitcode == (0 if kill_at == 0 else -signal.SIGKILL)
+    return counted.value
+
+
+def test_a_process_that_is_killed_while_it_files_leaves_nothing_that_is_not_put_right(store, made, tmp_path):
+    total = steps_of(store, made, kill_at=0)
+    for kill_at in np.unique(np.linspace(1, total, 7).astype(int)):
+        shutil.rmtree(tmp_path / "fit")
+        registering.write_products(tmp_path / "fit", Path(made["model"]), **RECORD | {"started": float(kill_at)})
+        before, models_before = len(found(store)), len(models(store))
+        steps_of(store, made, kill_at)
+        run_id = filing.file_once(made, "lr", store[1], store[0].mlflow_tracking_uri)
+        runs = found(store)
+        assert {run.info.status for run in runs} == {"FINISHED"}
+        assert (len(runs) - before, len(models(store)) - models_before) == (1, 1), (kill_at, total)
+        assert run_id in {run.info.run_id for run in runs}
+        assert len(found(store, f"tags.`mlflow.parentRunId` = '{run_id}'")) == 3
+
+
+class Unavailable(http.server.BaseHTTPRequestHandler):
+    """A server that is up, and says that it can't now."""
+
+    def do_GET(self):
+        self.send_error(503)
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+def test_what_a_server_does_not_take_now_is_filed_when_it_is_back(store, made, tmp_path, monkeypatch, capsys):
+    """Whether nobody answers at its address, or someone who says 503."""
+    port = free_port()
+    asked = store[0].model_copy(update={"mlflow_tracking_uri": f"http://127.0.0.1:{port}"})
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    shutil.copy2(registering.empty_store(), tmp_path / "server.db")
+
+    def server():
+        command = [PROGRAMS / "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
+        command += ["--artifacts-destination", str(tmp_path / "files")]
+        how = {"env": os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}}
+        return serving(command, lambda: answers(f"{asked.mlflow_tracking_uri}/health"), tmp_path / "log", **how)
+
+    with server():
+        facts = store[1] | {"run_id": tracking.start_training(asked, store[1], ROWS)}
+    (tmp_path / "training.json").write_text(json.dumps(facts))
+    dag, params = DAG(), {"settings": {"mlflow_tracking_uri": asked.mlflow_tracking_uri}, "entry": {"candidate": "lr"}}
+    clean = PythonCallable(touch, {"training": File(tmp_path / "training.json")}, dag, name="clean", params=params)
+    products = {name: File(path) for name, path in made.items()}
+    clean >> PythonCallable(touch, products, dag, name="fit-lr", params=params)
+    dag.render(show_progress=False)
+
+    def file_in_vain():
+        hooks.file_candidate(dag["fit-lr"], dag["fit-lr"].product, dag["fit-lr"].params)
+        assert "fit-lr is fitted, and will be filed later. MLflow says: API request to" in capsys.readouterr().out
+        with pytest.raises(BatonError, match="1 of 1 candidates are fitted and not in MLflow yet. MLflow says: API"):
+            filing.file_all({"lr": made}, facts, asked.mlflow_tracking_uri)
+
+    file_in_vain()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Unavailable) as unavailable:
+        threading.Thread(target=unavailable.serve_forever, daemon=True).start()
+        file_in_vain()
+        unavailable.shutdown()
+    with server():
+        runs = filing.file_all({"lr": made}, facts, asked.mlflow_tracking_uri)
+        (run,) = found((asked,))
+    assert (runs, run.info.status) == ({"lr": run.info.run_id}, "FINISHED")
+
+
+def touch(product, settings, entry, upstream=None):
+    pass
