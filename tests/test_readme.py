@@ -18,7 +18,7 @@ from baton.data import tables
 
 DEFAULT_GRID = "ade1b4bbb48e"  # how the digest of the grid begins whose figures the README shows
 README = (config.ROOT / "README.md").read_text()
-COMMAND = r"^ *(?:nox|ploomber|baton (?=check|options|results|history|show|rollback|promote|clean)|pytest|pip install nox && nox|MLFLOW\S+ mlflow)\b[^#\n]*"
+COMMAND = r"^ *(?:nox|ploomber|baton (?=check|options|results|history|show|rollback|promote|clean)|mlflow run|pytest|pip install nox && nox|MLFLOW\S+ mlflow)\b[^#\n]*"
 
 STORY = "test_train_serve_retrain_refuse_promote_serve_and_roll_back"
 
@@ -62,6 +62,12 @@ RUN = {
     "nox -s baton -- history": ("tests/test_cli.py", "test_nox_runs_each_command_as_it_is", '[*nox, "history"'),
     "ploomber task fit-lr --force": ("tests/test_readme.py", "test_then_what", '"task", "fit-lr", "--force"'),
     "ploomber build --env--metric F1": ("tests/test_readme.py", "test_then_what", '"--env--metric", "F1"'),
+    "mlflow run . -P name=churn -P train_data=data/customers.csv -P target=left": (
+        "tests/test_mlproject.py", "mlflow_run", '"mlflow", "run", "."',
+    ),
+    "mlflow run . -e score -P name=churn -P score_data=data/customers_tonight.csv": (
+        "tests/test_mlproject.py", "mlflow_run", '"-e", entry',
+    ),
     "baton clean --keep 20": ("tests/test_readme.py", "test_then_what", '"baton", "clean", "--keep", "20"'),
     "pytest tests/test_project.py --env-file examples/wine.yaml": (
         "tests/test_examples.py", "test_an_example_passes_the_tests_of_a_project", '"tests/test_project.py"',
