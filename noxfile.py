@@ -30,11 +30,12 @@ def make(session: nox.Session, folder: str, *groups: str) -> None:
     )  # fmt: skip
 
 
-def run(session: nox.Session, folder: str, program: str, *arguments: str, **how) -> None:
+def run(session: nox.Session, folder: str, program: str, *arguments: str, env=None, **how) -> None:
     home = Path(folder).absolute()
     programs = home / ("Scripts" if os.name == "nt" else "bin")
     active = {"VIRTUAL_ENV": str(home), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-    session.run(str(programs / program), *arguments, env=QUIET | COMPILED | active, external=True, **how)
+    env = QUIET | COMPILED | active | (env or {})
+    session.run(str(programs / program), *arguments, env=env, external=True, **how)
 
 
 @nox.session
@@ -70,7 +71,7 @@ def baton(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the whole test suite; pytest's options go behind --."""
     make(session, SERVE)
-    make(session, WORK, "xgboost", "catboost")
+    make(session, WORK, "xgboost", "catboost", "server")
     run(session, WORK, "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
@@ -87,6 +88,20 @@ def ui(session: nox.Session) -> None:
     """Show the trainings in MLflow's pages, until Ctrl-C; options go behind --: --port 5001, --no-browser"""
     make(session, WORK)
     run(session, WORK, "python", "-m", "baton.ui", *session.posargs)
+
+
+@nox.session
+def server(session: nox.Session) -> None:
+    """Start a team's MLflow server, with logins; options of `mlflow server` go behind --: see docs/team.md"""
+    make(session, WORK, "server")
+    Path("server").mkdir(exist_ok=True)  # what it keeps, unless the options say otherwise
+    options = {"--app-name": "basic-auth", "--host": "127.0.0.1", "--artifacts-destination": "server/files"}
+    if "MLFLOW_BACKEND_STORE_URI" not in os.environ:  # where a database's password is in no command
+        options |= {"--backend-store-uri": "sqlite:///server/mlflow.db"}
+    given = [part for name, value in options.items() if name not in session.posargs for part in (name, value)]
+    # MLflow's jobs for language models would be eight processes more.
+    settings = {"MLFLOW_AUTH_CONFIG_PATH": "deploy/mlflow/auth.ini", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    run(session, WORK, "mlflow", "server", *given, *session.posargs, env=settings)
 
 
 @nox.session

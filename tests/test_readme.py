@@ -236,5 +236,5 @@ def test_nox_lists_itself_like_a_manual():
     listed = subprocess.run(
         [str(PROGRAMS / "nox"), "-l", "-f", str(config.ROOT / "noxfile.py")], capture_output=True, text=True
     ).stdout
-    for session in ("pipeline", "train", "score", "tests", "lint", "ui", "jupyter", "bench", "baton"):
+    for session in ("pipeline", "train", "score", "tests", "lint", "ui", "jupyter", "server", "bench", "baton"):
         assert re.search(rf"^[*-] {session} -> [A-Z].+", listed, re.MULTILINE), session

@@ -150,7 +150,7 @@ def _champion(client, name: str) -> str | None:
     try:
         return str(client.get_model_version_by_alias(name, CHAMPION).version)
     except MlflowException as error:
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+        if error.error_code == "INVALID_PARAMETER_VALUE" or tracking.is_missing(error, client, name):
             return None
         raise
 
@@ -167,7 +167,7 @@ def _registered(client, name: str):
     try:
         return client.get_registered_model(name)
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if not tracking.is_missing(error, client, name):
             raise
         raise BatonError(f"no model named {name!r} is registered: train one with `ploomber build`") from None
 

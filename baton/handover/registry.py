@@ -33,6 +33,7 @@ _early: list[subprocess.Popen] = []  # processes that have nothing to do yet
 _kept: dict[str, subprocess.Popen] = {}  # processes that are not ended yet, by the feature code they have loaded
 
 DIGEST = "files_sha256"  # the tag of a version that names all of its files by their content
+WITHDRAWN = "withdrawn: another training promoted meanwhile, so it was decided anew"
 SAME = ("serves", "compared_with", "decision")  # the tags of a version that tell it from others of its run
 
 
@@ -70,6 +71,8 @@ def version_of(name: str, number: str, tracking_uri: str) -> Model:
     try:
         found = client.get_model_version(name, str(number))
     except MlflowException as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE" and not tracking.is_missing(error, client, name):
+            raise
         raise NoChampion(f"{name} has no version {number}: `baton history` lists those there are") from error
     try:
         path = _fetch(name, str(found.version), found.tags.get(DIGEST), client.tracking_uri)
@@ -156,11 +159,21 @@ def register(model: Model, tags: dict[str, str], description: str, tracking_uri:
 
 
 def withdraw(version: Model, tracking_uri: str) -> None:
-    """Take back a version that was registered and never became champion."""
-    name = version.contract.name
+    """Take back a version that was registered and never became champion.
+
+    Where a server lets its user change versions and delete none, it is left with a tag that says so.
+    """
+    from mlflow.exceptions import MlflowException
+
+    name, client = version.contract.name, tracking.connect(tracking_uri)
     if any(event.moves and event.version == version.version for event in history.read(name, tracking_uri)):
         return
-    tracking.connect(tracking_uri).delete_model_version(name, version.version)
+    try:
+        client.delete_model_version(name, version.version)
+    except MlflowException as error:
+        if error.error_code != "PERMISSION_DENIED":
+            raise
+        client.set_model_version_tag(name, version.version, "decision", WITHDRAWN)
 
 
 def _upload(client, run, name: str, folder: Path) -> str:

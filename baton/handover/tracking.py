@@ -70,7 +70,28 @@ def complaint(error: Exception) -> str | None:
     raised = sys.modules.get("mlflow.exceptions")  # it takes seconds to import, and has raised nothing before that
     if raised is None or not isinstance(error, raised.MlflowException):
         return None
-    return f"MLflow says: {str(error).partition('\n')[0]}. See to the store: mlflow_tracking_uri in env.yaml, or --to"
+    said = str(error).partition("\n")[0]
+    if error.error_code == "UNAUTHENTICATED":
+        return (
+            f"the MLflow server does not know this login: {said}. See to MLFLOW_TRACKING_USERNAME and"
+            " MLFLOW_TRACKING_PASSWORD, to MLFLOW_TRACKING_TOKEN, or to what mlflow_tracking_uri in env.yaml names"
+        )
+    if error.error_code == "PERMISSION_DENIED":
+        return (
+            f"the MLflow server says that this login may not do it: {said}. Ask who owns the experiment and the model"
+            " of this name for the right to edit them, or take another name in env.yaml"
+        )
+    return f"MLflow says: {said}. See to the store: mlflow_tracking_uri in env.yaml, or --to"
+
+
+def is_missing(error, client, name: str) -> bool:
+    """Whether MLflow refuses something of a registered model because there is none of this name.
+
+    A server with logins says so of no model: it says that nobody has the right to it.
+    """
+    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or (
+        error.error_code == "PERMISSION_DENIED" and not client.search_registered_models(f"name='{name}'")
+    )
 
 
 def _sign_in(uri: str) -> str:
