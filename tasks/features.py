@@ -12,6 +12,7 @@ settings = None
 import pandas as pd
 
 from baton import config
+from baton.data import split
 from baton.data.contract import read_contract
 from baton.training import preparation
 
@@ -26,6 +27,7 @@ feature_code = config.load_features(config.Settings(**settings).features)
 
 # %%
 folds = folds.assign(trains=preparation.select(training.assign(**raw), feature_code))
+split.require_trainable(folds, y, contract)
 folds["trains"].value_counts()
 
 # %% [markdown]

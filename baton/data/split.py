@@ -113,6 +113,18 @@ def make_splitter(folds: pd.DataFrame, contract: Contract) -> Folds:
     return Folds(folds["fold"].to_numpy(), forward=contract.split == "time", trains=trains)
 
 
+def require_trainable(folds: pd.DataFrame, y: pd.Series, contract: Contract) -> None:
+    """Raise `BatonError` if there is a fold for which too little is left to learn from, after `select`."""
+    for fitted, validated in make_splitter(folds, contract).split():
+        different = y.iloc[fitted].nunique()
+        if different < 2:
+            number = folds["fold"].iloc[validated[0]]
+            raise BatonError(
+                f"select leaves {len(fitted)} rows to learn from for fold {number}, with {different} different values"
+                f" of {contract.target!r}. Let it keep more rows, or lower `folds` in env.yaml"
+            )
+
+
 def fingerprint(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
     """Hash each row's values in these columns to a uint64, evenly spread.
 

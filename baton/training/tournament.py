@@ -13,6 +13,7 @@ import inspect
 import io
 import logging
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -23,7 +24,6 @@ import joblib
 import matplotlib
 import numpy as np
 import pandas as pd
-import sklearn
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from scipy import stats
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -37,7 +37,7 @@ from baton import BatonError
 from baton.data import tables
 from baton.data.contract import Contract
 from baton.data.split import make_splitter
-from baton.models import CATALOGUE, CLASSES, NUMBERS, Range, is_stack, members, unable
+from baton.models import CATALOGUE, CLASSES, NUMBERS, PACKAGES, Range, is_stack, members, unable
 from baton.training import calibration, evaluation, preparation, study
 
 os.environ.setdefault("PYCARET_CUSTOM_LOGGING_PATH", os.devnull)  # else it leaves a logs.log wherever it starts
@@ -370,12 +370,23 @@ def _search(
     rests_on += [inspect.getsource(one) for one in start.get_params().values() if inspect.isfunction(one)]
     rests_on += [threshold] if threshold != 0.5 else []
     rests_on += [] if weights is None else [weights.tobytes()]
-    rests_on += [Path(preparation.__file__).read_text(), sklearn.__version__, budget.sampler]
+    rests_on += [Path(preparation.__file__).read_text(), _versions(start), budget.sampler]
     key = hashlib.sha256(repr(rests_on).encode()).hexdigest()[:16]
     found, trials = study.search(scores, space, budget, metric.higher_is_better, seed, file, f"{name} {key}")
+    if not trials and name == "all":
+        raise BatonError(
+            f"model {model!r} can't be tuned: not one trial has ended in the {budget.seconds:.1f} s that this search"
+            " has of the minutes given, which all folds share. Give it more, or set tune to 0"
+        )
     if not found and trials and all(trial.state == study.FAILED for trial in trials):
         raise BatonError(f"model {model!r} can't be tuned: none of {len(trials)} trials succeeded. {trials[0].error}")
     return set_to(found), trials, space
+
+
+def _versions(pipeline: Pipeline) -> list[str]:
+    """The libraries that a pipeline's models are of, with their versions."""
+    modules = {type(step).__module__.partition(".")[0] for step in pipeline.get_params().values()}
+    return [f"{name} {sys.modules[name].__version__}" for name in sorted(modules & {*PACKAGES.values()})]
 
 
 def _within(estimator: BaseEstimator) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy
+from conftest import settings
 from sklearn.model_selection import PredefinedSplit
 
 from baton import BatonError, config
@@ -659,3 +660,17 @@ def test_a_row_without_an_id_is_identified_by_its_values():
     assert len(np.unique(split.identify(table, learned))) > 0.95 * ROWS
     held = split.separate(table, learned, settings).holdout
     assert 20 < held["id"].isna().sum() < 60
+
+
+@pytest.mark.parametrize(
+    ("kept", "left"), [([False, False, True, True], "0 rows"), ([True, False, True, True], "1 rows")]
+)
+def test_what_select_leaves_must_be_enough_for_each_fold(kept, left):
+    folds, asking = pd.DataFrame({"fold": [0, 0, 1, 1], "trains": kept}), settings(target="y")
+    asked = contract.learn_contract(pd.DataFrame({"x": [1, 2, 3, 4], "y": [0, 1, 0, 1]}), asking)
+    y = pd.Series([0, 1, 0, 1])
+    with pytest.raises(
+        BatonError, match=f"select leaves {left} to learn from for fold 1, with . different values of 'y'"
+    ):
+        split.require_trainable(folds, y, asked)
+    split.require_trainable(folds.assign(trains=True), y, asked)

@@ -10,6 +10,7 @@ import types
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import skops.io
 from conftest import learn, settings
 from optuna.distributions import CategoricalDistribution, IntDistribution
@@ -388,6 +389,8 @@ def test_a_search_is_kept_and_begins_anew_when_what_it_rests_on_changes(tmp_path
     changes = {"X": X * 2}, {"y": other_y}, {"folds": reversed_folds}, {"params": ()}, {"count": random}
     for changed in (*changes, {"metric": "Log Loss"}):
         assert not {*trials(**changed)} & {*first}
+    monkeypatch.setattr(sklearn, "__version__", "another")
+    assert not {*trials()} & {*first}
 
 
 def test_a_search_is_kept_by_what_its_steps_hold_and_not_by_where_they_are_in_memory(tmp_path, monkeypatch):
@@ -406,6 +409,13 @@ def test_a_search_is_kept_by_what_its_steps_hold_and_not_by_where_they_are_in_me
     first = started("a|b")
     assert started("a|b") == first
     assert not {*first} & {*started("a|c"), *started("a|b", "return rows + 1")}
+
+
+def test_a_search_without_time_for_a_trial_is_told():
+    contract, X, y, folds = divided(small(), folds=3)
+    asked = "dt", {}, {"minutes": 1e-9}, X, y, folds, contract, preparation.prepare(None, X, "binary"), SEED
+    with pytest.raises(BatonError, match="model 'dt' can't be tuned: not one trial has ended in the 0.0 s that this"):
+        tournament.cross_validate(*asked)
 
 
 def test_a_search_in_which_every_trial_fails_says_why(monkeypatch):
