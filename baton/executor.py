@@ -124,16 +124,17 @@ class Parallel(Executor):
         if not total:
             print("Everything is up to date: no code, parameter or input has changed. (--force builds all the same)")
             return []
-        context = multiprocessing.get_context(self.start_method)
         reports, failures, running, idle = [], {}, {}, min(self.processes, total)
+        again: list = []  # tasks whose process was killed, perhaps for another's sake: each has one more try, alone
         interval = config.check_settings(settings).interval if "interval" in settings else None
         seconds: list[float] = []  # of the tasks that are done
-        shared = [cores.make(self.processes, context)]
-        with ProcessPoolExecutor(self.processes, context, _prepare_worker, shared) as pool, _ended_at_once():
+        with _Pool(self.processes, self.start_method) as pool, _ended_at_once():
             while True:
                 ready = [task for task in dag.values() if task.exec_status in READY and task not in running.values()]
                 _require_able(ready, interval)
-                for task in ready:
+                # No more than are at work at once: so those that a killed process takes along are known.
+                waiting, most = [task for task in again or ready if task not in running.values()], self.processes
+                for task in waiting[: max(0, (1 if again else most) - len(running))]:
                     running[pool.submit(_build, task)] = task
                 for _ in range(idle - len(running)):
                     pool.submit(_import, self.preload)
@@ -141,8 +142,18 @@ class Parallel(Executor):
                 if not running:
                     break
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                if any(map(_was_killed, finished)):
+                    finished, _ = wait(running)
+                    pool.replace()
+                    lost = [one for one, task in running.items() if _was_killed(one) and task not in again]
+                    again += [running.pop(future) for future in lost]
+                    if lost:
+                        names = ", ".join(task.name for task in again)
+                        print(f"A process was killed. What was at work runs again, one at a time: {names}", flush=True)
+                    finished -= {*lost}
                 for future in finished:
                     task = running.pop(future)
+                    again = [one for one in again if one is not task]
                     report, note = self._settle(task, future, failures, seconds)
                     reports += [report] if report else []
                     done = len(reports) + len(failures)
@@ -176,6 +187,10 @@ class Parallel(Executor):
         return report, f"done in {seconds:.1f} s"
 
 
+def _was_killed(future: Future) -> bool:
+    return future.done() and isinstance(future.exception(), BrokenProcessPool)
+
+
 def _time_left(seconds: list[float], tasks: int, processes: int) -> str:
     """Say about how long the other tasks take, if they take as long as most of those that are done."""
     left = statistics.median(seconds) * tasks / processes if len(seconds) > 5 else 0
@@ -207,6 +222,32 @@ def _require_able(tasks: list, interval: float | None) -> None:
                 asked.require_interval(interval)
             except BatonError as mistake:
                 raise BuildFailed(f"\nNo candidate was fitted.\n{mistake}\n{KEPT}") from None
+
+
+class _Pool:
+    """Processes that share the cores of a build; in place of those of which one was killed come new ones."""
+
+    def __init__(self, processes: int, start_method: str | None):
+        self.processes, self.context = processes, multiprocessing.get_context(start_method)
+        self.replace()
+
+    def replace(self) -> None:
+        shared = [cores.make(self.processes, self.context)]  # what was killed may have held one
+        self.pool = ProcessPoolExecutor(self.processes, self.context, _prepare_worker, shared)
+
+    def submit(self, *work) -> Future:
+        try:
+            return self.pool.submit(*work)
+        except BrokenProcessPool as killed:  # one that had nothing to do
+            future: Future = Future()
+            future.set_exception(killed)
+            return future
+
+    def __enter__(self) -> "_Pool":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.pool.shutdown()
 
 
 @contextlib.contextmanager

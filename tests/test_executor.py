@@ -149,13 +149,13 @@ def compute_in_threads(product):
     write(product)
 
 
-def pipeline(folder: Path, first=write, settings=SETTINGS, **executor) -> DAG:
+def pipeline(folder: Path, first=write, settings=SETTINGS, other=write_with, **executor) -> DAG:
     """first → second, and other beside them, which alone has settings."""
     dag = DAG(executor=Parallel(**({"lock": str(folder / ".lock"), "processes": 2} | executor)))
     tasks = {
         name: PythonCallable(function, File(folder / name), dag, name=name, params=params)
         for name, function, params in (
-            ("first", first, None), ("second", write_after, None), ("other", write_with, {"settings": settings}),
+            ("first", first, None), ("second", write_after, None), ("other", other, {"settings": settings}),
         )
     }  # fmt: skip
     tasks["second"].set_upstream(tasks["first"])
@@ -256,6 +256,40 @@ def test_a_bug_is_told_with_its_traceback(tmp_path):
 def test_a_killed_worker_ends_the_build_with_a_message(tmp_path):
     with pytest.raises(DAGBuildError, match="its process was killed, most often for want of memory"):
         pipeline(tmp_path, die).build()
+
+
+def die_unless_alone(product):
+    """As for want of memory, beside another task."""
+    here = Path(str(product))
+    here.with_name("first-tried").open("a").write("once more ")
+    until = time.monotonic() + 60
+    while not here.with_name("other-tried").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    if here.with_name("first-tried").read_text().count("once") == 1:
+        die(product)
+    write(product)
+
+
+def be_beside(product, settings):
+    here = Path(str(product))
+    here.with_name("other-tried").open("a").write("once more ")
+    until = time.monotonic() + 60
+    while here.with_name("first-tried").read_text().count("once") == 1 and time.monotonic() < until:
+        time.sleep(0.01)
+    write(product)
+
+
+def test_tasks_that_a_killed_process_took_along_run_again_one_at_a_time(tmp_path, capsys):
+    pipeline(tmp_path, die_unless_alone, other=be_beside).build()
+    assert "What was at work runs again, one at a time: first, other\n" in capsys.readouterr().out
+    assert [(tmp_path / name).read_text() for name in ("first", "second", "other")] == ["done"] * 3
+    assert (tmp_path / "first-tried").read_text().count("once") == 2
+
+
+def test_a_task_that_dies_alone_fails_and_what_it_took_along_is_done(tmp_path):
+    with pytest.raises(DAGBuildError, match="1 of 3 tasks failed.\n\nfirst: its process was killed"):
+        pipeline(tmp_path, die).build()
+    assert (tmp_path / "other").read_text() == "done"
 
 
 def test_the_workers_of_a_killed_build_end_too(tmp_path):

@@ -28,7 +28,8 @@ def file_once(made: dict[str, str], candidate: str, facts: dict, tracking_uri: s
         return known["run_id"]
     client = tracking.connect(tracking_uri)
     parent = tracking.require_run(client, facts["run_id"])
-    run_id = _find_whole(client, parent, key) or _file(client, parent, made, candidate, facts, json.loads(record), key)
+    run_id = _find_whole(client, parent, candidate, key)
+    run_id = run_id or _file(client, parent, made, candidate, facts, json.loads(record), key)
     filed.write_text(json.dumps({"record": key, "run_id": run_id}))
     return run_id
 
@@ -49,14 +50,17 @@ def file_all(fits: dict[str, dict], facts: dict, tracking_uri: str) -> dict[str,
     return runs
 
 
-def _find_whole(client, parent, key: str) -> str | None:
-    """The run that was filed by a record, if it is whole; one that was broken off is taken back."""
-    below = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
-    for run in client.search_runs([parent.info.experiment_id], f"{below} AND tags.record = '{key}'"):
-        if run.info.status == "FINISHED":
-            return run.info.run_id
-        _take_back(client, run)
-    return None
+def _find_whole(client, parent, candidate: str, key: str) -> str | None:
+    """The run that was filed by a record, if it is whole; what was broken off is taken back, of another record, too."""
+    below = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}' AND tags.candidate = '{candidate}'"
+    whole = None
+    for run in client.search_runs([parent.info.experiment_id], below):
+        same, status = run.data.tags.get("record") == key, run.info.status
+        if same and status == "FINISHED":
+            whole = run.info.run_id
+        elif same or status == "RUNNING":  # nobody else files this candidate now
+            _take_back(client, run)
+    return whole
 
 
 def _file(client, parent, made: dict, candidate: str, facts: dict, record: dict, key: str) -> str:
