@@ -117,7 +117,7 @@ def test_the_figures_shown_are_those_of_the_default_grid(trained, first_hour):
         pytest.skip("grids/default.yaml was changed: the README shows the figures of another")
     shown = next(block for block in blocks() if "\npredictions " in block)
     shutil.copy(default, trained.folder / "grids/shipped.yaml")
-    shipped = trained.build("--env--grid", "shipped", "--env--figures", "none")
+    shipped = trained.build("--env--grid", "shipped")
     choice, verdict = shown.strip().splitlines()[:2]
     assert f"\n{choice}\n" in shipped
     itself = "stays champion" in shipped and "itself" in shipped  # the same model was judged by the build before

@@ -75,7 +75,8 @@ def _file(client, parent, made: dict, candidate: str, facts: dict, record: dict,
         client.log_inputs(run_id, parent.inputs.dataset_inputs)  # the rows are the training's
         client.log_artifacts(run_id, made["figures"], "figures")
         client.log_text(run_id, Path(made["scores"]).read_text(), "tables/scores.csv")
-        client.log_artifact(run_id, made["html"], "notebook")
+        if Path(made["html"]).is_file():  # there is none where the notebook was run by hand
+            client.log_artifact(run_id, made["html"], "notebook")
         registry.log(client, run_id, Path(made["model"]))
         shared = tracking.tags_of({"mlflow.parentRunId": run_id})
         for trial in record["trials"]:
