@@ -167,8 +167,10 @@ def test_what_a_server_does_not_take_now_is_filed_when_it_is_back(store, made, t
         how = {"env": os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}}
         return serving(command, lambda: answers(f"{asked.mlflow_tracking_uri}/health"), tmp_path / "log", **how)
 
-    with server():
-        facts = store[1] | {"run_id": tracking.start_training(asked, store[1], ROWS)}
+    # A training that was started while the server was there.
+    here = asked.model_copy(update={"mlflow_tracking_uri": f"sqlite:///{tmp_path / 'server.db'}"})
+    tracking.connect(here.mlflow_tracking_uri).create_experiment("demo", artifact_location="mlflow-artifacts:/demo")
+    facts = store[1] | {"run_id": tracking.start_training(here, store[1], ROWS)}
     (tmp_path / "training.json").write_text(json.dumps(facts))
     dag, params = DAG(), {"settings": {"mlflow_tracking_uri": asked.mlflow_tracking_uri}, "entry": {"candidate": "lr"}}
     clean = PythonCallable(touch, {"training": File(tmp_path / "training.json")}, dag, name="clean", params=params)

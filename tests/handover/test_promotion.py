@@ -399,7 +399,7 @@ def steps_of(training, verdict, version, tags, kill_at: int) -> int:
     return counted.value
 
 
-POINTS = int(os.environ.get("BATON_KILLS", 6))
+POINTS = int(os.environ.get("BATON_KILLS", 4))
 
 
 def test_a_killed_promotion_leaves_one_champion_that_serves_and_is_completed_later(training, monkeypatch):

@@ -17,7 +17,7 @@ import pytest
 import registering
 import skops.io
 import yaml
-from conftest import PROJECT
+from conftest import PROJECT, warm_command
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
@@ -142,12 +142,13 @@ def test_compiled_feature_code_that_was_put_beside_its_source_is_not_run(version
 
 @pytest.mark.parametrize("allowed", ["true", "false"])
 @pytest.mark.parametrize("tamper", [None, add_a_type, put_a_pickle_in_its_place, edit_the_feature_code])
-def test_mlflow_by_itself_loads_what_it_is_given_or_no_model_at_all(version, tamper, allowed):
+def test_mlflow_by_itself_loads_what_it_is_given_or_no_model_at_all(version, tmp_path, tamper, allowed):
     """What the README says of `mlflow models serve`, and of MLFLOW_ALLOW_PICKLE_DESERIALIZATION."""
     _, files, marker = version
     if tamper:
         tamper(files, marker)
-    command = [sys.executable, "-c", "import sys, mlflow.sklearn; mlflow.sklearn.load_model(sys.argv[1])", str(files)]
+    (tmp_path / "load.py").write_text("import sys, mlflow.sklearn\nmlflow.sklearn.load_model(sys.argv[1])")
+    command = [*warm_command(), "python", str(tmp_path / "load.py"), str(files)]
     environment = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": allowed}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (done.returncode == 0) == (allowed == "true"), done.stderr
