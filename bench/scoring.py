@@ -168,8 +168,8 @@ def main(large: int = 2_000_000, few: int = 1_000_000, many: int = 20_000_000, r
                 bares.append(bare_rows_per_second(project, name, rows))
             rate, marginal, bare = map(statistics.median, (rates, others, bares))
             print(
-                f"{large:,} rows, {name}: {rate:,.0f} further rows/s ({manifest['rows_per_second']:,} with the start of"
-                f" its processes, {large / took:,.0f} with all of it); the bare estimator {bare:,.0f}, ratio"
+                f"{large:,} rows, {name}: {rate:,.0f} further rows/s ({manifest['rows_per_second']:,} while scoring,"
+                f" {large / took:,.0f} from start to end); the bare estimator {bare:,.0f}, ratio"
                 f" {rate / bare:.2f}; of mlflow models predict {marginal:,.0f}, ratio {rate / marginal:.1f}",
                 flush=True,
             )
