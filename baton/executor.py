@@ -127,11 +127,13 @@ class Parallel(Executor):
         reports, failures, running, idle = [], {}, {}, min(self.processes, total)
         again: list = []  # tasks whose process was killed, perhaps for another's sake: each has one more try, alone
         interval = config.check_settings(settings).interval if "interval" in settings else None
+        able: set = set()  # names of candidates that are known to answer the question
         seconds: list[float] = []  # of the tasks that are done
         with _Pool(self.processes, self.start_method) as pool, _ended_at_once():
             while True:
                 ready = [task for task in dag.values() if task.exec_status in READY and task not in running.values()]
-                _require_able(ready, interval)
+                _require_able([task for task in ready if task.name not in able], interval)
+                able |= {task.name for task in ready}
                 # No more than are at work at once: so those that a killed process takes along are known.
                 waiting, most = [task for task in again or ready if task not in running.values()], self.processes
                 for task in waiting[: max(0, (1 if again else most) - len(running))]:
@@ -188,7 +190,7 @@ class Parallel(Executor):
 
 
 def _was_killed(future: Future) -> bool:
-    return future.done() and isinstance(future.exception(), BrokenProcessPool)
+    return isinstance(future.exception(), BrokenProcessPool)
 
 
 def _time_left(seconds: list[float], tasks: int, processes: int) -> str:

@@ -3,14 +3,20 @@
 import dataclasses
 import functools
 import json
+import multiprocessing
+import os
 import shutil
+import signal
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from conftest import learn, settings
+import sqlalchemy
+from conftest import PROGRAMS, answers, learn, serving, settings
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from baton import config
@@ -87,6 +93,42 @@ def register_version(saved: Path, run_id: str, asked: config.Settings, fingerpri
         np.save(Path(folder, saving.FINGERPRINTS), np.unique(np.array(fingerprints, dtype="uint64")))
         model = saving.open_model(Path(folder), run_id=run_id)
         return registry.register(model, {"serves": "training"} | tags, "because", asked.mlflow_tracking_uri)
+
+
+def kill_on_the_way(work: Callable[[], object], kill_at: int) -> int:
+    """Do this in a process that kills itself at a step: a file or a statement of the store. Return the steps.
+
+    At none for 0.
+    """
+    counted = multiprocessing.Value("i", 0)
+
+    def step(*_):
+        counted.value += 1
+        if counted.value == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def run():
+        sqlalchemy.event.listen(sqlalchemy.Engine, "commit", step)
+        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", step)
+        sys.addaudithook(
+            lambda name, arguments: step() if name in {"os.rename", "shutil.copyfile", "os.mkdir"} else None
+        )
+        work()
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    process.join()
+    assert process.exitcode == (0 if kill_at == 0 else -signal.SIGKILL)
+    return counted.value
+
+
+def serve_store(address: str, store: Path, artifacts: Path, log: Path):
+    """An MLflow server at an address of this machine, on a store and a folder of files, while this is entered."""
+    command = [PROGRAMS / "mlflow", "server", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
+    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{store}"]
+    command += ["--artifacts-destination", str(artifacts)]
+    how = {"env": os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}}
+    return serving(command, lambda: answers(f"{address}/health"), log, **how)
 
 
 def promote(version: saving.Model, asked: config.Settings) -> None:

@@ -22,7 +22,7 @@ from serving.test_scoring import train
 from baton.serving import batch
 
 CRASHES = int(os.environ.get("BATON_CRASHES", 3))
-ROWS = 4_000  # in chunks of 1,000
+ROWS = 12_000  # in chunks of 1,000
 
 
 def table(seed: int) -> pd.DataFrame:

@@ -2,22 +2,17 @@
 
 import pandas as pd
 import yaml
-from conftest import PROGRAMS, warm_command
+from conftest import NOXFILE, PROGRAMS, warm_command
 
 from baton import config
 
-# The project's sessions, in the environment that is there, and with the libraries loaded.
-NOXFILE = f"""
-import sys
-sys.path.insert(0, {str(config.ROOT)!r})
-import noxfile
-
-
+# With the libraries loaded.
+WARM = """
 def run(session, folder, program, *arguments, **how):
-    session.run(*WARM, program, *arguments, external=True, **how)
+    session.run(*{command!r}, program, *arguments, external=True, **how)
 
 
-noxfile.make, noxfile.run = lambda *_: None, run
+noxfile.run = run
 """
 
 
@@ -26,7 +21,7 @@ def test_mlflow_run_trains_and_scores_with_what_is_given_and_else_as_env_yaml_sa
     (fresh.folder / "only.yaml").write_text("- {candidate: only, model: lr}\n")
     table = pd.read_csv(fresh.folder / "data/diabetes_train.csv").rename(columns={"Outcome": "ill or not"})
     table.to_csv(fresh.folder / "my table.csv", index=False)
-    (fresh.folder / "nox_here.py").write_text(f"WARM = {warm_command()!r}\n{NOXFILE}")
+    (fresh.folder / "nox_here.py").write_text(NOXFILE + WARM.format(command=warm_command()))
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "nox").write_text(f'#!/bin/sh\nexec {PROGRAMS}/nox -f nox_here.py "$@"\n')
     (tmp_path / "bin" / "nox").chmod(0o755)

@@ -66,10 +66,9 @@ def _find_whole(client, parent, candidate: str, key: str) -> str | None:
 def _file(client, parent, made: dict, candidate: str, facts: dict, record: dict, key: str) -> str:
     tags = {name: facts[name] for name in ("task", "metric", "data_digest")} | {"candidate": candidate, "record": key}
     tags |= {"mlflow.parentRunId": parent.info.run_id, "mlflow.runName": candidate}
+    tags, started = tracking.tags_of(tags), int(record["started"] * 1000)
     # Through the client, a few statements for all of it: a sweep files hundreds.
-    run_id = client.create_run(
-        parent.info.experiment_id, start_time=int(record["started"] * 1000), tags=tracking.tags_of(tags)
-    ).info.run_id
+    run_id = client.create_run(parent.info.experiment_id, start_time=started, tags=tags).info.run_id
     try:
         tracking.log_values(client, run_id, record["metrics"], record["params"])
         client.log_inputs(run_id, parent.inputs.dataset_inputs)  # the rows are the training's
@@ -78,7 +77,7 @@ def _file(client, parent, made: dict, candidate: str, facts: dict, record: dict,
         if Path(made["html"]).is_file():  # there is none where the notebook was run by hand
             client.log_artifact(run_id, made["html"], "notebook")
         registry.log(client, run_id, Path(made["model"]))
-        shared = tracking.tags_of({"mlflow.parentRunId": run_id})
+        shared = {"git_commit": tags["git_commit"], "mlflow.parentRunId": run_id}
         for trial in record["trials"]:
             _file_trial(client, parent.info.experiment_id, shared, trial, facts["metric"])
     except BaseException as error:

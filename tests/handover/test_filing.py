@@ -2,10 +2,7 @@
 
 import http.server
 import json
-import multiprocessing
-import os
 import shutil
-import signal
 import threading
 from pathlib import Path
 
@@ -14,8 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import registering
-import sqlalchemy
-from conftest import PROGRAMS, answers, free_port, serving
+from conftest import free_port
 from ploomber import DAG
 from ploomber.products import File
 from ploomber.tasks import PythonCallable
@@ -105,35 +101,17 @@ def test_a_candidate_is_filed_once_and_another_fit_of_it_is_another_run(store, m
     assert len(found(store)) == 2
 
 
-def steps_of(store, made, kill_at: int) -> int:
-    """File in a process that kills itself at a statement or a commit of the store; return how many there were."""
-    counted = multiprocessing.Value("i", 0)
-
-    def step(*_):
-        counted.value += 1
-        if counted.value == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def file():
-        sqlalchemy.event.listen(sqlalchemy.Engine, "commit", step)
-        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", step)
-        filing.file_once(made, "lr", store[1], store[0].mlflow_tracking_uri)
-
-    process = multiprocessing.get_context("fork").Process(target=file)
-    process.start()
-    process.join()
-    assert process.exitcode == (0 if kill_at == 0 else -signal.SIGKILL)
-    return counted.value
-
-
 def test_a_process_that_is_killed_while_it_files_leaves_nothing_that_is_not_put_right(store, made, tmp_path):
-    total = steps_of(store, made, kill_at=0)
+    def file() -> str:
+        return filing.file_once(made, "lr", store[1], store[0].mlflow_tracking_uri)
+
+    total = registering.kill_on_the_way(file, kill_at=0)
     for kill_at in np.unique(np.linspace(1, total, 7).astype(int)):
         shutil.rmtree(tmp_path / "fit")
         registering.write_products(tmp_path / "fit", Path(made["model"]), **RECORD | {"started": float(kill_at)})
         before, models_before = len(found(store)), len(models(store))
-        steps_of(store, made, kill_at)
-        run_id = filing.file_once(made, "lr", store[1], store[0].mlflow_tracking_uri)
+        registering.kill_on_the_way(file, kill_at)
+        run_id = file()
         runs = found(store)
         assert {run.info.status for run in runs} == {"FINISHED"}
         assert (len(runs) - before, len(models(store)) - models_before) == (1, 1), (kill_at, total)
@@ -160,13 +138,6 @@ def test_what_a_server_does_not_take_now_is_filed_when_it_is_back(store, made, t
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     shutil.copy2(registering.empty_store(), tmp_path / "server.db")
 
-    def server():
-        command = [PROGRAMS / "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
-        command += ["--artifacts-destination", str(tmp_path / "files")]
-        how = {"env": os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}}
-        return serving(command, lambda: answers(f"{asked.mlflow_tracking_uri}/health"), tmp_path / "log", **how)
-
     # A training that was started while the server was there.
     here = asked.model_copy(update={"mlflow_tracking_uri": f"sqlite:///{tmp_path / 'server.db'}"})
     tracking.connect(here.mlflow_tracking_uri).create_experiment("demo", artifact_location="mlflow-artifacts:/demo")
@@ -189,7 +160,9 @@ def test_what_a_server_does_not_take_now_is_filed_when_it_is_back(store, made, t
         threading.Thread(target=unavailable.serve_forever, daemon=True).start()
         file_in_vain()
         unavailable.shutdown()
-    with server():
+    with registering.serve_store(
+        asked.mlflow_tracking_uri, tmp_path / "server.db", tmp_path / "files", tmp_path / "log"
+    ):
         runs = filing.file_all({"lr": made}, facts, asked.mlflow_tracking_uri)
         (run,) = found((asked,))
     assert (runs, run.info.status) == ({"lr": run.info.run_id}, "FINISHED")

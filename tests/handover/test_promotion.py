@@ -2,18 +2,14 @@
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import sys
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import registering
-import sqlalchemy
 from conftest import learn
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -375,31 +371,7 @@ def test_a_champion_that_changed_meanwhile_is_compared_anew(training, monkeypatc
     assert sorted(one.version for one in versions) == [1, 3, 4]
 
 
-def steps_of(training, verdict, version, tags, kill_at: int) -> int:
-    """Carry a verdict out in a process that kills itself at a step: a file or a change of the store. Returns the steps."""
-    counted = multiprocessing.Value("i", 0)
-
-    def step(*_):
-        counted.value += 1
-        if counted.value == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def carry_out():
-        sqlalchemy.event.listen(sqlalchemy.Engine, "commit", step)
-        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", step)
-        sys.addaudithook(
-            lambda name, arguments: step() if name in {"os.rename", "shutil.copyfile", "os.mkdir"} else None
-        )
-        promotion.carry_out(verdict, version, tags, "because", training.settings)
-
-    process = multiprocessing.get_context("fork").Process(target=carry_out)
-    process.start()
-    process.join()
-    assert process.exitcode == (0 if kill_at == 0 else -signal.SIGKILL)
-    return counted.value
-
-
-POINTS = int(os.environ.get("BATON_KILLS", 4))
+POINTS = int(os.environ.get("BATON_KILLS", 6))
 
 
 def test_a_killed_promotion_leaves_one_champion_that_serves_and_is_completed_later(training, monkeypatch):
@@ -413,19 +385,23 @@ def test_a_killed_promotion_leaves_one_champion_that_serves_and_is_completed_lat
         return verdict, model
 
     verdict, model = ready()
-    total = steps_of(training, verdict, model, tags, kill_at=0)
+
+    def carry_out() -> None:
+        promotion.carry_out(verdict, model, tags, "because", training.settings)
+
+    total = registering.kill_on_the_way(carry_out, kill_at=0)
     promotion.roll_back("demo", "start again", training.settings)
     seen = set()
     for kill_at in np.unique(np.linspace(1, total, POINTS).astype(int)):
         _, model = ready() if kill_at == 1 else (None, training.fit("strong")[0])
         verdict = dataclasses.replace(verdict, champion=training.champion)
-        steps_of(training, verdict, model, tags, kill_at)
+        registering.kill_on_the_way(carry_out, kill_at)
         left = training.champion
         assert history.former_champions(training.events)[-1] == left.version
         registry.require_servable(left, {}, training.settings.mlflow_tracking_uri)
         seen.add(left.contract.features[0])
         if left.contract.features == ["weak"]:
-            promotion.carry_out(verdict, model, tags, "because", training.settings)
+            carry_out()
         assert training.champion.run_id == model.run_id
         versions = tracking.connect(training.settings.mlflow_tracking_uri).search_model_versions("name='demo'")
         assert [one.run_id for one in versions].count(model.run_id) == 1

@@ -1,7 +1,6 @@
 """Models as they are saved, refused, registered and run: real files, real processes, a real store."""
 
 import json
-import os
 import pickle
 import shutil
 import time
@@ -14,7 +13,7 @@ import pytest
 import registering
 import skops.io
 import yaml
-from conftest import PROGRAMS, PROJECT, answers, free_port, learn, serving, settings
+from conftest import PROJECT, free_port, learn, settings
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -302,14 +301,10 @@ def test_a_version_that_does_not_exist_is_told(store, model):
 
 def test_a_version_on_a_server_is_downloaded_once_and_again_if_the_copy_is_damaged(store, model, tmp_path, monkeypatch):
     address, files = f"http://127.0.0.1:{free_port()}", tmp_path / "served"
-    command = [PROGRAMS / "mlflow", "server", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
-    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{files / 'mlflow.db'}"]
-    command += ["--artifacts-destination", str(files / "artifacts")]
     files.mkdir()
     shutil.copy2(registering.empty_store(), files / "mlflow.db")
     asked = store[0].model_copy(update={"mlflow_tracking_uri": address})
-    how = {"env": os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}}
-    with serving(command, lambda: answers(f"{address}/health"), tmp_path / "server.log", **how):
+    with registering.serve_store(address, files / "mlflow.db", files / "artifacts", tmp_path / "server.log"):
         facts = store[1] | {"run_id": tracking.start_training(asked, {}, pd.DataFrame({"a": [1.0]}))}
         first = registering.register(model[0].path, asked, facts)
         (first.path / "model.skops").write_bytes(b"cut off")

@@ -89,7 +89,9 @@ def cross_validate(model, contract, X, y, folds, params=None, tune=0, prepare=No
     [
         ("numeric", "0/1", "lr", LOGISTIC, CLASSIFIED),
         ("mixed", "yes/no", "lr", LOGISTIC, CLASSIFIED),
+        ("mixed", "0/1", "rf", FOREST, CLASSIFIED),
         ("mixed", "three", "lr", LOGISTIC, SEVERAL),
+        ("numeric", "number", "lr", LinearRegression(), ESTIMATED),
         ("mixed", "number", "rf", RandomForestRegressor(**TREES["rf"], random_state=SEED, n_jobs=1), ESTIMATED),
     ],
 )
