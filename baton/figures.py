@@ -4,6 +4,7 @@ scikit-learn, which takes a second to load, is imported where it is used: the re
 """
 
 import io
+import itertools
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ LIGHT_GREY, GREY, DARK_GREY = "#e2e8f0", "#a0aec0", "#4a5568"
 COLOURS = [BLUE, ORANGE, "#38a169", "#805ad5", "#d53f8c", "#718096", "#d69e2e", "#319795"]
 matplotlib.rcParams["text.parse_math"] = False  # a column may be called $a_b
 SHOWN = 24  # columns in a grid of small figures, or classes in one; a table may have hundreds
+SHUFFLES = 3  # of each column, to see what it is worth to a candidate
 RANKED = 20  # candidates on the leaderboard
 ROW = ("axes fraction", "data")  # coordinates of what stands beside a row
 
@@ -233,24 +235,27 @@ def importance(
 ) -> Figure:
     """How much worse the fitted model gets on training rows when one raw column is shuffled (at most 500 rows)."""
     from sklearn import metrics as sk
-    from sklearn.inspection import permutation_importance
+
+    from baton.handover import effects
 
     sample = rows.reset_index(drop=True).sample(min(len(rows), 500), random_state=seed)
-    scoring = "r2"
-    if contract.labels:  # named, since a rare class may not be among the rows drawn
-        scoring = sk.make_scorer(
-            sk.log_loss, greater_is_better=False, response_method="predict_proba", labels=pipeline.classes_
-        )
-    found = permutation_importance(
-        pipeline, sample, target.iloc[sample.index], scoring=scoring, n_repeats=3, random_state=seed,
-        sample_weight=None if weights is None else weights[sample.index],
-    )  # fmt: skip
-    order = np.argsort(found.importances_mean)[-SHOWN:]
-    figure, axes = _figure(6, 0.8 + 0.25 * len(order))
-    spread = {"xerr": found.importances_std[order], "ecolor": GREY}
-    _barh(axes, rows.columns[order], found.importances_mean[order], most=40, color=BLUE, **spread)
-    lost = "R2 lost" if contract.task == "regression" else "log loss gained"
-    axes.set(xlabel=f"{lost} when the column is shuffled (training rows)", title="Importance of each raw column")
+    truth, weights = target.iloc[sample.index], None if weights is None else weights[sample.index]
+
+    def loss(predicted: np.ndarray) -> float:
+        if contract.labels:  # named, since a rare class may not be among the rows drawn
+            return sk.log_loss(truth, predicted, labels=pipeline.classes_, sample_weight=weights)
+        return -sk.r2_score(truth, predicted, sample_weight=weights)
+
+    shuffled = effects.shuffled(sample, SHUFFLES, seed)
+    predict = pipeline.predict_proba if contract.labels else pipeline.predict
+    answers = effects.ask(itertools.chain([("rows", sample)], shuffled), predict)
+    losses = {column: [loss(answers[column, number]) for number in range(SHUFFLES)] for column in sample}
+    lost = (pd.DataFrame(losses) - loss(answers["rows"])).agg(["mean", "std"]).T.sort_values("mean", kind="stable")
+    shown = lost[-SHOWN:]
+    figure, axes = _figure(6, 0.8 + 0.25 * len(shown))
+    _barh(axes, shown.index, shown["mean"], most=40, color=BLUE, xerr=shown["std"], ecolor=GREY)
+    name = "R2 lost" if contract.task == "regression" else "log loss gained"
+    axes.set(xlabel=f"{name} when the column is shuffled (training rows)", title="Importance of each raw column")
     return figure
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -48,6 +49,11 @@ noxfile.make, noxfile.WORK = lambda *_: None, {sys.prefix!r}
 
 def pytest_addoption(parser):
     parser.addoption("--env-file", help="an env file whose keys tests/test_project.py takes in place of env.yaml's")
+
+
+def pytest_sessionstart(session):
+    if session.config.getoption("numprocesses", None):  # before the workers are started, which load as much
+        start_warm()
 
 
 def pytest_collection_modifyitems(items):
@@ -114,6 +120,14 @@ class Project:
         entries = [entry for entry in yaml.safe_load(file.read_text()) if entry["candidate"] in names]
         file.write_text(yaml.safe_dump(entries, sort_keys=False))
 
+    def draw_nothing(self) -> None:
+        """Leave out every picture of training but those of the comparison, where a test is about none of them."""
+        self.set(figures="none")
+        file = self.folder / "pipeline.yaml"
+        text, count = re.subn(r"  - source: tasks/explore.py\n.*?\n\n", "", file.read_text(), flags=re.DOTALL)
+        assert count == 1
+        file.write_text(text)
+
     def tracked_nothing(self) -> bool:
         import registering
 
@@ -127,19 +141,21 @@ class Project:
 
 
 @functools.cache
-def warm_command() -> list[str]:
-    """Start what has the libraries loaded; return what to put before a program's name to have it run there.
+def start_warm() -> subprocess.Popen:
+    """Start what has the libraries loaded: once for all test workers, and for the tests that a test runs."""
+    address = os.environ["WARM_SOCKET"] = str(Path(tempfile.mkdtemp(prefix="warm-")) / "socket")
+    return subprocess.Popen([sys.executable, WARM, address], stdin=subprocess.PIPE, start_new_session=True)
 
-    Tests that are run by a test use what is started already.
-    """
-    address = Path(os.environ.get("WARM_SOCKET") or Path(tempfile.mkdtemp(prefix="warm-")) / "socket")
-    if not address.is_socket():
-        how = {"stdin": subprocess.PIPE, "start_new_session": True}
-        server = subprocess.Popen([sys.executable, WARM, address], **how)
-        while not address.is_socket():
-            assert server.poll() is None
-            time.sleep(0.05)
-        os.environ["WARM_SOCKET"] = str(address)
+
+def warm_command() -> list[str]:
+    """What to put before a program's name to have it run where the libraries are loaded."""
+    if "WARM_SOCKET" not in os.environ:
+        start_warm()
+    address = Path(os.environ["WARM_SOCKET"])
+    given_up = time.monotonic() + 300
+    while not address.is_socket():
+        assert time.monotonic() < given_up
+        time.sleep(0.05)
     return [sys.executable, "-S", str(WARM), str(address)]
 
 

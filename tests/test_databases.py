@@ -31,7 +31,7 @@ def test_training_and_scoring_from_a_database_that_gets_the_predictions(fresh, p
         "predictions_table": f"{postgres}#scores", "batch": "one",
     }  # fmt: skip
     fresh.keep_candidates("lr")
-    fresh.set(figures="none")
+    fresh.draw_nothing()
     fresh.set(**keys)
     printed = fresh.build() + fresh.build("-e", "pipeline.serve.yaml")
     published = pd.read_parquet(fresh.folder / "predictions/db/batch=one")

@@ -45,7 +45,7 @@ EXPECTED = {
 def test_an_example_runs_through_to_predictions(fresh, make_tables, name):
     ids, probabilities, score, least = EXPECTED[name]
     fresh.keep_candidates("lr", "tree")
-    fresh.set(figures="none")
+    fresh.draw_nothing()
     options = fresh.run("baton", "options", f"examples/{name}.yaml").split()
     fresh.build(*options)
     fresh.build("-e", "pipeline.serve.yaml", *options, "--env--batch", "new")
@@ -86,6 +86,6 @@ def test_an_example_runs_through_to_predictions(fresh, make_tables, name):
 @pytest.mark.parametrize("name", EXPECTED)
 def test_an_example_passes_the_tests_of_a_project(fresh, name):
     fresh.keep_candidates("lr", "tree")
-    fresh.set(figures="none")
+    fresh.draw_nothing()
     printed = fresh.run("pytest", "-n0", "tests/test_project.py", "--env-file", f"examples/{name}.yaml")
     assert "7 passed" in printed

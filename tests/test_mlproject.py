@@ -18,6 +18,7 @@ noxfile.run = run
 
 def test_mlflow_run_trains_and_scores_with_what_is_given_and_else_as_env_yaml_says(fresh, tmp_path, monkeypatch):
     fresh.keep_candidates("lr", "tree")
+    fresh.draw_nothing()
     (fresh.folder / "only.yaml").write_text("- {candidate: only, model: lr}\n")
     table = pd.read_csv(fresh.folder / "data/diabetes_train.csv").rename(columns={"Outcome": "ill or not"})
     table.to_csv(fresh.folder / "my table.csv", index=False)
@@ -31,7 +32,7 @@ def test_mlflow_run_trains_and_scores_with_what_is_given_and_else_as_env_yaml_sa
         options = [part for one in given for part in ("-P", one)]
         return fresh.run("mlflow", "run", ".", "--env-manager", "local", "-e", entry, *options)
 
-    given = ("name=mine", "train_data=my table.csv", "target=ill or not", "grid=only.yaml", "env--figures=none")
+    given = ("name=mine", "train_data=my table.csv", "target=ill or not", "grid=only.yaml")
     mlflow_run(*given)
     verdict = yaml.safe_load((fresh.folder / "products/mine/compare/verdict.json").read_text())
     assert (verdict["winner"], verdict["decision"]) == ("only", "promoted")

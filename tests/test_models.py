@@ -10,7 +10,7 @@ from baton import config, models
 from baton.models import CATALOGUE, CLASSES, NUMBERS
 from baton.training import tournament
 
-ROWS = pd.DataFrame({"a": range(20), "b": [0, 1] * 10, "answer": [0, 1, 1, 0] * 5})
+ROWS = pd.DataFrame({"a": range(20), "answer": [0, 1, 1, 0] * 5})
 QUIET = {"html": False, "verbose": False, "system_log": False, "log_experiment": False}
 
 
@@ -23,10 +23,21 @@ QUIET = {"html": False, "verbose": False, "system_log": False, "log_experiment":
 def test_the_catalogue_says_what_pycaret_has(experiment, kind):
     ready = experiment()
     ready.setup(ROWS, target="answer", session_id=1, preprocess=False, memory=False, n_jobs=1, **QUIET)
-    offered = {*ready.models(internal=True).index} & {*CATALOGUE}
+    table = ready.models(internal=True)
+    offered = {*table.index} & {*CATALOGUE}
     without_probabilities = {"ridge", "svm"} if kind == CLASSES else set()
     ours = {model for model, entry in CATALOGUE.items() if kind in entry.predicts and kind not in entry.classes}
     assert offered - without_probabilities == ours
+    entries = tournament._entries(kind, 1)  # which are made without an experiment
+    assert [*entries] == [*table.index]
+    for model, row in table.iterrows():
+        entry = entries[model]
+        assert (entry.class_def, str(entry.args)) == (row["Class"], str(row["Args"]))
+        assert _ranges(entry.tune_distribution) == _ranges(row["Tune Distributions"])
+
+
+def _ranges(distributions: dict) -> dict:
+    return {name: str(vars(found)) for name, found in distributions.items()}
 
 
 def test_every_package_of_the_catalogue_is_installed_and_declared():

@@ -214,7 +214,7 @@ def test_make_it_yours_takes_a_table_through_to_predictions_without_any_code(fre
     printed = fresh.run("baton", "check")
     assert printed.startswith("\n".join(line.removeprefix("   ") for line in shown.rstrip().splitlines()))
     fresh.keep_candidates("forest")
-    fresh.set(figures="none")
+    fresh.draw_nothing()
     fresh.build("--env--ignore_columns", "reason,row id")
     fresh.build("-e", "pipeline.serve.yaml", "--env--batch", "tonight")
     verdict = json.loads((fresh.folder / "products/churn/compare/verdict.json").read_text())

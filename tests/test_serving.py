@@ -15,7 +15,7 @@ from conftest import PROGRAMS, answers, free_port, serving, settings
 from baton import BatonError, config
 from baton.handover import registry
 
-SERVING = config.ROOT / ".venv-serve" / "bin"
+SERVING = ".venv-serve/bin"
 BATCH = ("-e", "pipeline.serve.yaml", "--env--batch")
 
 
@@ -54,13 +54,13 @@ def test_the_first_batch_has_every_row_with_its_probability_version_and_time(fir
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
 
 
-def test_what_serves_has_no_pycaret():
-    asked = [SERVING / "python", "-c", "import pycaret"]
+def test_what_serves_has_no_pycaret(first_hour):
+    asked = [first_hour[0].folder / SERVING / "python", "-c", "import pycaret"]
     done = subprocess.run(asked, capture_output=True, text=True)
     assert done.stderr.strip().endswith("ModuleNotFoundError: No module named 'pycaret'")
 
 
-def test_a_batch_is_scored_again_only_if_rows_or_champion_changed(trained):
+def test_a_batch_is_scored_again_only_if_rows_or_champion_changed(first_hour, trained):
     batch = first_batch(trained)
     before = predictions(trained, batch)
     again = trained.build(*BATCH, batch)
@@ -90,7 +90,8 @@ def test_a_batch_is_scored_again_only_if_rows_or_champion_changed(trained):
     assert set(predictions(trained, "meanwhile")["model_version"]) == {"1"}
     assert registry.find_champion("diabetes", trained.uri) == second
     (trained.folder / "tasks/receive.py").write_text(receive)
-    trained.start("ploomber", "build", *BATCH, batch, programs=SERVING)  # where there is no PyCaret
+    serving = first_hour[0].folder / SERVING
+    trained.start("ploomber", "build", *BATCH, batch, programs=serving)  # where there is no PyCaret
     assert set(predictions(trained, batch)["model_version"]) == {"2"}
     assert manifest(trained, batch)["model_version"] == "2"
 
@@ -116,7 +117,7 @@ def test_train_serve_retrain_refuse_promote_serve_and_roll_back(fresh):
     rows.tail(100).to_csv(fresh.folder / "new.csv", index=False)
     fresh.set(name="story", train_data="train.csv", score_data="new.csv", target="y", id_columns="id")
     fresh.keep_candidates("lr")
-    fresh.set(figures="none")
+    fresh.draw_nothing()
 
     def retrain(code: str, table: pd.DataFrame) -> dict:
         (fresh.folder / "features.py").write_text(code)

@@ -51,7 +51,8 @@ def clone(folder: Path, name: str, address: str, candidate: str) -> Project:
     project = copy_sources(folder / name)
     project.keep_candidates(candidate)
     uri = address.replace("://", f"://{name}:${{PASSWORD_OF_{name.upper()}}}@")
-    project.set(name="shared", mlflow_tracking_uri=uri, figures="none", promote="always", final_fit="training")
+    project.draw_nothing()
+    project.set(name="shared", mlflow_tracking_uri=uri, promote="always", final_fit="training")
     return project
 
 

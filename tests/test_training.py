@@ -303,10 +303,11 @@ def test_a_sweep_given_on_the_command_line_is_a_run_for_each_combination(fresh):
 
 def test_an_ensemble_is_one_more_candidate_made_of_the_others_and_of_those_alone(fresh):
     fresh.keep_candidates("lr", "tree", "knn")
+    fresh.draw_nothing()
     fresh.edit("grids/default.yaml", "n_neighbors: 25", "n_neighbors: [15, 25]")
     grid = fresh.folder / "grids/default.yaml"
     grid.write_text(f"- {{candidate: together, model: ensemble}}\n{grid.read_text()}")
-    printed = fresh.build("--env--figures", "none")
+    printed = fresh.build()
     assert re.findall(r"\] (?:fit|ensemble)-(\w+) done", printed)[-1] == "together"
     leaderboard = pd.read_csv(fresh.folder / "products/diabetes/compare/leaderboard.csv", index_col="candidate")
     assert {*leaderboard.index} == {"lr", "tree", *NEIGHBOURS, "together"}
@@ -328,12 +329,12 @@ def test_an_ensemble_is_one_more_candidate_made_of_the_others_and_of_those_alone
     np.testing.assert_allclose(found["together"], mean)
 
     # Its members decide what it is: it is made anew with them, and with nothing else.
-    again = fresh.build("--env--figures", "none", "--env--promote", "never")
+    again = fresh.build("--env--promote", "never")
     assert re.findall(r"\] (\S+) done", again) == ["compare"]
     grid.write_text(
         "\n".join(line for line in grid.read_text().splitlines() if not line.startswith("- {candidate: together"))
     )
-    fresh.build("--env--figures", "none")
+    fresh.build()
     leaderboard = pd.read_csv(fresh.folder / "products/diabetes/compare/leaderboard.csv", index_col="candidate")
     assert {*leaderboard.index} == {"lr", "tree", *NEIGHBOURS}
 
@@ -341,7 +342,7 @@ def test_an_ensemble_is_one_more_candidate_made_of_the_others_and_of_those_alone
 def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_what_is_missing(fresh):
     """The first build spawns its processes, as on macOS and Windows, which have no safe fork."""
     fresh.keep_candidates("lr", "knn")
-    fresh.set(figures="none")
+    fresh.draw_nothing()
     fresh.edit("grids/default.yaml", "n_neighbors: 25", "n_neighbors: -3")
     executor = "dotted_path: baton.executor.Parallel"
     fresh.edit("pipeline.yaml", executor, f"start_method: spawn\n  processes: 1\n  {executor}")
@@ -367,7 +368,7 @@ def test_a_failing_candidate_leaves_a_failed_run_and_the_next_build_runs_only_wh
 
 def test_track_false_trains_and_compares_without_mlflow(fresh):
     fresh.keep_candidates("lr")
-    fresh.set(figures="none")
+    fresh.draw_nothing()
     fresh.build("--env--track", "false")
     verdict = fresh.read("compare/verdict.json")
     assert verdict["scores"]["challenger"]["AUC"]["value"] > 0.7

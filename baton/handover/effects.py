@@ -4,7 +4,7 @@ The model runs in a process of its own, which takes seconds to start: so it is a
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -64,15 +64,13 @@ def explain(
     X, truth = contract.read_features(drawn), contract.encode(drawn[contract.target]).to_numpy()
     weights = contract.read_weights(drawn)
     sample = contract.read_features(training.sample(min(len(training), ROWS), random_state=seed))
-    generator = np.random.default_rng(seed)
-    shuffled = (
-        ((column, number), X.assign(**{column: X[column].array[generator.permutation(len(X))]}))
-        for column in columns
-        for number in range(shuffles)
-    )
     few = columns if len(columns) <= MANY else []
-    frames = [[("rows", X), ("sample", sample)], shuffled, *(_moved(sample, column, contract) for column in few)]
-    answers = _ask(itertools.chain.from_iterable(frames), predict)
+    frames = [
+        [("rows", X), ("sample", sample)],
+        shuffled(X, shuffles, seed),
+        *(_moved(sample, column, contract) for column in few),
+    ]
+    answers = ask(itertools.chain.from_iterable(frames), predict)
 
     sign = 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
 
@@ -86,7 +84,7 @@ def explain(
     importance = importance.sort_values("mean", ascending=False, kind="stable")
 
     told = importance.index[importance["mean"] > 0][:MOST]
-    answers |= _ask(itertools.chain(*(_moved(sample, column, contract) for column in told if not few)), predict)
+    answers |= ask(itertools.chain(*(_moved(sample, column, contract) for column in told if not few)), predict)
     effects = {column: _effect(sample, column, contract, answers) for column in told}
     outputs = _outputs(training, contract)
     named = {column: table[[*outputs]].set_axis([*outputs.values()], axis=1) for column, table in effects.items()}
@@ -103,7 +101,14 @@ def _draw(holdout: pd.DataFrame, contract: Contract, rows: int, seed: int) -> pd
     return drawn[:rows]
 
 
-def _ask(frames: Iterator[tuple], predict: Predict) -> dict:
+def shuffled(X: pd.DataFrame, times: int, seed: int) -> Iterator[tuple]:
+    """The tables to ask about the importance of columns: each column shuffled so many times, by its name and number."""
+    generator = np.random.default_rng(seed)
+    for column, number in itertools.product(X, range(times)):
+        yield (column, number), X.assign(**{column: X[column].array[generator.permutation(len(X))]})
+
+
+def ask(frames: Iterable[tuple], predict: Predict) -> dict:
     """Predict many tables in one call, or in as few as memory allows; the answers are found by the tables' keys."""
     answers, waiting, cells = {}, [], 0
 

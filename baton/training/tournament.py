@@ -15,6 +15,7 @@ import logging
 import os
 import sys
 import time
+import types
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,7 @@ from baton.training import calibration, evaluation, preparation, study
 os.environ.setdefault("PYCARET_CUSTOM_LOGGING_PATH", os.devnull)  # else it leaves a logs.log wherever it starts
 with matplotlib.rc_context():  # to import PyCaret restyles every plot of the process
     from pycaret.classification import ClassificationExperiment
+    from pycaret.containers.models import classification, regression
     from pycaret.regression import RegressionExperiment
 
 # A search is repeated within each fold as long as it fits a model to no more rows than this in all: about ten minutes
@@ -52,6 +54,7 @@ INNER_FOLDS = 3
 PLAIN, LOG, POISSON = "plain", "log", "poisson"  # how the target is fitted
 SKEWED = 1.0  # skewness of a target above which its logarithm is tried, or counts as Poisson
 ALONE = 0.9  # groups for each row, below which rows are not divided one by one
+FEW_ROWS = pd.DataFrame({"a": np.arange(20.0)})  # for PyCaret, where it is only asked for models
 STACK_FOLDS = 5  # by which the members of a stack predict rows for the model that combines them
 
 
@@ -277,8 +280,8 @@ def make_estimator(model: str, model_params: dict, contract: Contract, fewest: i
         usual = {key: value for key, value in given.items() if key in estimator.get_params()}
         estimator.set_params(**usual | model_params)
     else:
-        entry = _entries(kind, seed).loc[model]
-        estimator = entry["Class"](**(entry["Args"] | CATALOGUE[model].usual | model_params))
+        entry = _entries(kind, seed)[model]
+        estimator = entry.class_def(**(entry.args | CATALOGUE[model].usual | model_params))
     if CATALOGUE[model].takes_codes and contract.labels:  # what gives it codes for any classes
         return VotingClassifier([(model, estimator)], voting="soft")
     if "n_neighbors" in estimator.get_params():
@@ -310,28 +313,27 @@ def set_up(X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame, contract: Contrac
 
 
 @functools.cache
-def _catalogue(kind: str, seed: int):
-    """An experiment over a few rows, to ask for models by: to set one up over a whole table takes its time."""
-    rows = pd.DataFrame({"a": np.arange(20.0), "y": [0, 1] * 10})
-    experiment = ClassificationExperiment() if kind == CLASSES else RegressionExperiment()
-    how = {"html": False, "verbose": False, "system_log": False, "log_experiment": False}
-    return experiment.setup(rows, target="y", session_id=seed, preprocess=False, memory=False, n_jobs=1, **how)
+def _entries(kind: str, seed: int) -> dict:
+    """PyCaret's models by id, each with its class, its arguments, and where to search for better ones.
 
-
-@functools.cache
-def _entries(kind: str, seed: int) -> pd.DataFrame:
-    """PyCaret's models by id, with the class and arguments of each. PyCaret makes this table anew for whoever asks."""
-    return _catalogue(kind, seed).models(internal=True)
+    Without an experiment: to set one up, and ask it, makes this table five times, which takes longer than most fits.
+    """
+    models = classification if kind == CLASSES else regression
+    asked = {"seed": seed, "n_jobs_param": 1, "gpu_param": False, "get_engine": lambda _: None, "X_train": FEW_ROWS}
+    return models.get_all_model_containers(types.SimpleNamespace(**asked))  # all that it reads of an experiment
 
 
 @functools.cache
 def _joined(kind: str, seed: int, stacked: bool) -> BaseEstimator:
     """PyCaret's blend or stack, around two quick models that are to be replaced: it fits what it is given."""
-    catalogue = _catalogue(kind, seed)
-    quick = [entry["Class"](**entry["Args"]) for _, entry in _entries(kind, seed).loc[["lr", "dt"]].iterrows()]
+    experiment = ClassificationExperiment() if kind == CLASSES else RegressionExperiment()
+    how = {"html": False, "verbose": False, "system_log": False, "log_experiment": False}
+    data = FEW_ROWS.assign(y=[0, 1] * (len(FEW_ROWS) // 2))
+    experiment.setup(data, target="y", session_id=seed, preprocess=False, memory=False, n_jobs=1, **how)
+    quick = [entry.class_def(**entry.args) for entry in map(_entries(kind, seed).get, ["lr", "dt"])]
     if stacked:
-        return catalogue.stack_models(quick, meta_model_fold=2, fold=2, verbose=False)
-    return catalogue.blend_models(quick, fold=2, verbose=False)
+        return experiment.stack_models(quick, meta_model_fold=2, fold=2, verbose=False)
+    return experiment.blend_models(quick, fold=2, verbose=False)
 
 
 def _search(
@@ -417,7 +419,7 @@ def _space(model: str, contract: Contract, seed: int, rows: int) -> dict:
     space = {name: _distribution(found) for name, found in CATALOGUE[model].search.items()}
     if not space:
         kind = CLASSES if contract.labels else NUMBERS
-        pycarets = _entries(kind, seed).at[model, "Tune Distributions"]
+        pycarets = _entries(kind, seed)[model].tune_distribution
         space = {name: found.get_optuna() for name, found in pycarets.items()}
     if not space:
         raise BatonError(f"model {model!r} has no settings to search; set tune to 0")
