@@ -1,7 +1,6 @@
 """`baton score`, as a scheduler runs it: how it ends, what it leaves, and what it says, whatever is wrong that night."""
 
 import contextlib
-import ctypes
 import json
 import os
 import re
@@ -96,19 +95,27 @@ def test_each_way_to_fail_has_its_exit_code_its_record_and_its_call(project, out
     assert not (folder / "batch=night").exists()
 
 
-def test_a_file_that_may_not_be_read_is_told_before_and_after_it_was_scored(project):
-    def look_without_the_rights_of_root():
-        for capability in (1, 2):  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
-            ctypes.CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
+WITHOUT_THE_RIGHTS_OF_ROOT = """
+import ctypes, sys
+header, rights = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+ctypes.CDLL(None).capget(header, rights)
+for kind in (0, 1):  # effective and permitted
+    rights[kind] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+assert ctypes.CDLL(None).capset(header, rights) == 0
+from baton import cli
+sys.exit(cli.main(["score", "--json"]))
+"""
 
+
+def test_a_file_that_may_not_be_read_is_told_before_and_after_it_was_scored(project):
+    (project.folder / "without.py").write_text(WITHOUT_THE_RIGHTS_OF_ROOT)
     how = {"cwd": project.folder, "env": project.environment(), "capture_output": True, "text": True}
     for scored_before in (False, True):
         if scored_before:
             (project.folder / "new.csv").chmod(0o600)
             assert run(project)[0] == 0
         (project.folder / "new.csv").chmod(0)
-        start = [PROGRAMS / "baton", "score", "--json"]
-        done = subprocess.run(start, preexec_fn=look_without_the_rights_of_root, **how)
+        done = subprocess.run([*warm_command(), "python", "without.py"], **how)
         said = json.loads(done.stdout)
         assert (done.returncode, said["outcome"]) == (1, "failed")
         assert said["reason"].startswith("the machine says: [Errno 13] Permission denied: ")
@@ -269,12 +276,16 @@ def test_a_job_that_is_ended_by_its_time_limit_leaves_its_record(project):
         "    _require_unchanged(batch)\n",
         "    time.sleep(60)\n    _require_unchanged(batch)\n",
     )
+    (project.folder / "job.py").write_text(
+        "import os, sys; print(os.getpid(), file=open('pid', 'w'), flush=True)\n"
+        "from baton import cli; sys.exit(cli.main(['score', '--json']))"
+    )
     how = {"cwd": project.folder, "env": project.environment(), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    job = subprocess.Popen([PROGRAMS / "baton", "score", "--json"], text=True, **how)
+    job = subprocess.Popen([*warm_command(), "python", "job.py"], text=True, **how)
     while not [*project.folder.glob("predictions/demo/.batch=night/chunk-*.json")]:
         assert job.poll() is None
         time.sleep(0.1)
-    job.terminate()
+    os.kill(int((project.folder / "pid").read_text()), signal.SIGTERM)
     said, printed = job.communicate(timeout=60)
     assert (job.returncode, json.loads(said)["outcome"]) == (1, "failed")
     assert "ended from outside (SIGTERM)" in json.loads(said)["reason"]
@@ -352,7 +363,8 @@ def test_a_full_disk_is_told_publishes_nothing_and_the_next_night_is_right(proje
     limit = None if mounted else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
     try:
         how = {"cwd": project.folder, "env": project.environment(), "capture_output": True, "text": True}
-        done = subprocess.run([PROGRAMS / "baton", "score", "--json"], preexec_fn=limit, **how)
+        start = command("score") if mounted else [PROGRAMS / "baton", "score"]
+        done = subprocess.run([*start, "--json"], preexec_fn=limit, **how)
         said = json.loads(done.stdout)
         assert (done.returncode, said["outcome"]) == (1, "failed")
         assert ("No space left on device" if mounted else "File too large") in said["reason"]

@@ -237,6 +237,7 @@ def test_a_removed_candidate_leaves_the_leaderboard(trained):
 def test_another_name_trains_beside_the_first_and_touches_nothing_of_it(trained):
     before = {path: path.stat().st_mtime_ns for path in (trained.folder / "products/diabetes").rglob("*")}
     trained.keep_candidates("lr")
+    trained.draw_nothing()
     with FileLock(trained.folder / "products/diabetes/training.lock"):  # as while the first is being trained
         trained.build("--env--name", "second")
     assert (trained.folder / "products/second/compare/verdict.json").is_file()

@@ -8,7 +8,10 @@ runs models are forks as well.
 """
 
 import contextlib
+import functools
+import gc
 import importlib
+import importlib.metadata
 import json
 import os
 import runpy
@@ -72,6 +75,8 @@ def serve(address: str) -> None:
 def load() -> None:
     import matplotlib
 
+    # Ploomber asks for them twice a task, which reads what is installed each time.
+    importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
     os.environ["PYCARET_CUSTOM_LOGGING_PATH"] = os.devnull
     with matplotlib.rc_context():  # PyCaret restyles every plot
         for library in LIBRARIES:
@@ -80,6 +85,8 @@ def load() -> None:
     use_once()
     for name in [name for name in sys.modules if name.partition(".")[0] == "baton"]:
         del sys.modules[name]  # MLflow asks for `baton.handover.store`, and found it here
+    gc.collect()
+    gc.freeze()  # what is loaded stays: no fork need look through it for garbage
 
 
 def set_up_once() -> None:

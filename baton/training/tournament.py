@@ -324,12 +324,18 @@ def _entries(kind: str, seed: int) -> dict:
 
 
 @functools.cache
-def _joined(kind: str, seed: int, stacked: bool) -> BaseEstimator:
-    """PyCaret's blend or stack, around two quick models that are to be replaced: it fits what it is given."""
+def _experiment(kind: str, seed: int):
+    """An experiment over a few rows: to set one up over a whole table takes its time."""
     experiment = ClassificationExperiment() if kind == CLASSES else RegressionExperiment()
     how = {"html": False, "verbose": False, "system_log": False, "log_experiment": False}
     data = FEW_ROWS.assign(y=[0, 1] * (len(FEW_ROWS) // 2))
-    experiment.setup(data, target="y", session_id=seed, preprocess=False, memory=False, n_jobs=1, **how)
+    return experiment.setup(data, target="y", session_id=seed, preprocess=False, memory=False, n_jobs=1, **how)
+
+
+@functools.cache
+def _joined(kind: str, seed: int, stacked: bool) -> BaseEstimator:
+    """PyCaret's blend or stack, around two quick models that are to be replaced: it fits what it is given."""
+    experiment = _experiment(kind, seed)
     quick = [entry.class_def(**entry.args) for entry in map(_entries(kind, seed).get, ["lr", "dt"])]
     if stacked:
         return experiment.stack_models(quick, meta_model_fold=2, fold=2, verbose=False)

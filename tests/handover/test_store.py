@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import registering
-from conftest import PROGRAMS, answers, copy_sources, free_port, serving
+from conftest import PROGRAMS, answers, copy_sources, free_port, serving, warm_command
 from matplotlib.figure import Figure
 from test_old_registry import ROWS, unpack
 
@@ -77,10 +77,10 @@ def test_what_mlflows_own_programs_write_and_delete_is_in_the_copy_alone(laptop,
     how = {"cwd": tmp_path, "env": os.environ | {"MLFLOW_TRACKING_URI": uri_of(copy)}, "check": True}
     (tmp_path / "note.txt").write_text("later")
     command = ["artifacts", "log-artifact", "--local-file", "note.txt", "--run-id", run_id, "--artifact-path", "notes"]
-    subprocess.run([PROGRAMS / "mlflow", *command], **how)
+    subprocess.run([*warm_command(), "mlflow", *command], **how)
     assert (files / "notes" / "note.txt").read_text() == "later"
     client.delete_run(run_id)
-    subprocess.run([PROGRAMS / "mlflow", "gc", "--backend-store-uri", uri_of(copy)], **how)
+    subprocess.run([*warm_command(), "mlflow", "gc", "--backend-store-uri", uri_of(copy)], **how)
     assert not files.exists()
     assert contents(made) == original
 
