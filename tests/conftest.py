@@ -239,6 +239,8 @@ def copy_sources(folder: Path) -> Project:
         if (config.ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(config.ROOT / name, folder / name)
+    for compiled in (config.ROOT / "baton").rglob("__pycache__"):  # as the times of the files are kept, it holds
+        shutil.copytree(compiled, folder / compiled.relative_to(config.ROOT))
     for name in ("env.yaml", "features.py"):
         shutil.copy2(PROJECT / name, folder / name)
     shutil.copy2(PROJECT / "grid.yaml", folder / "grids" / "default.yaml")
