@@ -14,7 +14,7 @@ nox.options.sessions = ["lint", "tests"]
 
 WORK = ".venv"  # trains, tests, and opens notebooks; what an editor finds by itself
 SERVE = ".venv-serve"  # what the nightly job needs, and nothing that trains
-MODELS = []  # groups of pyproject.toml with models that a grid may name as well: "xgboost", "catboost"
+GROUPS = []  # groups of pyproject.toml that are wanted as well: models ("xgboost", "catboost"), a cluster ("dask")
 
 # Container images often tell Python to keep no compiled code. uv compiles nothing when it installs: each process that
 # runs a model would compile the libraries anew, which takes longer than the model does.
@@ -23,7 +23,7 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", 
 
 
 def make(session: nox.Session, folder: str, *groups: str) -> None:
-    options = [f"--group={group}" for group in (*MODELS, *groups)] + ["--no-default-groups"] * (folder == SERVE)
+    options = [f"--group={group}" for group in (*GROUPS, *groups)] + ["--no-default-groups"] * (folder == SERVE)
     session.run(
         sys.executable, "-m", "uv", "sync", "--locked", "--quiet", *options,
         env={"UV_PROJECT_ENVIRONMENT": folder}, external=True,
@@ -71,7 +71,7 @@ def baton(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the whole test suite; pytest's options go behind --."""
     make(session, SERVE)
-    make(session, WORK, "xgboost", "catboost", "server")
+    make(session, WORK, "xgboost", "catboost", "dask", "server")
     run(session, WORK, "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 

@@ -111,6 +111,7 @@ class Settings(pydantic.BaseModel):
     on_failure: str | None = None
     track: bool = True
     mlflow_tracking_uri: str = "sqlite:///mlflow.db"
+    engine: str = "local"
 
     @pydantic.field_validator(
         "id_columns", "ignore_columns", "slices", "keep_columns", "reject", "figures", mode="before"
@@ -196,6 +197,13 @@ class Settings(pydantic.BaseModel):
                 "it holds a password, which would end up in every notebook and run. Write ${NAME} in its place, and"
                 " give the password in the environment variable NAME"
             )
+        return value
+
+    @pydantic.field_validator("engine")
+    @classmethod
+    def _an_address(cls, value):
+        if not re.fullmatch(r"local|dask://[^/@:]+:\d+", value):
+            raise ValueError("write local, or the address of a Dask scheduler, as in dask://10.0.0.7:8786")
         return value
 
     @pydantic.model_validator(mode="after")

@@ -40,7 +40,10 @@ def use(cores: Cores | None) -> None:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Hold a core of the build, for which this waits."""
+    """Hold a core of the build, for which this waits; a cluster's worker has one of its own."""
+    if _cores is None:
+        yield
+        return
     with _cores.waited_for:
         _cores.idle.acquire()
     try:

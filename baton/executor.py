@@ -6,6 +6,7 @@ clears the terminal, and prints a traceback for every mistake.
 
 import contextlib
 import errno
+import functools
 import importlib
 import json
 import logging
@@ -30,6 +31,7 @@ from ploomber.executors.abc import Executor
 
 from baton import BatonError, config, cores, grid, models
 from baton.data import contract
+from baton.engine import LOCAL, Cluster
 from baton.handover import tracking
 from baton.lock import hold
 
@@ -71,8 +73,9 @@ class Parallel(Executor):
     A failed task stops what depends on it and nothing else. All settings are checked before the first task. `lock` is
     the file by which no two builds of this pipeline are at work at once, each reading what the other has half replaced.
     `preload` names slow modules that workers with nothing to do yet import meanwhile. `start_method` is
-    multiprocessing's; by default the platform's. `on_failure` is a function, by its dotted name, that is given the
-    settings and the error of a build that fails. `unused` is not used.
+    multiprocessing's; by default the platform's. `engine` may name a cluster, whose workers take their place.
+    `on_failure` is a function, by its dotted name, that is given the settings and the error of a build that fails.
+    `unused` is not used.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Parallel(Executor):
         start_method: str | None = None,
         on_failure: str | None = None,
         unused: str = "",
+        engine: str = LOCAL,
     ):
         try:  # as early as this, for `ploomber task` and others that run a pipeline without its executor
             config.check_keys()
@@ -94,6 +98,7 @@ class Parallel(Executor):
         self.preload = preload
         self.start_method = start_method
         self.on_failure = on_failure
+        self.engine = engine
         # Ploomber warns of each parameter that no cell names; those that make a task rerun or that a hook reads are
         # such.
         warnings.filterwarnings("ignore", r"\s*These parameters are not used in the task's source code")
@@ -124,19 +129,20 @@ class Parallel(Executor):
         if not total:
             print("Everything is up to date: no code, parameter or input has changed. (--force builds all the same)")
             return []
-        reports, failures, running, idle = [], {}, {}, min(self.processes, total)
+        reports, failures, running = [], {}, {}
         again: list = []  # tasks whose process was killed, perhaps for another's sake: each has one more try, alone
         interval = config.check_settings(settings).interval if "interval" in settings else None
         able: set = set()  # names of candidates that are known to answer the question
         seconds: list[float] = []  # of the tasks that are done
-        with _Pool(self.processes, self.start_method) as pool, _ended_at_once():
+        with self._workers() as pool, _ended_at_once():
+            idle = min(pool.count, total)
             while True:
                 ready = [task for task in dag.values() if task.exec_status in READY and task not in running.values()]
                 _require_able([task for task in ready if task.name not in able], interval)
                 able |= {task.name for task in ready}
                 # No more than are at work at once: so those that a killed process takes along are known.
-                waiting, most = [task for task in again or ready if task not in running.values()], self.processes
-                for task in waiting[: max(0, (1 if again else most) - len(running))]:
+                waiting = [task for task in again or ready if task not in running.values()]
+                for task in waiting[: max(0, (1 if again else pool.count) - len(running))]:
                     running[pool.submit(_build, task)] = task
                 for _ in range(idle - len(running)):
                     pool.submit(_import, self.preload)
@@ -144,10 +150,10 @@ class Parallel(Executor):
                 if not running:
                     break
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                if any(map(_was_killed, finished)):
+                if isinstance(pool, _Pool) and any(map(pool.was_lost, finished)):
                     finished, _ = wait(running)
                     pool.replace()
-                    lost = [one for one, task in running.items() if _was_killed(one) and task not in again]
+                    lost = [one for one, task in running.items() if pool.was_lost(one) and task not in again]
                     again += [running.pop(future) for future in lost]
                     if lost:
                         names = ", ".join(task.name for task in again)
@@ -156,10 +162,10 @@ class Parallel(Executor):
                 for future in finished:
                     task = running.pop(future)
                     again = [one for one in again if one is not task]
-                    report, note = self._settle(task, future, failures, seconds)
+                    report, note = self._settle(task, future, pool.was_lost(future), failures, seconds)
                     reports += [report] if report else []
                     done = len(reports) + len(failures)
-                    left = f"{total - done} left{_time_left(seconds, total - done, self.processes)}"
+                    left = f"{total - done} left{_time_left(seconds, total - done, pool.count)}"
                     print(f"[{done}/{total}] {task.name} {note}; {left}", flush=True)
                     if note == STOPPED:
                         raise DAGBuildEarlyStop(note)
@@ -169,14 +175,21 @@ class Parallel(Executor):
             raise BuildFailed(_explain(messages, reports, dag), first.kind, first.message, first.facts)
         return reports
 
-    def _settle(self, task, future: Future, failures: dict, durations: list):
-        """Note a finished task's outcome on it, so that Ploomber starts or aborts what depends on it."""
+    def _workers(self):
+        """What runs the tasks."""
         try:
-            report, metadata, seconds, failure = future.result()
-        except BrokenProcessPool:
+            return _Pool(self.processes, self.start_method) if self.engine == LOCAL else Cluster(self.engine)
+        except BatonError as mistake:
+            raise BuildFailed(f"\nNothing was run.\n{mistake}", _kind(mistake), str(mistake)) from None
+
+    def _settle(self, task, future: Future, lost: bool, failures: dict, durations: list):
+        """Note a finished task's outcome on it, so that Ploomber starts or aborts what depends on it."""
+        if lost:
             failure = Failure(
                 "its process was killed, most often for want of memory: lower the number of processes in pipeline.yaml"
             )
+        else:
+            report, metadata, seconds, failure = future.result()
         if failure and failure.message == STOPPED:
             return None, STOPPED
         if failure:
@@ -187,10 +200,6 @@ class Parallel(Executor):
         task.exec_status = TaskStatus.Executed
         durations.append(seconds)
         return report, f"done in {seconds:.1f} s"
-
-
-def _was_killed(future: Future) -> bool:
-    return isinstance(future.exception(), BrokenProcessPool)
 
 
 def _time_left(seconds: list[float], tasks: int, processes: int) -> str:
@@ -230,12 +239,15 @@ class _Pool:
     """Processes that share the cores of a build; in place of those of which one was killed come new ones."""
 
     def __init__(self, processes: int, start_method: str | None):
-        self.processes, self.context = processes, multiprocessing.get_context(start_method)
+        self.count, self.context = processes, multiprocessing.get_context(start_method)
         self.replace()
 
     def replace(self) -> None:
-        shared = [cores.make(self.processes, self.context)]  # what was killed may have held one
-        self.pool = ProcessPoolExecutor(self.processes, self.context, _prepare_worker, shared)
+        shared = [cores.make(self.count, self.context)]  # what was killed may have held one
+        self.pool = ProcessPoolExecutor(self.count, self.context, _prepare_worker, shared)
+
+    def was_lost(self, future: Future) -> bool:
+        return isinstance(future.exception(), BrokenProcessPool)
 
     def submit(self, *work) -> Future:
         try:
@@ -272,6 +284,11 @@ def _prepare_worker(shared: cores.Cores):
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the build may make an error of it; a worker just ends
     cores.end_with_parent()
     cores.use(shared)
+
+
+@functools.cache
+def _prepare() -> None:
+    """Prepare a process to build tasks, once."""
     # One worker a core already: threads within a worker would only fight over it. Worse, one forked from a process that
     # has computed in threads (a notebook's kernel, say) waits for ever for those it has not. So both the libraries that
     # are loaded are set, and those to come.
@@ -284,6 +301,7 @@ def _prepare_worker(shared: cores.Cores):
 
 
 def _import(modules):
+    _prepare()
     with cores.held():
         for module in modules:
             importlib.import_module(module)
@@ -291,6 +309,7 @@ def _import(modules):
 
 def _build(task):
     """Build one task in a worker, on a core; return (report, metadata, seconds, failure message or None)."""
+    _prepare()
     with cores.held():
         return _build_on_core(task)
 

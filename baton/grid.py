@@ -99,7 +99,7 @@ def check(candidate: dict, task: str | None = None) -> None:
         if package not in models.packages():
             raise SettingsError(
                 f"{where}: model {member!r} needs the package {package}, which is not installed. Add"
-                f" {models.PACKAGES[package]!r} to MODELS in noxfile.py"
+                f" {models.PACKAGES[package]!r} to GROUPS in noxfile.py"
             )
     if task and (unable := models.unable(model, task)):
         raise SettingsError(f"{where}: the question is {task}, and model {unable[0]!r} can't answer it; take another")

@@ -22,6 +22,7 @@ ALL = {
     "max_reject_rate": 0.05, "max_age": None,
     "reject": ["unparsable", "missing", "out_of_bounds", "duplicate_id"], "predictions_format": "parquet",
     "replace": False, "on_failure": None, "track": True, "mlflow_tracking_uri": "sqlite:///mlflow.db",
+    "engine": "local",
 }  # fmt: skip
 NOWHERE = Path("no env.yaml here")
 SHIPPED = config.read_env(PROJECT / "env.yaml") | {"batch": "2026-11-21"}
@@ -101,6 +102,9 @@ def test_each_pipeline_names_every_setting(pipeline):
         ("name", "1e5", "it would be read as the number 100000.0"),
         ("track", "perhaps", "input should be a valid boolean"),
         ("mlflow_tracking_uri", None, "input should be a valid string"),
+        ("engine", "dask", "write local, or the address of a Dask scheduler, as in dask://10.0.0.7:8786"),
+        ("engine", "ray://10.0.0.7:8786", "write local, or the address of a Dask scheduler"),
+        ("engine", "dask://10.0.0.7", "write local, or the address of a Dask scheduler"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(key, value, message):

@@ -244,7 +244,7 @@ def test_of_ensembles_which_are_all_the_same_there_is_one(written):
 def test_a_model_whose_package_is_not_installed_names_what_installs_it(monkeypatch):
     monkeypatch.setitem(models.PACKAGES, "not-there", "module")
     monkeypatch.setitem(models.CATALOGUE, "xgboost", models.CATALOGUE["xgboost"]._replace(package="not-there"))
-    needs = "needs the package not-there, which is not installed. Add 'module' to MODELS in noxfile.py"
+    needs = "needs the package not-there, which is not installed. Add 'module' to GROUPS in noxfile.py"
     with pytest.raises(BatonError, match=f"candidate 'mine': model 'xgboost' {needs}"):
         grid.check(grid.KEYS | {"candidate": "mine", "model": "lr+xgboost"})
 

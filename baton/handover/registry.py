@@ -25,12 +25,14 @@ import yaml
 
 from baton import BatonError, ModelRefused, NoChampion, config
 from baton.data.contract import Contract
+from baton.engine import LOCAL, Cluster
 from baton.handover import history, saving, store, tracking
 from baton.handover.saving import Model
 
 PYTHON = [sys.executable]  # what runs `baton.handover.runner`
 _early: list[subprocess.Popen] = []  # processes that have nothing to do yet
 _kept: dict[str, subprocess.Popen] = {}  # processes that are not ended yet, by the feature code they have loaded
+_there = threading.local()  # the process that this worker of a cluster has, and the folder of its model
 
 DIGEST = "files_sha256"  # the tag of a version that names all of its files by their content
 WITHDRAWN = "withdrawn: another training promoted meanwhile, so it was decided anew"
@@ -271,12 +273,17 @@ def kept_running(model: Model):
 
 
 @contextlib.contextmanager
-def workers(model: Model, count: int):
-    """Yield `submit(work, **asked)`, which returns a future: up to `count` processes of a model, side by side.
+def workers(model: Model, engine: str = LOCAL):
+    """Yield `submit(work, **asked)`, which returns a future, and how many processes of a model are side by side.
 
-    Each starts when there is work for it, and ends with this process, however that ends.
+    Each starts when there is work for it, and ends with this process, however that ends; a cluster's workers each keep
+    the process of the model that they were last asked for.
     """
-    mine, started = threading.local(), []
+    if engine != LOCAL:
+        with Cluster(engine) as cluster:
+            yield lambda work, **asked: cluster.submit(_do_there, model, work, asked), cluster.count
+        return
+    mine, started, count = threading.local(), [], cores()
 
     def do(work: str, asked: dict) -> None:
         if not hasattr(mine, "process"):
@@ -286,7 +293,7 @@ def workers(model: Model, count: int):
 
     pool = concurrent.futures.ThreadPoolExecutor(count)
     try:
-        yield lambda work, **asked: pool.submit(do, work, asked)
+        yield lambda work, **asked: pool.submit(do, work, asked), count
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in started:
@@ -308,6 +315,15 @@ def started_early(count: int):
         _early.clear()
         for process in processes:
             _end(process)
+
+
+def _do_there(model: Model, work: str, asked: dict) -> None:
+    """Do on a cluster's worker what is asked of a model."""
+    if getattr(_there, "path", None) != model.path or _there.process.poll() is not None:
+        if hasattr(_there, "process"):
+            _end(_there.process)
+        _there.process, _there.path = _start(), model.path
+    _ask(_there.process, model, work, asked)
 
 
 def cores() -> int:

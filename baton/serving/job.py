@@ -16,6 +16,7 @@ from pathlib import Path
 
 from baton import BatonError, Busy, InputMissing, NoChampion, NothingToDo, SettingsError, config
 from baton.data import tables
+from baton.engine import LOCAL
 from baton.handover import history, registry, tracking
 from baton.lock import hold
 from baton.serving import batch as batches
@@ -244,6 +245,8 @@ def _loading():
 
 def _processes(settings: config.Settings) -> int:
     """How many processes a batch will keep busy, by the size of its files; more start when there is work for them."""
+    if settings.engine != LOCAL:
+        return 0
     source = batches.source_of(settings.score_data, settings.batch)
     size = 0 if tables.is_database(source) else sum(file.stat().st_size for file in tables.files(source))
     return min(registry.cores(), 1 + size // LARGE)

@@ -54,8 +54,8 @@ def score(batch: Batch, settings: config.Settings) -> dict:
     batches.write_json(batch.draft / "order.json", order)
 
     waiting, start = collections.deque(), 0
-    cores = registry.cores()
-    with registry.workers(model, cores) as submit, _progress(source.rows, batch.batch) as progress:
+    work_on = registry.workers(model, settings.engine)
+    with work_on as (submit, processes), _progress(source.rows, batch.batch) as progress:
         for number, chunk in enumerate(source.chunks(size)):
             _require_unchanged(batch)  # before it is scored, since what is scored is kept for the next run
             if not _is_finished(batch.draft, number):
@@ -65,11 +65,11 @@ def score(batch: Batch, settings: config.Settings) -> dict:
                 again = repeated[np.searchsorted(repeated, start) : np.searchsorted(repeated, start + len(chunk))]
                 done = submit("score", order=str(batch.draft / "order.json"), chunk=str(rows), number=number,
                               start=start, repeated=(again - start).tolist())  # fmt: skip
-                waiting.append((done, len(chunk)))
+                waiting.append((done, len(chunk), rows))
             else:
                 progress.update(len(chunk))
             start += len(chunk)
-            while len(waiting) > 2 * cores:
+            while len(waiting) > 2 * processes:
                 _settle(waiting, progress)
         while waiting:
             _settle(waiting, progress)
@@ -140,7 +140,6 @@ def score_chunk(pipeline, folder: Path, order: str, chunk: str, number: int, sta
         },
     }
     batches.write_json(_note(draft, number), note)
-    Path(chunk).unlink()
 
 
 def sample(batch: Batch, rows: int = SHOWN) -> pd.DataFrame:
@@ -265,8 +264,9 @@ def _write(table: pa.Table, file: Path) -> None:
 
 
 def _settle(waiting: collections.deque, progress) -> None:
-    done, rows = waiting.popleft()
+    done, rows, chunk = waiting.popleft()
     done.result()
+    chunk.unlink()  # not before: a cluster may do it twice
     progress.update(rows)
 
 

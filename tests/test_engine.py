@@ -1,0 +1,116 @@
+"""A real Dask cluster on this machine: what it trains and scores is what this machine's processes do, though a worker
+is killed in the middle of either."""
+
+import contextlib
+import os
+import pickle
+import socket
+import sys
+
+import mlflow
+import pandas as pd
+import pytest
+from conftest import free_port, serving, warm_command
+
+from baton import BatonError, config, engine
+from baton.engine import Cluster
+
+# The worker that fits first is killed in the middle of it, by the project's feature code.
+DIE_WHILE_FITTING = """
+import os
+_derive = derive
+
+
+def derive(rows):
+    if os.path.exists("products/diabetes/features/X.parquet") and not os.path.exists("died"):
+        open("died", "w").close()
+        os.kill(os.getpid(), 9)
+    return _derive(rows)
+"""
+# So is the one that scores the first chunk, when that is done and nobody knows it yet.
+DIE_WHILE_SCORING = """    _ask(_there.process, model, work, asked)
+    if not os.path.exists("died again"):
+        open("died again", "w").close()
+        os.kill(os.getpid(), 9)
+"""
+
+
+@contextlib.contextmanager
+def running(project, *command: str, ready=lambda: True):
+    log = project.folder / f"dask-{command[0]}-{len([*project.folder.glob('dask-*')])}.log"
+    command = [*warm_command(), "dask", *command, "--no-dashboard"]
+    with serving(command, ready, log, cwd=project.folder, env=project.environment()):
+        yield
+
+
+@pytest.fixture
+def scheduler(trained):
+    """The address of one that has no workers yet."""
+    port = free_port()
+
+    def ready():
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return True
+
+    with running(trained, "scheduler", "--host", "127.0.0.1", "--port", str(port), ready=ready):
+        yield f"dask://127.0.0.1:{port}"
+
+
+def worker(project, address: str):
+    # With a nanny, another would take the place of the one that is killed.
+    return running(project, "worker", address.replace("dask://", "tcp://"), "--nthreads", "1", "--no-nanny")
+
+
+def test_on_a_cluster_the_same_is_trained_and_scored_though_workers_are_killed(trained, scheduler, monkeypatch):
+    monkeypatch.setattr(engine, "PATIENCE", 0.5)
+    with pytest.raises(BatonError, match=f"engine: {scheduler} has no workers. Start some"):
+        Cluster(scheduler)
+    here = trained.folder / "products/diabetes/compare/leaderboard.csv"
+    expected = pd.read_csv(here, index_col="candidate")
+    client = mlflow.MlflowClient(trained.uri)
+    (experiment,) = (one.experiment_id for one in client.search_experiments() if one.name == "diabetes")
+    before = {run.info.run_id for run in client.search_runs([experiment])}
+    trained.keep_candidates("lr", "tree")
+    trained.draw_nothing()
+    with (trained.folder / "features.py").open("a") as features:
+        features.write(DIE_WHILE_FITTING)
+    trained.edit("baton/serving/batch.py", "max(1000, min", "max(40, min")
+    trained.edit("baton/serving/batch.py", "MOST_ROWS = 100_000", "MOST_ROWS = 40")
+    trained.edit("baton/handover/registry.py", "    _ask(_there.process, model, work, asked)\n", DIE_WHILE_SCORING)
+    with worker(trained, scheduler), worker(trained, scheduler):
+        printed = trained.build("--env--engine", scheduler, "--env--promote", "never")
+        assert (trained.folder / "died").exists()
+        assert "A process was killed" not in printed  # the cluster itself has another do it
+        found = pd.read_csv(here, index_col="candidate")
+        assert sorted(found.index) == ["lr", "tree"]
+        assert found["mean"].to_dict() == expected.loc[found.index, "mean"].to_dict()
+        made = [run for run in client.search_runs([experiment]) if run.info.run_id not in before]
+        assert sorted(run.data.tags["candidate"] for run in made) == ["lr", "tree"]
+        assert {run.info.status for run in made} == {"FINISHED"}
+
+    with worker(trained, scheduler), worker(trained, scheduler):
+        trained.run("baton", "score", "--env--engine", scheduler, "--env--batch", "there")
+    assert (trained.folder / "died again").exists()
+    trained.run("baton", "score", "--env--batch", "here")
+    there, here = (pd.read_parquet(trained.folder / f"predictions/diabetes/batch={one}") for one in ("there", "here"))
+    assert len(there) == 192
+    pd.testing.assert_frame_equal(*(rows.drop(columns="scored_at") for rows in (there, here)), check_exact=True)
+    assert not [*trained.folder.glob("predictions/diabetes/.batch=*")]
+
+
+def test_a_cluster_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr(engine, "PATIENCE", 0.5)
+    address = f"dask://127.0.0.1:{free_port()}"
+    with pytest.raises(BatonError, match=f"engine: {address} does not answer: .*Start its scheduler"):
+        Cluster(address)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(BatonError, match=r"needs Dask, which is not installed. Add 'dask' to GROUPS in noxfile.py"):
+        Cluster(address)
+
+
+def test_a_worker_does_what_it_is_asked_in_this_project_and_in_no_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert engine._do(str(config.ROOT), pickle.dumps((os.getcwd, ()))) == str(config.ROOT)
+    with pytest.raises(BatonError, match="a worker runs the project in .* start it there"):
+        engine._do(str(tmp_path), pickle.dumps((os.getcwd, ())))
