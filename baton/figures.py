@@ -348,7 +348,8 @@ def decision(verdict: dict) -> Figure:
     _intervals(axes[1], rows)
     axes[1].axvline(0, color="black", linewidth=0.8, zorder=1)
     name = next(name for name in ("reference", "champion", "baseline") if name in leads)  # the lead that decides
-    least, height = -verdict["policy"]["margin"], len(rows) - 1 - [*leads].index(name)
+    least = 0 if name == "baseline" else -verdict["policy"]["margin"]
+    height = len(rows) - 1 - [*leads].index(name)
     if np.isfinite(leads[name]["detectable"]):
         axes[1].axvspan(least, leads[name]["detectable"], color=LIGHT_GREY, zorder=0)
     axes[1].plot(leads[name]["bound"], height, "|", color="black", markersize=14)
@@ -359,7 +360,7 @@ def decision(verdict: dict) -> Figure:
     worse = "; orange: worse there by more than chance" if any(one["worse"] for one in slices) else ""
     # Below both: as wide as that, it would not fit below the leads alone.
     figure.supxlabel(
-        "The upright stroke is the bound that decides; grey: a lead too small to be seen in 80% of such holdouts"
+        "The upright stroke is the lead's lower bound; grey: a lead too small to be seen in 80% of such holdouts"
         + worse, fontsize=8,
     )  # fmt: skip
     return figure

@@ -281,7 +281,7 @@ def test_the_history_tells_of_a_refusal_before_there_is_a_champion(capsys):
 def test_the_value_of_an_option_is_not_taken_for_a_version(capsys):
     assert run(capsys, "show", "--env--name", "other")[2].startswith("there is no champion for 'other': ")
     told = run(capsys, "promote", "--env--name", "other", "7", "--reason", "x")[2]
-    assert told.startswith("other has no version 7: ")
+    assert told.startswith("other has no version 7, ")
 
 
 @pytest.mark.usefixtures("refused")
@@ -289,9 +289,9 @@ def test_the_value_of_an_option_is_not_taken_for_a_version(capsys):
     ("arguments", "said"),
     [
         (["show"], "there is no champion for 'demo': train one with `ploomber build`\n"),
-        (["show", "7"], "demo has no version 7: `baton history` lists those there are\n"),
-        (["promote", "7", "--reason", "x"], "demo has no version 7: `baton history` lists those there are\n"),
-        (["promote", "two", "--reason", "x"], "demo has no version two: `baton history` lists those there are\n"),
+        (["show", "7"], "demo has no version 7, or it was deleted: `baton history` lists those there were\n"),
+        (["promote", "7", "--reason", "x"], "demo has no version 7, or it was deleted: `baton history` lists those there were\n"),
+        (["promote", "two", "--reason", "x"], "demo has no version two, or it was deleted: `baton history` lists those there were\n"),
         (["rollback", "--reason", "x"], "'demo' has had no champion to go back to. "),
         (["promote", "7", "--reason", "x", "--to", "sqlite:///mlflow.db"], "demo version 7 is in sqlite:///mlflow.db already. "),
         (["promote", "7", "--reason", "x", "--to", "http://me:secret@team.example"], "env.yaml, or an --env-- option, needs a correction:\n  mlflow_tracking_uri: it holds a password"),

@@ -255,7 +255,7 @@ def _evaluation_data(contract, decision, facts, holdout):
         if kind == "date" and X[name].notna().any()
     }
     scored = f"{decision.get('rows', len(holdout)):,} of {decision.get('holdout_rows', len(holdout)):,}"
-    seen = f"; the champion had learned from {decision['seen']:,} others" if decision.get("seen") else ""
+    seen = f"; those compared had learned from {decision['seen']:,} others" if decision.get("seen") else ""
     lines = {
         "Holdout": f"{facts['holdout']:,} rows ({facts['holdout_share']:.1%}), {how[contract.split]}",
         "Scored": f"{scored}{seen}",

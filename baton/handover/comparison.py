@@ -26,7 +26,7 @@ class Verdict:
 
     `scores` maps the models that were compared (challenger, champion, baseline, reference) to their metrics, each with
     its `value` and its 95% interval, `low` to `high`; it is empty if nothing was compared. `leads` are the
-    challenger's over each. `rows` were scored, of `holdout_rows`; the champion had learned from `seen` of them.
+    challenger's over each. `rows` were scored, of `holdout_rows`; those compared had learned from `seen` of them.
     `looks` counts how often this champion was compared, now included; `newer` is its score on holdout rows it was not
     judged on when it was promoted. `interval` is what `intervals.measure` says of the challenger's, None for classes.
     `weight` is the column that weighs the rows, None without one. `answers` are the challenger's to all holdout rows,
@@ -118,27 +118,32 @@ def compare(
     tracked = champion is not None and settings.track
     events = history.read(settings.name, settings.mlflow_tracking_uri) if tracked else []
     compared = {"champion": champion} if champion else {}
-    reference = _find_reference(champion, events, settings)
+    undecided = f"{stays}, and nothing is decided"
+    remedy = "Go back with `baton rollback`, or name another version with `baton promote`"
+    try:
+        reference = _find_reference(champion, events, settings)
+    except BatonError as error:
+        evidence = f"What promote: not_worse compares with is not to be had: {error}. {remedy}"
+        return Verdict(UNDECIDED, evidence, undecided, **about)
     compared |= {"reference": reference} if reference and reference.version != champion.version else {}
 
     # A challenger of an earlier training, handed on from another registry, may have learned from some of these rows.
     known = compared | ({"challenger": challenger} if challenger.fingerprints is not None else {})
-    unseen, caution = _find_unseen(known, contract, training, holdout)
+    unseen, learned, caution = _find_unseen(known, contract, training, holdout)
     rows = holdout[unseen]
     about |= {"rows": len(rows), "seen": len(holdout) - len(rows), "rows_digest": tables.digest(rows)}
     about["looks"] = _count_looks(champion, events, challenger, about["rows_digest"]) if champion else 0
     if about["seen"] and (len(rows) < FEWEST or (contract.labels and rows[contract.target].nunique() < 2)):
         evidence = (
-            f"{champion or challenger} may have learned from {about['seen']} of the {len(holdout)} holdout rows, and"
-            f" the {len(rows)} others are too few to compare by{caution}"
+            f"{' and '.join(learned)} may have learned from {about['seen']} of the {len(holdout)} holdout rows, and the"
+            f" {len(rows)} others are too few to compare by{caution}"
         )
-        return Verdict(UNDECIDED, evidence, f"{stays}, and nothing is decided", **about)
+        return Verdict(UNDECIDED, evidence, undecided, **about)
     try:
         answered = {"challenger": (answers[unseen], contract)}
         answered |= _predict(compared, contract, training, rows, settings.threshold)
     except BatonError as error:
-        remedy = "Go back with `baton rollback`, or name another version with `baton promote`"
-        return Verdict(UNDECIDED, f"{error}. {remedy}", f"{stays}, and nothing is decided", **about)
+        return Verdict(UNDECIDED, f"{error}. {remedy}", undecided, **about)
 
     y = contract.encode(rows[contract.target]).to_numpy()
     groups = split.identify_for_split(rows, contract)[1] if contract.split == "group" else None
@@ -192,7 +197,7 @@ def compare(
         _describe(contract.metric, scores, leads, slices, about, why) + caution,
         "the challenger becomes champion" if promoted else stays,
         scores=scores, leads=leads, slices=slices,
-        newer=_score_newer(champion, contract, training, rows, predictions, y, groups, weights),
+        newer=_score_newer(champion, contract, training, holdout, unseen, predictions, y, groups, weights),
         interval=intervals.measure(
             challenger.residuals, y, predictions["challenger"], settings.interval or intervals.LEVEL, weights
         ),
@@ -226,16 +231,19 @@ def _find_reference(champion: Model | None, events: list[Event], settings: confi
     """The last champion that was surely better than the reference of then, or promoted by hand.
 
     Those since were not worse than it. To be better than the champion that it replaced is not enough: champions that
-    are a little worse, and a little better than those, in turns, would lead down.
+    are a little worse, and a little better than those, in turns, would lead down. By another policy than `not_worse`,
+    a champion was measured against the one that it replaced alone.
     """
     if champion is None or settings.promote != "not_worse":
         return None
     promoted = {event.version: event for event in events if event.kind == PROMOTED}
-    for number in reversed(history.former_champions(events)):
+    reference = None
+    for number in history.former_champions(events):
         event = promoted.get(number)
-        if event is None or event.by_hand or event.scores.get("bound", 0) > 0:
-            return registry.version_of(settings.name, number, settings.mlflow_tracking_uri)
-    return champion
+        over_it = event and (event.promote == "not_worse" or event.previous == reference)
+        if reference is None or event is None or event.by_hand or (over_it and event.scores.get("bound", 0) > 0):
+            reference = number
+    return registry.version_of(settings.name, reference, settings.mlflow_tracking_uri) if reference else champion
 
 
 def _count_looks(version: Model, events: list[Event], challenger: Model, rows_digest: str) -> int:
@@ -252,10 +260,12 @@ def _count_looks(version: Model, events: list[Event], challenger: Model, rows_di
 
 def _find_unseen(
     compared: dict[str, Model], contract: Contract, training: pd.DataFrame, holdout: pd.DataFrame
-) -> tuple[np.ndarray, str]:
-    """Tell which holdout rows no other model has learned from, and what limits that, to be added to a sentence."""
-    seen, caution = np.zeros(len(holdout), dtype=bool), ""
-    for model in compared.values():
+) -> tuple[np.ndarray, list[str], str]:
+    """Tell which holdout rows no other model has learned from, which models have learned from the others, and what
+    limits that, to be added to a sentence."""
+    seen, learned, caution = np.zeros(len(holdout), dtype=bool), [], ""
+    for role, model in compared.items():
+        name = str(model) if model.version else f"the {role}"
         if model.fingerprints is None:
             caution += (
                 f". {model} was registered before models kept the fingerprints of their rows: it may have learned from"
@@ -266,10 +276,10 @@ def _find_unseen(
         if found is None:
             columns = model.contract.id_columns or model.contract.features
             lacking = ", ".join(repr(column) for column in columns if column not in holdout)
-            return np.zeros(
-                len(holdout), dtype=bool
-            ), f". The table lacks {lacking}, by which its rows could be identified"
+            lacking = f". The table lacks {lacking}, by which its rows could be identified"
+            return np.zeros(len(holdout), dtype=bool), [name], lacking
         seen |= found
+        learned += [name] if found.any() else []
         other = (model.contract.split, model.contract.split_by) != (contract.split, contract.split_by)
         if other and contract.split != "hash":
             other_rows = "newer than these" if contract.split == "time" else f"of the same {contract.split_by}"
@@ -277,7 +287,7 @@ def _find_unseen(
                 f". {model} was trained with split: {model.contract.split}, so it may have learned from rows"
                 f" {other_rows}"
             )
-    return ~seen, caution
+    return ~seen, learned, caution
 
 
 def _predict(
@@ -321,15 +331,17 @@ def _slice_columns(rows: pd.DataFrame, contract: Contract, settings: config.Sett
 
 
 def _score_newer(
-    champion, contract: Contract, training, rows: pd.DataFrame, predictions: dict, y, groups, weights
-) -> dict | None:
+    champion, contract: Contract, training, holdout: pd.DataFrame, unseen: np.ndarray, predictions: dict, y, groups,
+    weights,
+) -> dict | None:  # fmt: skip
     """The champion's score on rows that were not there, or not in the holdout, when it was promoted: not flattered."""
     if champion is None or champion.judged_on is None:
         return None
-    before = split.find_seen(training, rows, champion.contract, champion.judged_on)
-    if before is None or (~before).sum() < FEWEST:
+    # Equal rows are told apart by their number, which goes by all of them.
+    before = split.find_seen(training, holdout, champion.contract, champion.judged_on)
+    if before is None or (~before[unseen]).sum() < FEWEST:
         return None
-    new = ~before
+    new = ~before[unseen]
     found = gate.measure_score(
         y[new], predictions["champion"][new], contract.task, contract.metric, None if groups is None else groups[new],
         evaluation.part(weights, new),

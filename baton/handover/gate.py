@@ -108,7 +108,7 @@ def decide(
         raise ValueError("a first champion must be held against chance")
     reasons = _fall_short(leads["baseline"], scores, at_least, chance, confidence)
     if promote == "never" or reasons:
-        return False, reasons or ["promote is never"]
+        return False, (reasons or ["promote is never"]) + (_unseen(leads["champion"]) if "champion" in leads else [])
     if "champion" not in leads:
         return True, [f"it is better than the baseline: {_describe(leads['baseline'], metric)}"]
     if promote == "always":
@@ -120,7 +120,7 @@ def decide(
     aim = f"better than {name}" if promote != "not_worse" else f"at most {margin:g} worse than {name}"
     sure = "" if promote == "better" else "certainly "
     reasons = [f"it is {'' if passed else 'not '}{sure}{aim}: {_describe(lead, metric)}"]
-    return passed, reasons + (_unseen(lead) if not passed and promote != "better" else [])
+    return passed, reasons + (_unseen(lead) if not passed else [])
 
 
 def compare_slices(

@@ -21,8 +21,9 @@ CHAMPION = "champion"  # the alias
 PREFIX = "baton.event."
 PROMOTED, REFUSED, UNDECIDED, ROLLED_BACK = "promoted", "refused", "undecided", "rolled back"
 # Seconds after which an event that is still open was left by a process that died. Between writing it and moving the
-# alias lie a few requests; whoever takes longer than half of this starts again.
-LIMIT = 30
+# alias lie a few requests; whoever takes longer than half of this starts again. A request that hangs may take longer,
+# and a machine's clock may be wrong: then of two, the later one to look takes its own back.
+LIMIT = 120
 LONGEST = 4000  # characters of an event: a tag of a registered model takes 5,000
 
 
@@ -113,35 +114,46 @@ def move(name: str, event: Event, tracking_uri: str) -> None:
     one sees the other, and takes its own back.
     """
     client = tracking.connect(tracking_uri)
+    noticed: dict[str, float] = {}  # when each event of another was first seen open, by the clock of this process
+
+    def others_at_work(events: dict[str, Event], key: str = "") -> bool:
+        now = time.monotonic()
+        waited = {one: now - noticed.setdefault(one, now) for one, other in events.items() if other.open and one != key}
+        return any(seconds < LIMIT and _age(events[one]) < LIMIT for one, seconds in waited.items())
+
+    def take_back(key: str, champion: str | None) -> None:
+        client.delete_registered_model_tag(name, key)
+        raise ChampionChanged(
+            f"another process has made version {champion} of {name} champion meanwhile; it was version"
+            f" {event.previous}. Look at `baton history` and start again"
+        )
+
     while True:
-        _wait_for_others(client, name)
+        while others_at_work(_events(client, name)):
+            time.sleep(0.2)
         started, key = time.monotonic(), _new_key()
         _write(client, name, key, dataclasses.replace(event, open=True))
-        others = [one for one, other in _events(client, name).items() if one != key and _in_progress(other)]
-        champion = _champion(client, name)
+        before, champion = _events(client, name), _champion(client, name)
         if champion != event.previous:
-            client.delete_registered_model_tag(name, key)
-            raise ChampionChanged(
-                f"another process has made version {champion} of {name} champion meanwhile; it was version"
-                f" {event.previous}. Look at `baton history` and start again"
-            )
-        if others or time.monotonic() - started > LIMIT / 2:
+            take_back(key, champion)
+        if others_at_work(before, key) or time.monotonic() - started > LIMIT / 2:
             client.delete_registered_model_tag(name, key)
             time.sleep(random.uniform(0.1, 1))
             continue
         client.set_registered_model_alias(name, CHAMPION, event.version)
+        done = {one: other for one, other in before.items() if not other.open}
+        for one, other in _events(client, name).items():
+            if one != key and one not in done and not other.open and other.moves:  # it took this one for dead
+                client.set_registered_model_alias(name, CHAMPION, other.version)
+                take_back(key, other.version)
         _write(client, name, key, event)
         return
 
 
-def _wait_for_others(client, name: str) -> None:
-    while any(_in_progress(event) for event in _events(client, name).values()):
-        time.sleep(0.2)
-
-
-def _in_progress(event: Event) -> bool:
+def _age(event: Event) -> float:
+    """Seconds since an event was written, if the clock of whoever wrote it is right."""
     age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(event.time)
-    return event.open and age.total_seconds() < LIMIT
+    return age.total_seconds()
 
 
 def _champion(client, name: str) -> str | None:

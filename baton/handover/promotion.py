@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from baton import BatonError, config, models
+from baton import BatonError, NoChampion, config, models
 from baton.data import split, tables
 from baton.data.contract import Contract
 from baton.handover import card, comparison, effects, gate, history, profile, registry, saving, tracking
@@ -43,13 +43,13 @@ def hand_over(
             "training_run": facts["run_id"],
             "data_digest": facts["data_digest"],
             "serves": verdict.serves,
-            "compared_with": verdict.champion.version if verdict.champion else "none",
-            "decision": f"{verdict.decision}: {verdict.policy}",
         }
         # A reader of MLflow's pages sees this figure beside the version, and is told whose it is.
         this = "that model fitted anew on all rows" if verdict.serves == "all" else "the model as judged"
         description = f"Cross-validated on the training rows, {choice}. This version is {this}: see its card.md"
-        return carry_out(verdict, challenger._replace(path=folder), tags, description, settings)
+        return carry_out(
+            verdict, challenger._replace(path=folder), tags | _decision_tags(verdict), description, settings
+        )
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)  # which a build expects, also where nothing is registered
@@ -110,8 +110,13 @@ def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: co
         )
     version = registry.version_of(name, number, here)
     registry.require_servable(version, settings.at_most, here)
+    if version.fingerprints is None:
+        raise BatonError(
+            f"{version} was registered before models kept the fingerprints of their rows, so nothing tells by which"
+            " rows it may be judged in another registry: train there"
+        )
     table = tables.read_table(settings.train_data)
-    there = settings.model_copy(update={"mlflow_tracking_uri": registry_uri})
+    there = settings.model_copy(update={"mlflow_tracking_uri": registry_uri, "track": True})
     comparison.require_comparable(version.contract, registry.champion_contract(there), table)
     division = split.separate(table, version.contract, settings)
     run_id = tracking.copy_run(version.run_id, settings, there)
@@ -120,9 +125,12 @@ def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: co
     def finish(verdict: Verdict) -> Verdict:
         verdict = dataclasses.replace(verdict, serves=version.tags.get("serves", "training"))
         # The version's own decision.json, and its card, tell of where it comes from.
-        tracking.connect(registry_uri).log_dict(run_id, verdict.to_dict(), "decision_here.json")
+        now = datetime.datetime.now(datetime.UTC)
+        file = f"decisions_here/{now:%Y-%m-%dT%H-%M-%S-%f}.json"
+        tracking.connect(registry_uri).log_dict(run_id, verdict.to_dict(), file)
         note = f" Handed on from another registry, where it is version {version.version}: {reason}"
-        return carry_out(verdict, challenger, version.tags, reason, there, note)
+        tags = {key: value for key, value in version.tags.items() if key != "training_run"} | _decision_tags(verdict)
+        return carry_out(verdict, challenger, tags, reason, there, note)
 
     return _decide(challenger, division.training, division.holdout, there, finish)
 
@@ -132,13 +140,20 @@ def roll_back(name: str, reason: str, settings: config.Settings) -> Model:
     uri = settings.mlflow_tracking_uri
     current = history.champion_version(name, uri)
     former = [number for number in history.former_champions(history.read(name, uri)) if number != current]
-    if not former:
+    version, deleted = None, []
+    while former and version is None:
+        try:
+            version = registry.version_of(name, former[-1], uri)
+        except NoChampion:
+            deleted.append(former.pop())
+    gone = f" (passing by what was deleted: version {', '.join(deleted)})" if deleted else ""
+    if version is None:
         before = f" before version {current}" if current else ""
         raise BatonError(
-            f"{name!r} has had no champion{before} to go back to. `baton promote VERSION` takes any version: `baton"
-            " history` lists them"
+            f"{name!r} has had no champion{before} to go back to{gone}. `baton promote VERSION` takes any version:"
+            " `baton history` lists them"
         )
-    version = registry.version_of(name, former[-1], uri)
+    reason += gone
     registry.require_servable(version, settings.at_most, uri)
     registry.keep_digest(version, uri)
     history.move(name, Event(ROLLED_BACK, version.version, current, reason, by_hand=True, run_id=version.run_id), uri)
@@ -159,6 +174,12 @@ def _decide(
                 return verdict
             with contextlib.suppress(history.ChampionChanged):
                 return finish(verdict)
+
+
+def _decision_tags(verdict: Verdict) -> dict[str, str]:
+    """What a version's tags say of the decision about it."""
+    against = verdict.champion.version if verdict.champion else "none"
+    return {"compared_with": against, "decision": f"{verdict.decision}: {verdict.policy}"}
 
 
 def _prepare_version(

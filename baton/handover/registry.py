@@ -19,6 +19,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pandas as pd
 import yaml
@@ -36,6 +37,7 @@ _there = threading.local()  # the process that this worker of a cluster has, and
 
 DIGEST = "files_sha256"  # the tag of a version that names all of its files by their content
 WITHDRAWN = "withdrawn: another training promoted meanwhile, so it was decided anew"
+SIGNATURE = {"number": {"double"}, "boolean": {"double", "boolean"}, "text": {"string"}, "date": {"datetime"}}
 SAME = ("serves", "compared_with", "decision")  # the tags of a version that tell it from others of its run
 
 
@@ -75,7 +77,9 @@ def version_of(name: str, number: str, tracking_uri: str) -> Model:
     except MlflowException as error:
         if error.error_code != "INVALID_PARAMETER_VALUE" and not tracking.is_missing(error, client, name):
             raise
-        raise NoChampion(f"{name} has no version {number}: `baton history` lists those there are") from error
+        raise NoChampion(
+            f"{name} has no version {number}, or it was deleted: `baton history` lists those there were"
+        ) from error
     try:
         path = _fetch(name, str(found.version), found.tags.get(DIGEST), client.tracking_uri)
         changed = DIGEST in found.tags and saving.digest_files(path) != found.tags[DIGEST]
@@ -100,16 +104,19 @@ def _fetch(name: str, number: str, digest: str | None, store_uri: str) -> Path:
         return Path(download_artifacts(uri, tracking_uri=store_uri))
     server = hashlib.sha256(store_uri.encode()).hexdigest()[:8]
     kept = config.ROOT / "products" / name / "versions" / f"{number}-{server}"
-    if not kept.is_dir() or saving.digest_files(kept) != digest:
+
+    def is_whole() -> bool:  # version 0.1 kept no digest, by which this could be told
+        return kept.is_dir() and digest in {None, saving.digest_files(kept)}
+
+    if not is_whole():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as draft:
-            whole = Path(download_artifacts(uri, dst_path=draft, tracking_uri=store_uri))
-            shutil.rmtree(kept, ignore_errors=True)
-            try:
+        with filelock.FileLock(f"{kept}.lock"):
+            if is_whole():  # another process has fetched it meanwhile, and may use it
+                return kept
+            with tempfile.TemporaryDirectory(dir=kept.parent) as draft:
+                whole = Path(download_artifacts(uri, dst_path=draft, tracking_uri=store_uri))
+                shutil.rmtree(kept, ignore_errors=True)
                 whole.rename(kept)
-            except OSError:
-                if not kept.is_dir():  # else another process has fetched it meanwhile
-                    raise
     return kept
 
 
@@ -161,14 +168,15 @@ def register(model: Model, tags: dict[str, str], description: str, tracking_uri:
 
 
 def withdraw(version: Model, tracking_uri: str) -> None:
-    """Take back a version that was registered and never became champion.
+    """Take back a version that was registered and never became champion, nor is named in the history.
 
     Where a server lets its user change versions and delete none, it is left with a tag that says so.
     """
     from mlflow.exceptions import MlflowException
 
     name, client = version.contract.name, tracking.connect(tracking_uri)
-    if any(event.moves and event.version == version.version for event in history.read(name, tracking_uri)):
+    told = {event.version for event in history.read(name, tracking_uri)}
+    if version.version in told | {history.champion_version(name, tracking_uri)}:
         return
     try:
         client.delete_model_version(name, version.version)
@@ -238,6 +246,11 @@ def require_servable(
     inputs = json.loads(yaml.safe_load((model.path / "MLmodel").read_text())["signature"]["inputs"])
     if [column.get("name") for column in inputs] != model.contract.features:
         raise BatonError(f"{model} can't be served: its signature names other columns than its contract")
+    for column in inputs:
+        if column["type"] not in SIGNATURE[kind := model.contract.kinds[column["name"]]]:
+            raise BatonError(
+                f"{model} can't be served: its signature takes {column['type']} for {column['name']!r}, a {kind}"
+            )
     X = model.contract.read_features(saving.read_sample(model.path)) if X is None else X
     answers, seconds = _predict(model, X)
     if not np.isfinite(answers).all():

@@ -194,7 +194,7 @@ def test_a_card_says_which_rows_were_scored_and_how_often_the_champion_was_compa
         "scores": scores,
     }
     text, *_ = make(tmp_path, table(), looks=1, **compared)
-    assert "- **Scored**: 150 of 200; the champion had learned from 50 others" in text
+    assert "- **Scored**: 150 of 200; those compared had learned from 50 others" in text
     assert cells(section(text, "Metrics")) == [
         ["Metric", "Better is", "This model", "Champion then, version 3"], ["**AUC**", "higher", "0.8", "0.7"],
     ]  # fmt: skip

@@ -281,6 +281,44 @@ def test_what_the_champion_scores_on_rows_it_was_not_judged_on_is_told():
     assert found["low"] < expected < found["high"]
 
 
+def test_newer_rows_are_told_from_their_equals_whatever_rows_are_left_out():
+    """Equal rows are numbered, by all of them: 100 have trained the champion, it was judged on 100, and 100 are new."""
+    table = pd.DataFrame({"good": [1.0, -1.0] * 200, "bad": [0.5, 0.5, -0.5, -0.5] * 100, "y": [1, 0] * 200})
+    table.loc[::7, "y"] = 1 - table.loc[::7, "y"]
+    asked = dataclasses.replace(learn(table), equal_rows_differ=True)
+    ids = split.identify(table, asked)
+    champion = Answering(asked, "bad", np.unique(ids[:200]), "1", judged_on=np.unique(ids[200:300]))
+    found = compare(Answering(asked, "good", None, "2"), champion, table.head(100), table.tail(300))
+    later = table.tail(100)
+    expected = evaluation.score(later["y"], registry.predict(champion, later), "binary", "AUC")["AUC"]
+    assert (found.rows, found.seen, found.newer["rows"]) == (200, 100, 100)
+    assert found.newer["value"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("keys", [{"at_least": {"AUC": 0.9999}}, {"promote": "never"}, {}])
+def test_a_no_says_which_lead_these_rows_would_have_shown(keys):
+    table = rows()
+    twin = model(table, "good", "2"), model(table, "good", "1")
+    verdict = compare(*twin, *halves(table), **keys)
+    shown = compare(model(table, "good", "2"), model(table, "bad", "1"), *halves(table), **keys)
+    assert verdict.decision == "refused"
+    assert "rows like these show a true lead of +0.0000 in 80% of cases" in verdict.reason
+    assert (f"a true lead of {shown.leads['champion'].detectable:+.4f}" in shown.reason) == bool(keys)
+
+
+def test_where_the_reference_is_gone_nothing_is_decided(monkeypatch):
+    def fetch(*_):
+        raise ModelRefused("demo version 1 is refused: a file of it was changed")
+
+    monkeypatch.setattr(history, "read", lambda *_: [FIRST, event(PROMOTED, "7", "1", -0.01)])
+    monkeypatch.setattr(registry, "version_of", fetch)
+    table = rows()
+    asked = settings(promote="not_worse", margin=0.1)
+    verdict = comparison.compare(model(table, "good", "10"), model(table, "bad", "7"), *halves(table), asked)
+    assert verdict.decision == "undecided"
+    assert "demo version 1 is refused: a file of it was changed. Go back with `baton rollback`" in verdict.reason
+
+
 def test_the_score_on_newer_rows_is_bounded_by_whole_groups():
     table = rows(400)
     keys = {"split": "group", "split_by": "g", "id_columns": ["id"], "ignore_columns": []}
@@ -350,6 +388,9 @@ def test_the_same_challenger_on_the_same_rows_is_looked_at_once(monkeypatch, run
         ([FIRST, event(PROMOTED, "7", "1", 0.01), event(REFUSED, "8", "7", -0.2)], "7", 2),
         ([FIRST, event(PROMOTED, "7", "1", -0.01), event(REFUSED, "7", "7", 0.3)], "1", 3),
         ([FIRST, event(PROMOTED, "7", "1", -0.01), event(PROMOTED, "8", "7", 0.1), event(ROLLED_BACK, "7", "8")], "1", 3),
+        # Better than 2, and nobody knows whether than 1; and better than 1, with which it was compared.
+        ([FIRST, event(PROMOTED, "2", "1", -0.01), event(PROMOTED, "7", "2", 0.1, promote="superior")], "1", 3),
+        ([FIRST, event(PROMOTED, "2", "1", -0.01), event(PROMOTED, "7", "2", 0.1, promote="not_worse")], "7", 1),
     ],
 )  # fmt: skip
 def test_not_worse_is_measured_against_the_last_champion_that_was_surely_better(monkeypatch, events, expected, count):

@@ -1,6 +1,7 @@
 """The history of champions: what is read back, the way back, and that of two at a time one sees the other."""
 
 import dataclasses
+import datetime
 import os
 import subprocess
 import time
@@ -177,6 +178,37 @@ def test_of_two_that_write_at_the_same_moment_none_moves_before_it_has_looked_fo
     move(store, PROMOTED, "2", "1")
     assert 1.5 < time.monotonic() - started < 30  # until the other, which never goes on, counts as dead
     assert [event.version for event in history.read("demo", store)] == ["1", "2"]
+
+
+def test_a_request_that_hangs_until_its_event_counts_as_dead_moves_nothing_any_more(store, monkeypatch):
+    move(store, PROMOTED, "1", None)
+    monkeypatch.setattr(history, "LIMIT", 3)
+    ask, hung = mlflow.MlflowClient.set_registered_model_alias, []
+
+    def hang(client, name, alias, version):
+        if not hung:
+            hung.append(version)
+            move(store, PROMOTED, "3", "1")
+        ask(client, name, alias, version)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", hang)
+    with pytest.raises(history.ChampionChanged, match="another process has made version 3 of demo champion meanwhile"):
+        move(store, PROMOTED, "2", "1")
+    assert (hung, champion(store)) == (["2"], "3")
+    assert [event.version for event in history.read("demo", store)] == ["1", "3"]
+
+
+def test_an_event_from_the_future_is_waited_for_no_longer_than_another(store, monkeypatch):
+    """As a machine left it whose clock was ahead."""
+    monkeypatch.setattr(history, "LIMIT", 1)
+    dump, later = history._dump, (datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=2)).isoformat()
+    with monkeypatch.context() as patch:
+        patch.setattr(history, "_dump", lambda event: dump(event | {"time": later}))
+        open_event(store, kind=PROMOTED, version="2", previous=None, reason="dead")
+    started = time.monotonic()
+    move(store, PROMOTED, "1", None)
+    assert 0.9 < time.monotonic() - started < 30
+    assert champion(store) == "1"
 
 
 def test_a_model_that_was_never_registered_has_no_history(store):

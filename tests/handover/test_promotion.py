@@ -114,11 +114,14 @@ def test_champions_come_and_go_and_every_decision_is_kept(training):
     ]  # fmt: skip
     assert training.events[2].scores["champion"] == better.scores["champion"]["AUC"]["value"]
     assert (training.events[2].promote, training.events[4].reason) == ("superior", "complaints")
-    for number in ("1", "2"):  # of which only the first was champion
+    new = registering.register_version(
+        training.folder / "weak", training.champion.run_id, training.settings, serves="x"
+    )
+    for number in ("1", "2", new.version):  # one was champion and one was refused, which the history tells
         registry.withdraw(registry.version_of("demo", number, uri), uri)
-    assert registry.version_of("demo", "1", uri).version == "1"
-    with pytest.raises(BatonError, match="demo has no version 2"):
-        registry.version_of("demo", "2", uri)
+    assert [registry.version_of("demo", number, uri).version for number in ("1", "2")] == ["1", "2"]
+    with pytest.raises(BatonError, match=f"demo has no version {new.version}, or it was deleted"):
+        registry.version_of("demo", new.version, uri)
 
 
 def test_what_serves_has_learned_from_all_rows_and_the_judged_model_stays_beside_it(training):
@@ -267,6 +270,73 @@ def test_a_model_that_is_too_dear_to_serve_is_refused_and_not_registered(trainin
         registry.version_of("demo", "1", training.settings.mlflow_tracking_uri)
 
 
+def test_what_another_registry_decides_is_told_there_each_time(training, tmp_path, monkeypatch):
+    table().to_csv(tmp_path / "t.csv", index=False)
+    training.hand_over("weak")
+    training.hand_over("strong")
+    (tmp_path / "team").mkdir()
+    shutil.copy2(registering.empty_store(), tmp_path / "team" / "mlflow.db")
+    team = f"sqlite:///{tmp_path / 'team' / 'mlflow.db'}"
+    # As for trying things in Jupyter: what is handed on is tracked all the same.
+    settings = training.settings.model_copy(update={"train_data": str(tmp_path / "t.csv"), "track": False})
+    assert promotion.hand_to("demo", "2", team, "for all", settings).decision == "promoted"
+    assert promotion.hand_to("demo", "1", team, "this too", settings).decision == "refused"
+    changed = iter([True])  # another process promotes meanwhile
+
+    def move(*given, move=history.move):
+        if next(changed, False):
+            raise history.ChampionChanged("meanwhile")
+        move(*given)
+
+    monkeypatch.setattr(history, "move", move)
+    always = settings.model_copy(update={"promote": "always"})
+    assert promotion.hand_to("demo", "1", team, "all the same", always).decision == "promoted"
+    client = tracking.connect(team)
+    versions = {str(one.version): one for one in client.search_model_versions("name='demo'")}
+    told = {
+        number: (one.tags["decision"].partition(":")[0], one.tags["compared_with"]) for number, one in versions.items()
+    }
+    champion = history.champion_version("demo", team)
+    assert told == {"1": ("promoted", "none"), "2": ("refused", "1"), champion: ("promoted", "1")}
+    assert not [one for one in versions.values() if "training_run" in one.tags]
+    run_id = versions[champion].run_id
+    decisions = [
+        mlflow.artifacts.load_dict(f"runs:/{run_id}/{file.path}")["decision"]
+        for file in client.list_artifacts(run_id, "decisions_here")
+    ]
+    assert decisions == ["refused", "promoted", "promoted"]
+    assert [(event.kind, event.version) for event in history.read("demo", team)] == [
+        ("promoted", "1"), ("refused", "2"), ("promoted", champion),
+    ]  # fmt: skip
+
+    monkeypatch.setattr(saving.Model, "fingerprints", None)  # as of version 0.1
+    with pytest.raises(BatonError, match="nothing tells by which rows it may be judged in another registry"):
+        promotion.hand_to("demo", "2", team, "without fingerprints", settings)
+
+
+def test_a_rollback_passes_by_what_was_deleted(training):
+    uri = training.settings.mlflow_tracking_uri
+    for column in ("weak", "strong", "strong"):
+        training.hand_over(column, promote="always")
+    former = history.former_champions(training.events)
+    client = tracking.connect(uri)
+    client.delete_model_version("demo", former[-2])
+    version = promotion.roll_back("demo", "complaints", training.settings)
+    assert (version.version, training.champion.version) == (former[0], former[0])
+    assert training.events[-1].reason == f"complaints (passing by what was deleted: version {former[-2]})"
+
+
+def test_who_is_champion_is_not_withdrawn_though_the_history_knows_nothing_of_it(training):
+    training.hand_over("weak")
+    uri = training.settings.mlflow_tracking_uri
+    other = registering.register_version(
+        training.folder / "weak", training.champion.run_id, training.settings, serves="x"
+    )
+    tracking.connect(uri).set_registered_model_alias("demo", "champion", other.version)  # in MLflow's own pages
+    registry.withdraw(other, uri)
+    assert training.champion.version == other.version
+
+
 def test_a_version_is_handed_to_another_registry_where_the_gate_decides_anew(training, tmp_path, monkeypatch):
     table().to_csv(tmp_path / "t.csv", index=False)
     training.hand_over("strong")
@@ -289,7 +359,9 @@ def test_a_version_is_handed_to_another_registry_where_the_gate_decides_anew(tra
     (event,) = history.read("demo", team)
     assert (event.version, verdict.reason in event.reason) == ("1", True)
     assert event.reason.endswith("Handed on from another registry, where it is version 1: for all of us")
-    kept = mlflow.artifacts.load_dict(f"runs:/{there.run_id}/decision_here.json")
+    assert there.tags["decision"].startswith("promoted: ")
+    (kept,) = tracking.connect(team).list_artifacts(there.run_id, "decisions_here")
+    kept = mlflow.artifacts.load_dict(f"runs:/{there.run_id}/{kept.path}")
     assert kept["scores"] == json.loads(json.dumps(verdict.scores))
     assert str(there.path).startswith(str(tmp_path / "team"))
     assert promotion.hand_to("demo", "1", team, "once more", settings).decision == "unchanged"

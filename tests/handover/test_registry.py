@@ -1,5 +1,7 @@
 """Models as they are saved, refused, registered and run: real files, real processes, a real store."""
 
+import concurrent.futures
+import functools
 import json
 import pickle
 import shutil
@@ -295,7 +297,7 @@ def test_a_version_whose_files_were_changed_is_refused_before_anything_is_loaded
 
 def test_a_version_that_does_not_exist_is_told(store, model):
     registered(store, model)
-    with pytest.raises(BatonError, match="diabetes has no version 7: `baton history` lists"):
+    with pytest.raises(BatonError, match="diabetes has no version 7, or it was deleted: `baton history` lists"):
         registry.version_of("diabetes", "7", store[0].mlflow_tracking_uri)
 
 
@@ -316,6 +318,24 @@ def test_a_version_on_a_server_is_downloaded_once_and_again_if_the_copy_is_damag
         with pytest.raises(BatonError, match="diabetes version 1 is registered, but its files can't be read"):
             registry.version_of("diabetes", "1", address)
     assert first.path.is_relative_to(tmp_path / "products/diabetes/versions")
+
+
+def test_what_one_process_has_fetched_is_replaced_by_no_other(model, tmp_path, monkeypatch):
+    """Of two that fetch a version at once, the slower one takes what the other has fetched, and may be using."""
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    source, digest, downloads = model[0].path, saving.digest_files(model[0].path), []
+
+    def download(uri, dst_path, tracking_uri):
+        downloads.append(uri)
+        return str(shutil.copytree(source, Path(dst_path, "whole")))
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", download)
+    fetch = functools.partial(registry._fetch, "diabetes", "1", store_uri="http://127.0.0.1:1")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        (kept,) = {*pool.map(fetch, [digest] * 4)}
+    assert (len(downloads), saving.digest_files(kept)) == (1, digest)
+    assert fetch(None) == kept  # of version 0.1, which kept no digest
+    assert len(downloads) == 1
 
 
 def answering(model, tmp_path, change) -> saving.Model:
@@ -360,6 +380,10 @@ def test_what_cannot_be_served_is_named(store, model, diabetes, tmp_path):
     other = learn(diabetes.X.assign(more=range(len(diabetes.X)), y=diabetes.y))
     with pytest.raises(BatonError, match="its signature names other columns than its contract"):
         registry.require_servable(saved._replace(contract=other), {}, asked.mlflow_tracking_uri, diabetes.X)
+    texts = shutil.copytree(saved.path, tmp_path / "texts") / "MLmodel"
+    texts.write_text(texts.read_text().replace('"type": "double"', '"type": "string"'))
+    with pytest.raises(BatonError, match="its signature takes string for '.*', a number"):
+        registry.require_servable(saving.open_model(texts.parent), {}, asked.mlflow_tracking_uri, diabetes.X)
 
 
 def test_answers_that_are_no_numbers_are_refused(tmp_path):
