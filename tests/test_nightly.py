@@ -21,6 +21,7 @@ from serving.test_scoring import ROWS, train
 
 import baton
 from baton import config
+from baton.data import tables
 from baton.handover import registry
 
 HERE = config.ROOT
@@ -314,14 +315,14 @@ def test_a_registry_that_does_not_answer_is_told(project, monkeypatch):
     assert run(project)[0] == 0
 
 
-@pytest.mark.parametrize("where", ["FETCH", "INSERT"], ids=["reading", "writing"])
+@pytest.mark.parametrize("where", ["FETCH", "COPY"], ids=["reading", "writing"])
 def test_a_database_that_is_lost_half_way_publishes_nothing_and_the_next_run_is_right(project, postgres, where):
     """PostgreSQL itself ends the connection in the middle of that statement."""
     engine = sqlalchemy.create_engine(
         postgres.replace("${ODD}", urllib.parse.quote(ODD, safe="")).replace("://", "+pg8000://")
     )
     many = pd.concat([ROWS] * 500, ignore_index=True).assign(id=range(20_000))
-    many.to_sql("nightly", engine, index=False, if_exists="replace", method="multi", chunksize=5_000)
+    tables.append([many], f"{postgres}#nightly", {})
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE IF EXISTS nightly_scores")
     project.edit("baton/serving/batch.py", "MOST_ROWS = 100_000", "MOST_ROWS = 2_000")

@@ -111,9 +111,19 @@ def append(parts: Iterable[pd.DataFrame], destination: str, replacing: dict) -> 
                     )
                 table, same = _rows_with(replacing, name, schema, connection)
                 connection.execute(sqlalchemy.delete(table).where(*same))
-            how = {"schema": schema, "if_exists": "append", "index": False, "method": "multi"}
-            # A statement takes about 32,000 values, in SQLite and in PostgreSQL.
-            rows.to_sql(name, connection, chunksize=30_000 // len(rows.columns), **how)
+            method = _copy if connection.dialect.driver == "pg8000" else None
+            rows.to_sql(name, connection, schema=schema, if_exists="append", index=False, method=method)
+
+
+def _copy(table, connection, columns: list[str], rows: Iterable[tuple]) -> None:
+    """Add rows by PostgreSQL's COPY, as pandas asks for: its driver would send one INSERT after the other."""
+    written = io.StringIO()
+    csv.writer(written, quoting=csv.QUOTE_NOTNULL).writerows(rows)  # what is not quoted is NULL
+    written.seek(0)
+    quoted = connection.dialect.identifier_preparer
+    names = ", ".join(map(quoted.quote, columns))
+    command = f"COPY {quoted.format_table(table.table)} ({names}) FROM STDIN WITH (FORMAT CSV)"
+    connection.connection.cursor().execute(command, stream=written)
 
 
 def count(destination: str, where: dict) -> int:

@@ -444,6 +444,22 @@ def test_append_replaces_its_own_batch_only(database, name):
     pd.testing.assert_frame_equal(again, BATCH.assign(at=BATCH["at"].dt.tz_localize(None)))
 
 
+def test_odd_values_are_appended_as_they_are(database):
+    texts = ["", None, 'a "quoted", and\na \\N second line', "NULL", "ä"]
+    rows = pd.DataFrame(
+        {"batch": "1", "a text, odd": texts, "n": [0.1, None, np.inf, -1e-300, 5.0], "b": [True, False] * 2 + [None]}
+    )
+    destination = f"{database}#odd"
+    tables.append([rows, rows.head(1)], destination, {"batch": "1"})
+    tables.append([rows], destination, {"batch": "1"})
+    with tables._connected(database) as connection:
+        stored = connection.exec_driver_sql('SELECT "a text, odd", n, b FROM odd').fetchall()
+    assert [[*row] for row in stored] == [
+        [text, n, b]
+        for text, n, b in zip(texts, [0.1, None, np.inf, -1e-300, 5.0], [True, False, True, False, None], strict=True)
+    ]
+
+
 def test_more_rows_are_appended_than_a_statement_takes(database):
     destination, rows = f"{database}#predictions", pd.DataFrame({"batch": "1", "id": range(80_000)})
     tables.append([rows], destination, {"batch": "1"})
@@ -464,7 +480,7 @@ def test_an_append_that_fails_half_way_leaves_the_table_as_it_was(database):
 def test_an_append_that_fails_makes_no_table(tmp_path):
     destination = f"sqlite:///{tmp_path}/a.db#predictions"
     with pytest.raises(
-        BatonError, match="the database says: Error binding parameter 2: type 'object' is not supported"
+        BatonError, match="the database says: Error binding parameter 1: type 'object' is not supported"
     ):
         tables.append([pd.DataFrame({"id": [1, object()]})], destination, {})
     with pytest.raises(BatonError, match="the database says: no such table: predictions"):

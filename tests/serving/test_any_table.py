@@ -46,13 +46,13 @@ def asked(tmp_path, monkeypatch) -> config.Settings:
     pipeline = runner.load(version.path)
 
     @contextlib.contextmanager
-    def workers(model, count):
+    def workers(model, engine):
         def submit(work, **given):
             done = concurrent.futures.Future()
             done.set_result(scoring.score_chunk(pipeline, model.path, **given))
             return done
 
-        yield submit
+        yield submit, 1
 
     monkeypatch.setattr(registry, "workers", workers)
     monkeypatch.setattr(registry, "version_of", lambda *_: version)
