@@ -22,8 +22,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
+from typing import NoReturn
 
 LIBRARIES = [
     "pycaret.classification", "pycaret.regression", "mlflow.sklearn", "ploomber.cli", "ipykernel.kernelapp",
@@ -57,18 +57,41 @@ def ask(address: str, *program: str) -> int:
 
 
 def serve(address: str) -> None:
-    """Fork for each order."""
+    """Fork for each order, tell whoever gave it how the fork ended, and end the fork when it is given up."""
     load()
     Popen.address, subprocess.Popen = address, Popen
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever waits on an order is not waited for
+    woken, wakes = socket.socketpair()
+    wakes.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wakes.fileno())
+    asking: dict[int, socket.socket] = {}  # who waits for each fork
     with socket.create_server(address, family=socket.AF_UNIX) as listening:
-        while sys.stdin not in (ready := select.select([listening, sys.stdin], [], [])[0]):
-            connection = ready[0].accept()[0]
-            if not os.fork():
-                listening.close()
-                answer(connection)
-                os._exit(0)
-            connection.close()
+        while sys.stdin not in (ready := select.select([listening, woken, sys.stdin, *asking.values()], [], [])[0]):
+            if woken in ready:
+                woken.recv(1000)
+            for child in [child for child in asking if (ended := os.waitpid(child, os.WNOHANG))[0]]:
+                connection = asking.pop(child)
+                with contextlib.suppress(BrokenPipeError):
+                    connection.sendall(f"{os.waitstatus_to_exitcode(ended[1])}\n".encode())
+                connection.close()
+            for child, connection in asking.items():
+                if connection in ready:  # nobody is there any more
+                    with contextlib.suppress(ProcessLookupError):  # it has no group yet: it is looked at again
+                        os.killpg(child, signal.SIGKILL)
+            if listening in ready:
+                connection = listening.accept()[0]
+                streams = socket.recv_fds(connection, 1, 3)[1]
+                order = json.loads(connection.makefile().readline())
+                child = os.fork()
+                if not child:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for mine in (listening, woken, wakes, connection, *asking.values()):
+                        mine.close()
+                    answer(order, streams)
+                asking[child] = connection
+                for given in streams:
+                    os.close(given)
     shutil.rmtree(Path(address).parent)  # which was made for it
 
 
@@ -118,34 +141,16 @@ def use_once() -> None:
     HTMLExporter().from_notebook_node(new_notebook(cells=[new_code_cell("1")]))
 
 
-def answer(connection: socket.socket) -> None:
-    """Run what is asked in a process of its own, which ends with the one that asked, and say how it ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    streams = socket.recv_fds(connection, 1, 3)[1]
-    order = json.loads(connection.makefile().readline())
-    child = os.fork()
-    if not child:
-        connection.close()
-        os.setsid()
-        for own, given in enumerate(streams):
-            os.dup2(given, own)
-            os.close(given)
-        code = run(**order)
-        for printed in (sys.stdout, sys.stderr):
-            printed.flush()
-        os._exit(code)
-    for given in streams:
+def answer(order: dict, streams: list[int]) -> NoReturn:
+    """Run what is asked, with the streams of whoever asked, and end."""
+    os.setsid()
+    for own, given in enumerate(streams):
+        os.dup2(given, own)
         os.close(given)
-
-    def end_with_the_asker():
-        connection.recv(1)
-        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-            os.killpg(child, signal.SIGKILL)
-
-    threading.Thread(target=end_with_the_asker, daemon=True).start()
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    with contextlib.suppress(BrokenPipeError):
-        connection.sendall(f"{code}\n".encode())
+    code = run(**order)
+    for printed in (sys.stdout, sys.stderr):
+        printed.flush()
+    os._exit(code)
 
 
 def run(program: list[str], folder: str, environment: dict[str, str]) -> int:
