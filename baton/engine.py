@@ -10,7 +10,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
 
 from baton import BatonError, config
@@ -20,11 +20,13 @@ PATIENCE = 30  # seconds that a scheduler, and its first worker, are waited for
 
 
 class Cluster:
-    """The workers of a Dask cluster, each of which does one thing at a time; `count` is their number.
+    """The workers of a Dask cluster, each of which does one thing at a time; they may come and go.
 
     What a worker was doing that was killed is done again by another, up to three times: so it may be done twice, and
     has to come to the same. Raises `BatonError` if the cluster does not answer, or has no worker.
     """
+
+    LOST = "each worker that tried it was killed, most often for want of memory, or the cluster's scheduler is gone"
 
     def __init__(self, address: str):
         try:
@@ -45,17 +47,24 @@ class Cluster:
             self._client.close()
             raise BatonError(f"{self} has no workers. Start some: see docs/scale.md") from None
         self._pool = self._client.get_executor(pure=False)
-        self.count = sum(self._client.nthreads().values())
+
+    @property
+    def count(self) -> int:
+        """How many things are done at once, by the workers that there are now."""
+        return sum(self._client.nthreads().values())
 
     def submit(self, function: Callable, *arguments) -> Future:
         """Have it done by a worker. Both are pickled, as for a process of this machine."""
         return self._pool.submit(_do, str(config.ROOT), pickle.dumps((function, arguments)))
 
     def was_lost(self, future: Future) -> bool:
-        """Tell whether this was given up, since each worker that tried it was killed."""
+        """Tell whether this was given up, because each worker that tried it was killed, or nobody is there to try."""
         from distributed import KilledWorker
 
-        return isinstance(future.exception(), KilledWorker)
+        try:
+            return isinstance(future.exception(), KilledWorker)
+        except CancelledError:
+            return True
 
     def __str__(self) -> str:
         return f"engine: {self.address}"

@@ -142,7 +142,8 @@ class Parallel(Executor):
                 able |= {task.name for task in ready}
                 # No more than are at work at once: so those that a killed process takes along are known.
                 waiting = [task for task in again or ready if task not in running.values()]
-                for task in waiting[: max(0, (1 if again else pool.count) - len(running))]:
+                most = 1 if again else max(1, pool.count)  # where no worker is left, one waits for the next
+                for task in waiting[: max(0, most - len(running))]:
                     running[pool.submit(_build, task)] = task
                 for _ in range(idle - len(running)):
                     pool.submit(_import, self.preload)
@@ -162,7 +163,7 @@ class Parallel(Executor):
                 for future in finished:
                     task = running.pop(future)
                     again = [one for one in again if one is not task]
-                    report, note = self._settle(task, future, pool.was_lost(future), failures, seconds)
+                    report, note = self._settle(task, future, pool, failures, seconds)
                     reports += [report] if report else []
                     done = len(reports) + len(failures)
                     left = f"{total - done} left{_time_left(seconds, total - done, pool.count)}"
@@ -182,12 +183,10 @@ class Parallel(Executor):
         except BatonError as mistake:
             raise BuildFailed(f"\nNothing was run.\n{mistake}", _kind(mistake), str(mistake)) from None
 
-    def _settle(self, task, future: Future, lost: bool, failures: dict, durations: list):
+    def _settle(self, task, future: Future, pool, failures: dict, durations: list):
         """Note a finished task's outcome on it, so that Ploomber starts or aborts what depends on it."""
-        if lost:
-            failure = Failure(
-                "its process was killed, most often for want of memory: lower the number of processes in pipeline.yaml"
-            )
+        if pool.was_lost(future):
+            failure = Failure(pool.LOST)
         else:
             report, metadata, seconds, failure = future.result()
         if failure and failure.message == STOPPED:
@@ -237,6 +236,8 @@ def _require_able(tasks: list, interval: float | None) -> None:
 
 class _Pool:
     """Processes that share the cores of a build; in place of those of which one was killed come new ones."""
+
+    LOST = "its process was killed, most often for want of memory: lower the number of processes in pipeline.yaml"
 
     def __init__(self, processes: int, start_method: str | None):
         self.count, self.context = processes, multiprocessing.get_context(start_method)

@@ -69,11 +69,12 @@ def serve(address: str) -> None:
         while sys.stdin not in (ready := select.select([listening, woken, sys.stdin, *asking.values()], [], [])[0]):
             if woken in ready:
                 woken.recv(1000)
-            for child in [child for child in asking if (ended := os.waitpid(child, os.WNOHANG))[0]]:
-                connection = asking.pop(child)
-                with contextlib.suppress(BrokenPipeError):
-                    connection.sendall(f"{os.waitstatus_to_exitcode(ended[1])}\n".encode())
-                connection.close()
+            for child, connection in [*asking.items()]:
+                ended, status = os.waitpid(child, os.WNOHANG)
+                if ended:
+                    with contextlib.suppress(BrokenPipeError):
+                        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+                    asking.pop(child).close()
             for child, connection in asking.items():
                 if connection in ready:  # nobody is there any more
                     with contextlib.suppress(ProcessLookupError):  # it has no group yet: it is looked at again

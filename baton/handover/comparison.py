@@ -123,7 +123,7 @@ def compare(
     try:
         reference = _find_reference(champion, events, settings)
     except BatonError as error:
-        evidence = f"What promote: not_worse compares with is not to be had: {error}. {remedy}"
+        evidence = f"What promote: not_worse compares with can't be fetched: {error}. {remedy}"
         return Verdict(UNDECIDED, evidence, undecided, **about)
     compared |= {"reference": reference} if reference and reference.version != champion.version else {}
 
