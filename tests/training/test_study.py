@@ -2,18 +2,14 @@
 
 import math
 import multiprocessing
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from baton import config, cores
+from baton import cores
 from baton.training import study
 from baton.training.study import BATCH, FAILED, FINISHED, PRUNED, Budget
 
@@ -189,19 +185,14 @@ def test_with_fewer_trials_than_there_were_before_a_search_is_what_it_would_be_a
     assert found != study.search(bowl, SPACE, Budget(30), True, 3)[0]
 
 
-KILLED = """
-import multiprocessing, sys, time
-from pathlib import Path
-from optuna.distributions import FloatDistribution
-from baton import cores
-from baton.training import study
-def scores(params):
-    time.sleep(0.05)
-    yield params.get("x", 9)
-if sys.argv[2] == "3":
-    cores.use(cores.make(2, multiprocessing.get_context("fork")))
-study.search(scores, {"x": FloatDistribution(0, 1)}, study.Budget(200), True, 3, Path(sys.argv[1]))
-"""
+def search_slowly(file: Path, count: int) -> None:
+    def scores(params):
+        time.sleep(0.05)
+        yield params.get("x", 9)
+
+    if count:
+        cores.use(cores.make(2, multiprocessing.get_context("fork")))
+    study.search(scores, {"x": FloatDistribution(0, 1)}, Budget(200), True, 3, file)
 
 
 @pytest.mark.parametrize("count", [0, 3])
@@ -211,11 +202,12 @@ def test_a_search_whose_process_was_killed_in_a_batch_goes_on_as_if_it_was_not(t
     def search(trials: int, file=None) -> tuple:
         return study.search(lambda params: [params.get("x", 9)], space, Budget(trials), True, 3, file)
 
-    process = subprocess.Popen([sys.executable, "-c", KILLED, file, str(count)], cwd=config.ROOT)
+    process = multiprocessing.get_context("fork").Process(target=search_slowly, args=(file, count))
+    process.start()
     while not file.is_file() or file.read_text().count('"score"') < BATCH + 2:
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     file.with_suffix(".log.lock").unlink(missing_ok=True)
     begun = study.search(bowl, space, Budget(seconds=0), True, 3, file)[1]
     assert BATCH < len(begun) < 2 * BATCH
