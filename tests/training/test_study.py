@@ -4,6 +4,7 @@ import math
 import multiprocessing
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
