@@ -70,9 +70,9 @@ def baton(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole test suite; pytest's options go behind --."""
-    make(session, SERVE)
     make(session, WORK, "xgboost", "catboost", "dask", "server")
-    run(session, WORK, "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
+    # One more than two cores take: each waits now and then, for a server or for another process.
+    run(session, WORK, "pytest", "-n", "3", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session

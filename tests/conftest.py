@@ -16,20 +16,23 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 # One thread a worker, as in a build: more would only wait for each other.
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
-import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock
 
 from baton import config
-from baton.data import contract, split, tables
-from baton.handover import registry
+
+if TYPE_CHECKING:  # what takes seconds to load is loaded where it is used: who only hands out tests needs none of it
+    import pandas as pd
+
+    from baton.data.contract import Contract
+    from baton.data.split import Division
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 PROGRAMS = Path(sys.executable).parent
@@ -66,17 +69,18 @@ def pytest_sessionstart(session):
         start_warm()
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Begin with what takes long, so that no worker waits for another at the end.
 
-    worksteal gives each of two workers one half to begin with: the trained project is made in the first, meanwhile the
-    other has the tests that build a project of their own.
+    worksteal gives each worker an equal part to begin with: the trained project is made in the first, meanwhile the
+    second has the tests that build a project of their own.
     """
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
     trained = [item for item in items if "first_hour" in item.fixturenames]
     fresh = [item for item in items if "fresh" in item.fixturenames]
     rest = [item for item in items if not {"first_hour", "fresh"} & {*item.fixturenames}]
-    half = max(0, len(items) // 2 - len(trained))
-    items[:] = [*trained, *rest[:half], *fresh, *rest[half:]]
+    first = max(0, len(items) // workers - len(trained))
+    items[:] = [*trained, *rest[:first], *fresh, *rest[first:]]
 
 
 class Project:
@@ -227,8 +231,10 @@ def run_task(name: str, **given) -> None:
     exec(compile(below.partition("\n")[2], name, "exec"), given)
 
 
-def learn(table, target: str = "y", champion=None, **keys) -> contract.Contract:
+def learn(table, target: str = "y", champion=None, **keys) -> "Contract":
     """Learn the contract of a table, with these settings and the usual ones."""
+    from baton.data import contract
+
     return contract.learn_contract(table, settings(target=target, **keys), champion)
 
 
@@ -260,7 +266,7 @@ def copy_sources(folder: Path) -> Project:
 @pytest.fixture(autouse=True)
 def _warm_models(monkeypatch):
     """Models run in processes that have the libraries loaded."""
-    monkeypatch.setattr(registry, "PYTHON", [*warm_command(), "python"])
+    monkeypatch.setattr("baton.handover.registry.PYTHON", [*warm_command(), "python"])
 
 
 @pytest.fixture
@@ -320,15 +326,17 @@ def features():
 class Sample(NamedTuple):
     """The sample table as `clean` leaves it."""
 
-    contract: contract.Contract
-    X: pd.DataFrame
-    y: pd.Series
-    folds: pd.DataFrame
-    division: split.Division
+    contract: "Contract"
+    X: "pd.DataFrame"
+    y: "pd.Series"
+    folds: "pd.DataFrame"
+    division: "Division"
 
 
 @pytest.fixture(scope="session")
 def diabetes() -> Sample:
+    from baton.data import contract, split, tables
+
     table = tables.read_table(config.ROOT / "data" / "diabetes_train.csv")
     asked = settings(name="diabetes", target="Outcome")
     division = split.separate(table, contract.learn_contract(table, asked), asked)
