@@ -71,8 +71,7 @@ def baton(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the whole test suite; pytest's options go behind --."""
     make(session, WORK, "xgboost", "catboost", "dask", "server")
-    # One more than two cores take: each waits now and then, for a server or for another process.
-    run(session, WORK, "pytest", "-n", "3", "--dist", "worksteal", *session.posargs)
+    run(session, WORK, "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session

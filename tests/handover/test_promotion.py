@@ -316,22 +316,20 @@ def test_what_another_registry_decides_is_told_there_each_time(training, tmp_pat
 
 def test_a_rollback_passes_by_what_was_deleted(training):
     uri = training.settings.mlflow_tracking_uri
-    for column in ("weak", "strong", "strong"):
-        training.hand_over(column, promote="always")
-    former = history.former_champions(training.events)
-    client = tracking.connect(uri)
-    client.delete_model_version("demo", former[-2])
+    model, _ = training.fit("weak")
+    for serves in ("a", "b", "c"):
+        version = registering.register_version(model.path, model.run_id, training.settings, serves=serves)
+        registering.promote(version, training.settings)
+    tracking.connect(uri).delete_model_version("demo", "2")
     version = promotion.roll_back("demo", "complaints", training.settings)
-    assert (version.version, training.champion.version) == (former[0], former[0])
-    assert training.events[-1].reason == f"complaints (passing by what was deleted: version {former[-2]})"
+    assert (version.version, training.champion.version) == ("1", "1")
+    assert training.events[-1].reason == "complaints (passing by what was deleted: version 2)"
 
 
 def test_who_is_champion_is_not_withdrawn_though_the_history_knows_nothing_of_it(training):
-    training.hand_over("weak")
+    model, _ = training.fit("weak")
     uri = training.settings.mlflow_tracking_uri
-    other = registering.register_version(
-        training.folder / "weak", training.champion.run_id, training.settings, serves="x"
-    )
+    other = registering.register_version(model.path, model.run_id, training.settings)
     tracking.connect(uri).set_registered_model_alias("demo", "champion", other.version)  # in MLflow's own pages
     registry.withdraw(other, uri)
     assert training.champion.version == other.version
