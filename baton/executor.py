@@ -142,8 +142,8 @@ class Parallel(Executor):
                 able |= {task.name for task in ready}
                 # No more than are at work at once: so those that a killed process takes along are known.
                 waiting = [task for task in again or ready if task not in running.values()]
-                most = 1 if again else max(1, pool.count)  # where no worker is left, one waits for the next
-                for task in waiting[: max(0, most - len(running))]:
+                count = max(1, pool.count)  # where no worker is left, one task waits for the next
+                for task in waiting[: max(0, (1 if again else count) - len(running))]:
                     running[pool.submit(_build, task)] = task
                 for _ in range(idle - len(running)):
                     pool.submit(_import, self.preload)
@@ -166,7 +166,7 @@ class Parallel(Executor):
                     report, note = self._settle(task, future, pool, failures, seconds)
                     reports += [report] if report else []
                     done = len(reports) + len(failures)
-                    left = f"{total - done} left{_time_left(seconds, total - done, pool.count)}"
+                    left = f"{total - done} left{_time_left(seconds, total - done, count)}"
                     print(f"[{done}/{total}] {task.name} {note}; {left}", flush=True)
                     if note == STOPPED:
                         raise DAGBuildEarlyStop(note)

@@ -4,7 +4,6 @@ scikit-learn, which takes a second to load, is imported where it is used: the re
 """
 
 import io
-import itertools
 import os
 import re
 import shutil
@@ -246,14 +245,13 @@ def importance(
             return sk.log_loss(truth, predicted, labels=pipeline.classes_, sample_weight=weights)
         return -sk.r2_score(truth, predicted, sample_weight=weights)
 
-    shuffled = effects.shuffled(sample, SHUFFLES, seed)
     predict = pipeline.predict_proba if contract.labels else pipeline.predict
-    answers = effects.ask(itertools.chain([("rows", sample)], shuffled), predict)
+    answers = effects.ask(effects.shuffled(sample, SHUFFLES, seed), predict)
     losses = {column: [loss(answers[column, number]) for number in range(SHUFFLES)] for column in sample}
-    lost = (pd.DataFrame(losses) - loss(answers["rows"])).agg(["mean", "std"]).T.sort_values("mean", kind="stable")
-    shown = lost[-SHOWN:]
-    figure, axes = _figure(6, 0.8 + 0.25 * len(shown))
-    _barh(axes, shown.index, shown["mean"], most=40, color=BLUE, xerr=shown["std"], ecolor=GREY)
+    lost = pd.DataFrame(losses) - loss(answers["rows"])
+    means = lost.mean().sort_values(kind="stable")[-SHOWN:]
+    figure, axes = _figure(6, 0.8 + 0.25 * len(means))
+    _barh(axes, means.index, means, most=40, color=BLUE, xerr=lost[means.index].std(ddof=0), ecolor=GREY)
     name = "R2 lost" if contract.task == "regression" else "log loss gained"
     axes.set(xlabel=f"{name} when the column is shuffled (training rows)", title="Importance of each raw column")
     return figure

@@ -50,16 +50,6 @@ noxfile.make, noxfile.WORK = lambda *_: None, {sys.prefix!r}
 """
 
 
-# The environments that the project's noxfile makes, and nothing done in them.
-MAKE = """
-
-@nox.session
-def environments(session):
-    for folder in (WORK, SERVE):
-        make(session, folder)
-"""
-
-
 def pytest_addoption(parser):
     parser.addoption("--env-file", help="an env file whose keys tests/test_project.py takes in place of env.yaml's")
 
@@ -287,26 +277,8 @@ def first_hour(tmp_path_factory, worker_id) -> tuple[Project, str]:
     with FileLock(shared / "first.lock"):
         if not printed.exists():
             copy_sources(project.folder)
-            make_environments(project)
             printed.write_text(project.start("nox", "-s", "pipeline"))
     return project, printed.read_text()
-
-
-def make_environments(project: Project) -> None:
-    """Make a project's environments as its noxfile does, with the compiled code of this one, which has the same files.
-
-    To compile all of it anew takes as long as to train.
-    """
-    noxfile = project.folder / "nox_make.py"
-    noxfile.write_text((project.folder / "noxfile.py").read_text() + MAKE)
-    project.start("nox", "-f", noxfile.name, "-s", "environments")
-    noxfile.unlink()
-    warm_command()  # which has compiled what is used
-    for compiled in Path(sys.prefix).glob("lib/*/site-packages/**/__pycache__"):
-        for environment in project.folder.glob(".venv*"):
-            there = environment / compiled.relative_to(sys.prefix)
-            if there.parent.is_dir():
-                shutil.copytree(compiled, there, copy_function=os.link, dirs_exist_ok=True)
 
 
 @pytest.fixture

@@ -30,7 +30,6 @@ LIBRARIES = [
     # What these and Baton load only when they need it.
     "fsspec.implementations.local", "lightgbm", "matplotlib_inline.backend_inline",
     "mlflow.store.tracking.sqlalchemy_store", "optuna", "ploomber_engine.ipython", "pyarrow.dataset", "skops.io",
-    "sklearn.inspection",
 ]  # fmt: skip
 RUNNER = ["-m", "baton.handover.runner"]
 

@@ -65,11 +65,7 @@ def explain(
     weights = contract.read_weights(drawn)
     sample = contract.read_features(training.sample(min(len(training), ROWS), random_state=seed))
     few = columns if len(columns) <= MANY else []
-    frames = [
-        [("rows", X), ("sample", sample)],
-        shuffled(X, shuffles, seed),
-        *(_moved(sample, column, contract) for column in few),
-    ]
+    frames = [shuffled(X, shuffles, seed), [("sample", sample)], *(_moved(sample, column, contract) for column in few)]
     answers = ask(itertools.chain.from_iterable(frames), predict)
 
     sign = 1 if evaluation.METRICS[contract.metric].higher_is_better else -1
@@ -102,7 +98,9 @@ def _draw(holdout: pd.DataFrame, contract: Contract, rows: int, seed: int) -> pd
 
 
 def shuffled(X: pd.DataFrame, times: int, seed: int) -> Iterator[tuple]:
-    """The tables to ask about the importance of columns: each column shuffled so many times, by its name and number."""
+    """The tables to ask about the importance of columns: the rows as they are, and with each column shuffled so many
+    times, by its name and number."""
+    yield "rows", X
     generator = np.random.default_rng(seed)
     for column, number in itertools.product(X, range(times)):
         yield (column, number), X.assign(**{column: X[column].array[generator.permutation(len(X))]})

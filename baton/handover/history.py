@@ -141,9 +141,8 @@ def move(name: str, event: Event, tracking_uri: str) -> None:
             time.sleep(random.uniform(0.1, 1))
             continue
         client.set_registered_model_alias(name, CHAMPION, event.version)
-        done = {one: other for one, other in before.items() if not other.open}
         for one, other in _events(client, name).items():
-            if one != key and one not in done and not other.open and other.moves:  # it took this one for dead
+            if other.moves and not other.open and (one not in before or before[one].open):  # it took this one for dead
                 client.set_registered_model_alias(name, CHAMPION, other.version)
                 take_back(key, other.version)
         _write(client, name, key, event)

@@ -47,9 +47,7 @@ def hand_over(
         # A reader of MLflow's pages sees this figure beside the version, and is told whose it is.
         this = "that model fitted anew on all rows" if verdict.serves == "all" else "the model as judged"
         description = f"Cross-validated on the training rows, {choice}. This version is {this}: see its card.md"
-        return carry_out(
-            verdict, challenger._replace(path=folder), tags | _decision_tags(verdict), description, settings
-        )
+        return carry_out(verdict, challenger._replace(path=folder), tags, description, settings)
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)  # which a build expects, also where nothing is registered
@@ -66,7 +64,9 @@ def carry_out(
     uri, champion = settings.mlflow_tracking_uri, verdict.champion
     number = None
     if verdict.answers is not None:
-        version = registry.register(version, tags, description, uri)
+        against = champion.version if champion else "none"
+        decided = {"compared_with": against, "decision": f"{verdict.decision}: {verdict.policy}"}
+        version = registry.register(version, tags | decided, description, uri)
         number = version.version
     if verdict.decision == PROMOTED:
         verdict = dataclasses.replace(verdict, outcome=f"{version} becomes champion")
@@ -109,12 +109,12 @@ def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: co
             " champion there"
         )
     version = registry.version_of(name, number, here)
-    registry.require_servable(version, settings.at_most, here)
     if version.fingerprints is None:
         raise BatonError(
             f"{version} was registered before models kept the fingerprints of their rows, so nothing tells by which"
             " rows it may be judged in another registry: train there"
         )
+    registry.require_servable(version, settings.at_most, here)
     table = tables.read_table(settings.train_data)
     there = settings.model_copy(update={"mlflow_tracking_uri": registry_uri, "track": True})
     comparison.require_comparable(version.contract, registry.champion_contract(there), table)
@@ -129,7 +129,7 @@ def hand_to(name: str, number: str, registry_uri: str, reason: str, settings: co
         file = f"decisions_here/{now:%Y-%m-%dT%H-%M-%S-%f}.json"
         tracking.connect(registry_uri).log_dict(run_id, verdict.to_dict(), file)
         note = f" Handed on from another registry, where it is version {version.version}: {reason}"
-        tags = {key: value for key, value in version.tags.items() if key != "training_run"} | _decision_tags(verdict)
+        tags = {key: value for key, value in version.tags.items() if key != "training_run"}  # which is not there
         return carry_out(verdict, challenger, tags, reason, there, note)
 
     return _decide(challenger, division.training, division.holdout, there, finish)
@@ -174,12 +174,6 @@ def _decide(
                 return verdict
             with contextlib.suppress(history.ChampionChanged):
                 return finish(verdict)
-
-
-def _decision_tags(verdict: Verdict) -> dict[str, str]:
-    """What a version's tags say of the decision about it."""
-    against = verdict.champion.version if verdict.champion else "none"
-    return {"compared_with": against, "decision": f"{verdict.decision}: {verdict.policy}"}
 
 
 def _prepare_version(
