@@ -123,7 +123,7 @@ def check(asked) -> str:
             f" ({facts['holdout_share']:.1%}).",
             f"The question is {learned.task}, because {learned.task_reason}; candidates are chosen by"
             f" {learned.metric}.",
-            f"{len(learned.columns)} columns to learn from: {kinds}.",
+            f"{len(learned.columns)} column{'s' * (len(learned.columns) > 1)} to learn from: {kinds}.",
             *(f"\n  Look at this: {warning}" for warning in found),
             f"\n{len(found) or 'No'} warning{'' if len(found) == 1 else 's'}. Training can start: ploomber build",
         ]

@@ -71,7 +71,7 @@ def visits(tmp_path) -> str:
     [
         ([], ["3 columns to learn from: visit (number), length (number), yes (text).", "Column 'visit' looks like an id: ", "1 warning. "]),
         (["--env--id_columns", "visit"], ["2 columns to learn from: length (number), yes (text).", "No warnings. "]),
-        (["--env--ignore_columns=visit, length"], ["1 columns to learn from: yes (text).", "rows hold only 40 different ones", "2 warnings. "]),
+        (["--env--ignore_columns=visit, length"], ["1 column to learn from: yes (text).", "rows hold only 40 different ones", "2 warnings. "]),
         (["--env--split", "group", "--env--split_by", "yes"], ["2 columns to learn from: visit (number), length (number).", "1 warning. "]),
         (["--env--id_columns", "visit", "--env--metric", "Log Loss", "--env--split_by", "None"], ["candidates are chosen by Log Loss.", "No warnings. "]),
         (["--env--id_columns", "visit", "--env--task", "regression"], ["The question is regression, because env.yaml says so", "No warnings. "]),

@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, TargetEncoder
@@ -55,7 +56,7 @@ def check(table: pd.DataFrame, division: Division, settings: Settings) -> list[s
         *_share(facts, settings),
         *_target(table, y, contract, settings, facts),
         *_ambiguous(table, contract),
-        *_duplicates(columns, y, contract, facts),
+        *_duplicates(columns, y, training, contract, facts),
         *_identifiers(columns, contract),
         *_dates(X, contract),
         *_undivided(rows, contract),
@@ -118,7 +119,11 @@ def _folds(coded: np.ndarray, groups: pd.Series | None, contract: Contract) -> l
 
 
 def _score_alone(column: pd.DataFrame, kind: str, coded: np.ndarray, folds: list, contract: Contract) -> list[tuple]:
-    """Score what a small tree predicts out of fold from one column; with what is suspicious, and what is sure."""
+    """Score what a small tree predicts out of fold from one column; with what is suspicious, and what is sure.
+
+    Of a column that grows or falls with the target, a tree sees steps alone: such a one counts as it is, too.
+    """
+    in_order = None if kind == "text" else _rank(column.iloc[:, 0])
     if contract.labels:
         model = DecisionTreeClassifier(max_leaf_nodes=64, min_samples_leaf=3, random_state=0)
         method = "predict_proba"
@@ -141,13 +146,17 @@ def _score_alone(column: pd.DataFrame, kind: str, coded: np.ndarray, folds: list
         right = error <= np.quantile(error, 1 - ERRORS)
         spread = coded[right].var()
         trimmed = 1 - error[right].mean() / spread if spread > 0.1 * coded.var() else 0.0  # not if nearly all are zeros
+        ordered = 0.0 if in_order is None else np.corrcoef(in_order, coded)[0, 1] ** 2
         return [
-            ("R2 (of ranks)", 1 - error.mean() / coded.var(), SUSPICIOUS, LEAK),
+            ("R2 (of ranks)", max(1 - error.mean() / coded.var(), ordered), SUSPICIOUS, LEAK),
             (f"R2 (of ranks, without the worst {ERRORS:.0%})", trimmed, LEAK, EXACT),
         ]
     codes = np.unique(coded, return_inverse=True)[1]
     task = contract.task if predicted.shape[1] > 2 else "binary"
     auc, kappa = (evaluation.score(codes, predicted, task, metric)[metric] for metric in ("AUC", "Kappa"))
+    if in_order is not None and task == "binary":
+        ordered = roc_auc_score(codes, in_order)
+        auc = max(auc, ordered, 1 - ordered)
     return [("AUC", auc, SUSPICIOUS, LEAK), ("Kappa", kappa, COPY, EXACT)]
 
 
@@ -389,7 +398,7 @@ def _settles(column: pd.Series, how: values.Format, mark: str) -> bool:
     return how.decimal == mark and values.parse_numbers(values.present(column), other, how.sign).isna().any()
 
 
-def _duplicates(columns: pd.DataFrame, y: pd.Series, contract: Contract, facts: dict) -> list[str]:
+def _duplicates(columns: pd.DataFrame, y: pd.Series, training: range, contract: Contract, facts: dict) -> list[str]:
     X = columns[contract.features]
     by = pd.util.hash_pandas_object(columns[contract.split_by], index=False) if contract.split_by else 0
     alike = pd.DataFrame({"X": pd.util.hash_pandas_object(X, index=False), "by": by, "y": y})
@@ -414,11 +423,12 @@ def _duplicates(columns: pd.DataFrame, y: pd.Series, contract: Contract, facts: 
             f"{equal} of {len(X)} rows equal another in all columns, target included. If they are the same case, drop"
             " them; if not, name what tells them apart in id_columns"
         )
-    contrary = int((alike.groupby("X")["y"].transform("nunique") > 1).sum())
+    contrary = int((alike.loc[training].groupby("X")["y"].transform("nunique") > 1).sum())
     if contrary and (contract.id_columns or different >= len(X) / 2):
         said.append(
-            f"{contrary} of {len(X)} rows equal another in all columns but {contract.target!r}: no model can be right"
-            " about all of them. Look for a column that tells them apart"
+            f"{contrary} of {len(training)} training rows equal another in all columns but"
+            f" {_listed(map(repr, [*contract.id_columns, contract.target]))}: no model can be right about all of them."
+            " Look for a column that tells them apart"
         )
     return said
 
@@ -550,7 +560,7 @@ def _columns(X: pd.DataFrame, rows: pd.DataFrame, contract: Contract) -> list[st
         if kind == "text":
             meant_as_numbers = _nearly_numbers(column, X[column].dropna())
             said += meant_as_numbers
-            if meant_as_numbers or not preparation.hardly_repeats(X[column]) or _looks_like_id(X[column]):
+            if meant_as_numbers or not preparation.hardly_repeats(X[column]):
                 continue
             if not preparation.is_free_text(X[column]):
                 unused.append(column)
