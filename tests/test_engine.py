@@ -6,6 +6,7 @@ import os
 import pickle
 import socket
 import sys
+from concurrent.futures import Future
 
 import mlflow
 import pandas as pd
@@ -114,3 +115,19 @@ def test_a_worker_does_what_it_is_asked_in_this_project_and_in_no_other(tmp_path
     assert engine._do(str(config.ROOT), pickle.dumps((os.getcwd, ()))) == str(config.ROOT)
     with pytest.raises(BatonError, match="a worker runs the project in .* start it there"):
         engine._do(str(tmp_path), pickle.dumps((os.getcwd, ())))
+
+
+def test_what_was_cancelled_was_lost():
+    future = Future()
+    future.cancel()
+    assert Cluster.was_lost(None, future)
+
+
+def test_what_is_asked_twice_is_done_twice():
+    from distributed import LocalCluster
+
+    how = {"n_workers": 1, "processes": False, "protocol": "tcp", "dashboard_address": None}
+    with LocalCluster(**how) as local, Cluster(local.scheduler_address.replace("tcp://", "dask://")) as cluster:
+        futures = [cluster.submit(os.urandom, 8) for _ in range(2)]
+        first, second = (future.result() for future in futures)
+    assert first != second

@@ -914,3 +914,15 @@ def test_the_importance_of_columns_is_weighted():
     assert names(figures.importance(model, rows, target, asked, 1).axes[0])[-1] == "many"
     weights = np.where(heavy, 200.0, 1.0)
     assert names(figures.importance(model, rows, target, asked, 1, weights).axes[0])[-1] == "few"
+
+
+@pytest.mark.parametrize(("names", "least"), [(["baseline"], 0), (["champion", "reference", "baseline"], -0.0625)])
+def test_the_margin_is_drawn_where_it_decides(names, least):
+    leads = {name: found(value) for name, value in zip(names, (0.25, 0.5, 0.75), strict=False)}
+    verdict = {
+        "scores": {"challenger": {"AUC": found(0.75)}}, "leads": leads, "slices": [], "metric": "AUC", "rows": 90,
+        "decision": "refused", "policy": {"margin": 0.0625},
+    }  # fmt: skip
+    right = figures.decision(verdict).axes[1]
+    assert right.patches[0].get_x() == least
+    assert [line.get_xdata()[0] for line in right.lines if line.get_linestyle() == "--"] == [least] * (least != 0)

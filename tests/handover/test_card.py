@@ -386,3 +386,26 @@ def test_a_card_says_what_is_weighted_and_what_is_not(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     assert "eight" not in section(make(other, table())[0], "Metrics")
+
+
+def test_a_card_tells_the_champions_score_on_newer_rows(tmp_path):
+    newer = {"rows": 40, "value": 0.71, "low": 0.66, "high": 0.76}
+    text, *_ = make(tmp_path, table(), champion={"version": "3", "run_id": "a"}, newer=newer)
+    told = "**Champion on newer rows**: AUC 0.71 (0.66 to 0.76) on 40 rows that it was not judged on"
+    assert told in section(text, "How it was chosen")
+    assert "newer rows" not in make(tmp_path, table())[0]
+
+
+def test_a_lead_without_an_interval_or_of_nothing_is_shown_without(tmp_path):
+    lead = {"value": 0.0, "low": np.nan, "high": np.nan, "bound": np.nan, "detectable": np.nan, "method": "DeLong"}
+    text, *_ = make(tmp_path, table(), leads={"baseline": lead})
+    assert cells(section(text, "How it was chosen"))[1] == ["baseline", "0", "–", "–", "DeLong"]
+
+
+@pytest.mark.parametrize(("rare", "said"), [(29, True), (30, False)])
+def test_fewer_than_thirty_rows_of_a_class_say_little(tmp_path, rare, said):
+    rows = table()
+    rows["y"] = np.where(np.arange(600) % 2, "no", "yes")
+    rows.loc[400:, "y"] = ["yes"] * rare + ["no"] * (200 - rare)
+    text, *_ = make(tmp_path, rows)
+    assert ("Fewer than 30 holdout rows of yes" in section(text, "Caveats and recommendations")) == said

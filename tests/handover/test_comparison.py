@@ -755,3 +755,127 @@ def test_a_refit_is_doubted_by_weight():
         contract = learn(weighted, weight="w", metric="MAE")
         said.append(promotion._differs_wildly(before, after, weighted, contract))
     assert ("it is worse by" in said[0], said[1]) == (True, "")
+
+
+def test_of_a_challenger_that_is_no_version_no_fingerprints_are_missed():
+    table = rows()
+    new = model(table, "good", None)._replace(fingerprints=None)
+    assert "may have learned" not in compare(new, model(table, "bad", "1"), *halves(table)).reason
+
+
+def test_rows_that_the_reference_has_learned_from_are_left_out(monkeypatch):
+    table = rows()
+    monkeypatch.setattr(history, "read", lambda *_: [FIRST, event(PROMOTED, "7", "1", -0.01)])
+    monkeypatch.setattr(registry, "version_of", lambda name, number, uri: model(table, "noise", number, learned=SEEN))
+    asked = settings(promote="not_worse", margin=0.1)
+    verdict = comparison.compare(model(table, "good", "10"), model(table, "bad", "7"), *halves(table), asked)
+    assert (verdict.rows, verdict.seen) == (50, 50)
+
+
+def test_rows_of_one_class_alone_decide_nothing_though_the_others_are_of_both():
+    table = rows().sort_values("y", ignore_index=True)
+    table.loc[100, "y"] = 0
+    table.loc[101, "y"] = 1
+    champion = model(table, "bad", "1", learned=range(60, 165))
+    verdict = compare(model(table, "good", "2"), champion, *halves(table))
+    assert (verdict.decision, verdict.rows) == ("undecided", 35)
+
+
+def test_where_there_is_a_champion_it_is_not_held_against_chance(monkeypatch):
+    monkeypatch.setattr(evaluation, "chance", lambda *_, **__: 0.9)
+    table = rows()
+    assert compare(model(table, "good", "2"), model(table, "bad", "1"), *halves(table)).decision == "promoted"
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (
+            [
+                FIRST,
+                event(PROMOTED, "7", "1", -0.01),
+                event(PROMOTED, "8", "7", 0.1),
+                event(ROLLED_BACK, "7", "8", by_hand=True),
+            ],
+            "1",
+        ),
+        ([FIRST, event(PROMOTED, "7", "1", -0.01), event(REFUSED, "7", "1", 0.3)], "1"),
+        ([FIRST, event(PROMOTED, "7", "1", 0.0)], "1"),
+    ],
+)
+def test_only_a_promotion_by_its_policy_makes_a_reference(monkeypatch, events, expected):
+    table = rows()
+    monkeypatch.setattr(history, "read", lambda *_: events)
+    fetched = []
+    monkeypatch.setattr(
+        registry, "version_of", lambda name, number, uri: fetched.append(number) or model(table, "noise", number)
+    )
+    asked = settings(promote="not_worse", margin=0.1)
+    comparison.compare(model(table, "good", "10"), model(table, "bad", "7"), *halves(table), asked)
+    assert fetched == [expected]
+
+
+def test_a_champion_without_a_history_is_its_own_reference(monkeypatch):
+    monkeypatch.setattr(history, "read", lambda *_: [])
+    table = rows()
+    one, champion = model(table, "good", "10"), model(table, "bad", "7")
+    found = comparison.compare(one, champion, *halves(table), settings(promote="not_worse", margin=0.1)).leads
+    y, first, task = predicted(table, one)
+    second = predicted(table, champion)[1]
+    assert found["champion"] == gate.measure_lead(y, first, second, task, "AUC", looks=2, least=-0.1)
+
+
+def test_a_refusal_and_a_rollback_count_as_looks_as_they_are(monkeypatch):
+    events = [FIRST, event(REFUSED, "8", "1", -0.1), event(ROLLED_BACK, "7", "1", by_hand=True)]
+    monkeypatch.setattr(history, "read", lambda *_: events)
+    table = rows()
+    assert (
+        comparison.compare(model(table, "good", "10"), model(table, "bad", "7"), *halves(table), settings()).looks == 1
+    )
+
+
+def test_whoever_has_learned_from_the_rows_is_named():
+    table = rows()
+    new, old = model(table, "good", None, learned=range(100, 175)), model(table, "bad", "1")
+    assert compare(new, old, *halves(table)).reason.startswith("the challenger may have learned from 75 of the 100")
+    both = compare(new, model(table, "bad", "1", learned=[199]), *halves(table)).reason
+    assert both.startswith("demo version 1 and the challenger may have learned from 76 of the 100")
+
+
+def test_the_models_as_judged_are_compared(monkeypatch):
+    table = rows()
+    monkeypatch.setattr(
+        Answering, "judged", property(lambda one: one._replace(column="good") if one.column == "bad" else one)
+    )
+    verdict = compare(model(table, "good", "2"), model(table, "bad", "1"), *halves(table))
+    assert verdict.leads["champion"].value == 0
+
+
+@pytest.mark.parametrize(("new", "told"), [(30, True), (29, False)])
+def test_the_score_on_newer_rows_is_told_of_thirty_that_were_compared(new, told):
+    table = rows(400)
+    champion = model(table, "bad", "1", learned=range(360, 400))  # of the newest, it has learned from 40
+    champion = champion._replace(judged_on=np.unique(split.identify(table, champion.contract)[200 : 360 - new]))
+    newer = compare(model(table, "good", "2"), champion, *halves(table)).newer
+    assert newer["rows"] == new if told else newer is None
+
+
+def test_the_figures_of_a_sentence_are_those_of_the_decision():
+    table = rows()
+    verdict = compare(model(table, "good", "2"), model(table, "bad", "1", learned=range(100, 140)), *halves(table))
+    lead = verdict.leads["champion"]
+    assert "AUC on 60 holdout rows of 100, which none of them has learned from: challenger" in verdict.reason
+    assert f"lead {lead.value:+.4f} (95% interval {lead.low:+.4f} to {lead.high:+.4f})" in verdict.reason
+
+
+def test_an_interval_that_the_challenger_cannot_give_is_told():
+    table = rows(numbers=True)
+    with pytest.raises(Exception, match="interval is 0.9"):
+        compare(model(table, "good", "2"), None, *halves(table), interval=0.9)
+
+
+def test_the_policy_of_a_decision_is_kept_whole():
+    table = rows()
+    keys = {"at_most": {"megabytes": 5}, "at_least": {"AUC": 0.5}, "confidence": 0.9}
+    policy = compare(model(table, "good", "2"), None, *halves(table), **keys).policy
+    assert policy == {"promote": "superior", "margin": 0, "final_fit": "all"} | keys

@@ -18,7 +18,7 @@ from ploomber.tasks import PythonCallable
 
 import hooks
 from baton import BatonError
-from baton.handover import filing, tracking
+from baton.handover import filing, registry, saving, tracking
 from baton.training.study import Trial
 
 ROWS = pd.DataFrame({"x": range(40), "y": [0, 1] * 20})
@@ -170,3 +170,65 @@ def test_what_a_server_does_not_take_now_is_filed_when_it_is_back(store, made, t
 
 def touch(product, settings, entry, upstream=None):
     pass
+
+
+@pytest.mark.parametrize("file", ["model.skops", "judged/model.skops", "code/features.py", "judged/code/features.py"])
+def test_of_two_files_of_one_name_each_is_held_to_what_it_was(store, tmp_path, file):
+    saved = registering.save(tmp_path / "model", pd.DataFrame({"x": range(40), "y": [0, 1] * 20}), name="demo").path
+    (saved / "code").mkdir()
+    (saved / "code" / "features.py").write_text("")
+    shutil.copytree(saved, saved / saving.JUDGED)
+    first = registering.register(saved, *store)
+    with (first.path / file).open("ab") as changed:
+        changed.write(b"#")
+    with pytest.raises(BatonError, match="demo version 1 is refused: a file of it was changed, added or removed"):
+        registry.version_of("demo", "1", store[0].mlflow_tracking_uri)
+
+
+def test_what_failed_to_be_filed_leaves_nothing_when_it_is_filed(store, made, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "log", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            filing.file_once(made, "lr", store[1], store[0].mlflow_tracking_uri)
+    assert [run.info.status for run in found(store)] == ["FAILED"]
+    run_id = filing.file_once(made, "lr", store[1], store[0].mlflow_tracking_uri)
+    assert [(run.info.run_id, run.info.status) for run in found(store)] == [(run_id, "FINISHED")]
+
+
+def test_what_was_broken_off_of_another_fit_is_taken_back(store, made):
+    client = mlflow.MlflowClient(store[0].mlflow_tracking_uri)
+    client.create_run("1", tags={"mlflow.parentRunId": store[1]["run_id"], "candidate": "lr", "record": "another"})
+    run_id = filing.file_once(made, "lr", store[1], store[0].mlflow_tracking_uri)
+    assert [run.info.run_id for run in found(store)] == [run_id]
+
+
+def test_a_run_is_copied_with_all_that_it_has(store, made, tmp_path):
+    asked, facts = store
+    run_id = filing.file_once(made, "lr", facts, asked.mlflow_tracking_uri)
+    shutil.copy2(registering.empty_store(), tmp_path / "team.db")
+    there = asked.model_copy(update={"mlflow_tracking_uri": f"sqlite:///{tmp_path / 'team.db'}"})
+    copy = mlflow.MlflowClient(there.mlflow_tracking_uri).get_run(tracking.copy_run(run_id, asked, there))
+    run = mlflow.MlflowClient(asked.mlflow_tracking_uri).get_run(run_id)
+    assert (copy.data.params, copy.data.metrics) == (run.data.params, run.data.metrics)
+    assert copy.data.metrics
+    assert (copy.info.status, copy.info.start_time, copy.info.end_time) == (
+        "FINISHED",
+        run.info.start_time,
+        run.info.end_time,
+    )
+
+
+def test_a_copy_that_was_broken_off_is_made_anew(store, made, tmp_path, monkeypatch):
+    asked, facts = store
+    run_id = filing.file_once(made, "lr", facts, asked.mlflow_tracking_uri)
+    shutil.copy2(registering.empty_store(), tmp_path / "team.db")
+    there = asked.model_copy(update={"mlflow_tracking_uri": f"sqlite:///{tmp_path / 'team.db'}"})
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow, "log_artifacts", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            tracking.copy_run(run_id, asked, there)
+    copy = tracking.copy_run(run_id, asked, there)
+    client = mlflow.MlflowClient(there.mlflow_tracking_uri)
+    assert client.get_run(copy).info.status == "FINISHED"
+    assert [file.path for file in client.list_artifacts(copy, "tables")] == ["tables/scores.csv"]
+    assert tracking.copy_run(run_id, asked, there) == copy

@@ -433,3 +433,40 @@ def test_a_slice_on_which_the_challenger_is_worse_is_pointed_out():
     row, of = table.set_index("value").loc["c"], columns["town"] == "c"
     assert row["lead"] == row["challenger"] - row["champion"]
     assert row["champion"] == evaluation.score(truth[of], champion[of], "binary", "AUC")["AUC"]
+
+
+def test_the_reference_is_named_where_it_refuses():
+    said = gate.decide(
+        "not_worse", "AUC", {"baseline": ABOVE, "champion": SURE, "reference": BEHIND}, {}, {}, margin=0.02
+    )[1][0]
+    assert said.startswith(
+        "it is not certainly at most 0.02 worse than the last champion promoted as superior: AUC lead -0.0100"
+    )
+
+
+def test_a_lead_that_is_exactly_enough_is_enough():
+    assert gate.decide("superior", "AUC", {"baseline": ABOVE}, {}, {}, chance=0.1, confidence=0.9)[0] is True
+
+
+@pytest.mark.parametrize("values", ["abcdefgh", range(8)])
+def test_each_of_eight_values_is_a_slice(values):
+    truth, first = np.random.default_rng(1).normal(size=(2, 240))
+    columns = pd.DataFrame({"town": [*values] * 30})
+    found = gate.compare_slices(truth, first, truth, columns, "regression", "MAE")
+    assert sorted(one["value"] for one in found) == [*map(str, values)]
+
+
+def test_a_first_champion_is_not_decided_without_chance():
+    with pytest.raises(ValueError, match="a first champion must be held against chance"):
+        gate.decide("superior", "AUC", {"baseline": ABOVE}, {}, {})
+
+
+def test_a_lead_by_rounding_is_none():
+    truth, first = np.random.default_rng(1).normal(size=(2, 100))
+    assert gate.measure_lead(truth, first, first * (1 - 1e-15), "regression", "MAE").value == 0
+
+
+def test_where_no_lead_could_be_seen_none_is_told():
+    assert gate.decide("superior", "AUC", {"baseline": ABOVE, "champion": ALONE}, {}, {})[1] == [
+        "it is not certainly better than the champion: AUC lead +0.1000, and no lower bound on these rows"
+    ]

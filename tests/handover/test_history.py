@@ -214,3 +214,141 @@ def test_an_event_from_the_future_is_waited_for_no_longer_than_another(store, mo
 def test_a_model_that_was_never_registered_has_no_history(store):
     with pytest.raises(BatonError, match="no model named 'other' is registered: train one with `ploomber build`"):
         history.read("other", store)
+
+
+def tags(store) -> int:
+    return len(tracking.connect(store).get_registered_model("demo").tags)
+
+
+def test_what_a_process_left_open_counts_whatever_came_after_it(store, monkeypatch):
+    move(store, PROMOTED, "1", None)
+    open_event(store, kind=PROMOTED, version="2", previous="1", reason="died after the alias was moved")
+    tracking.connect(store).set_registered_model_alias("demo", "champion", "2")
+    history.record("demo", Event(REFUSED, "3", "1", "compared with the champion before"), store)
+    assert [event.version for event in history.read("demo", store)] == ["1", "2", "3"]
+    monkeypatch.setattr(history, "LIMIT", 1)
+    move(store, ROLLED_BACK, "1", "2")
+    assert [event.version for event in history.read("demo", store)] == ["1", "2", "3", "1"]
+
+
+def test_a_champion_that_was_set_elsewhere_comes_back_into_the_order():
+    events = [
+        ("promoted", "1", None),
+        ("promoted", "2", "1"),
+        ("promoted", "3", "1"),
+    ]  # 1 got the alias in MLflow's pages
+    assert history.former_champions([Event(*event, "because") for event in events]) == ["1", "2", "1", "3"]
+
+
+def test_an_event_that_was_left_open_long_ago_is_not_waited_for(store, monkeypatch):
+    dump, before = history._dump, (datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=2)).isoformat()
+    with monkeypatch.context() as patch:
+        patch.setattr(history, "_dump", lambda event: dump(event | {"time": before}))
+        open_event(store, kind=PROMOTED, version="2", previous=None, reason="dead")
+    started = time.monotonic()
+    monkeypatch.setattr(history, "LIMIT", 20)
+    move(store, PROMOTED, "1", None)
+    assert time.monotonic() - started < 10
+
+
+def test_what_moved_nothing_leaves_no_event_that_others_wait_for(store):
+    move(store, PROMOTED, "1", None)
+    with pytest.raises(history.ChampionChanged):
+        move(store, PROMOTED, "3", None)
+    assert tags(store) == 1
+
+
+def test_where_the_champion_was_taken_away_meanwhile_nothing_is_moved(store):
+    move(store, PROMOTED, "1", None)
+    tracking.connect(store).delete_registered_model_alias("demo", "champion")
+    with pytest.raises(history.ChampionChanged):
+        move(store, PROMOTED, "2", "1")
+    assert history.champion_version("demo", store) is None
+
+
+def test_whoever_takes_longer_than_half_the_limit_starts_again(store, monkeypatch):
+    monkeypatch.setattr(history, "LIMIT", 4)
+    write, written = history._write, []
+
+    def write_slowly(client, name, key, event):
+        write(client, name, key, event)
+        written.append((key, event.open))
+        if len(written) == 1:
+            time.sleep(2.5)
+
+    monkeypatch.setattr(history, "_write", write_slowly)
+    move(store, PROMOTED, "1", None)
+    (first, *_), (second, *_), (third, *_) = written
+    assert [one for _, one in written] == [True, True, False]
+    assert first != second == third
+    assert (champion(store), tags(store)) == ("1", 1)
+
+
+def test_another_that_was_taken_for_dead_and_ends_is_seen(store, monkeypatch):
+    move(store, PROMOTED, "1", None)
+    monkeypatch.setattr(history, "LIMIT", 1)
+    client, key, other = tracking.connect(store), history._new_key(), Event(PROMOTED, "3", "1", "it hung")
+    history._write(client, "demo", key, dataclasses.replace(other, open=True))
+    ask, hung = mlflow.MlflowClient.set_registered_model_alias, []
+
+    def end_the_other(client, name, alias, version):
+        if not hung:
+            hung.append(version)
+            ask(client, name, alias, "3")
+            history._write(client, name, key, other)
+        ask(client, name, alias, version)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", end_the_other)
+    with pytest.raises(history.ChampionChanged, match="version 3"):
+        move(store, PROMOTED, "2", "1")
+    assert (hung, champion(store)) == (["2"], "3")
+    assert [event.version for event in history.read("demo", store)] == ["1", "3"]
+
+
+def test_a_decision_that_moves_nothing_is_in_nobodys_way(store, monkeypatch):
+    move(store, PROMOTED, "1", None)
+    ask, told = mlflow.MlflowClient.set_registered_model_alias, []
+
+    def refuse_another(client, name, alias, version):
+        if not told:
+            told.append(version)
+            history.record("demo", Event(REFUSED, "3", "1", "it is worse"), store)
+        ask(client, name, alias, version)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", refuse_another)
+    move(store, PROMOTED, "2", "1")
+    assert champion(store) == "2"
+    assert sorted(event.version for event in history.read("demo", store)) == ["1", "2", "3"]
+
+
+def test_a_promotion_that_ends_while_this_one_looks_is_seen(store, monkeypatch):
+    move(store, PROMOTED, "1", None)
+    look, ended = history._champion, []
+
+    def look_before_it_ends(client, name):
+        found = look(client, name)
+        if not ended:
+            ended.append(True)
+            history._write(client, name, history._new_key(), Event(PROMOTED, "3", "1", "another's"))
+            client.set_registered_model_alias(name, "champion", "3")
+        return found
+
+    monkeypatch.setattr(history, "_champion", look_before_it_ends)
+    with pytest.raises(history.ChampionChanged, match="version 3"):
+        move(store, PROMOTED, "2", "1")
+    assert champion(store) == "3"
+
+
+def test_a_reason_whose_signs_take_two_places_is_cut(store):
+    history.record("demo", Event(REFUSED, "2", None, '"' * 3000), store)
+    [kept] = tracking.connect(store).get_registered_model("demo").tags.values()
+    assert len(kept) <= history.LONGEST
+
+
+def test_what_a_newer_version_keeps_besides_is_passed_by(store, monkeypatch):
+    dump = history._dump
+    with monkeypatch.context() as patch:
+        patch.setattr(history, "_dump", lambda event: dump(event | {"later": 1}))
+        history.record("demo", Event(REFUSED, "2", None, "because"), store)
+    [kept] = history.read("demo", store)
+    assert kept.reason == "because"

@@ -15,9 +15,9 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from baton import BatonError
+from baton import BatonError, ModelRefused
 from baton.data import split
-from baton.handover import comparison, history, promotion, registry, saving, tracking
+from baton.handover import comparison, effects, history, promotion, registry, saving, tracking
 from baton.training import preparation
 
 
@@ -478,3 +478,108 @@ def test_a_killed_promotion_leaves_one_champion_that_serves_and_is_completed_lat
         promotion.roll_back("demo", "start again", training.settings)
         assert training.champion.contract.features == ["weak"]
     assert "weak" in seen
+
+
+def handing(training, tmp_path, **keys):
+    """The settings of a training whose version 1 is handed on, and the other registry."""
+    table().to_csv(tmp_path / "t.csv", index=False)
+    training.hand_over("strong")
+    (tmp_path / "team").mkdir()
+    shutil.copy2(registering.empty_store(), tmp_path / "team" / "mlflow.db")
+    settings = training.settings.model_copy(update={"train_data": str(tmp_path / "t.csv")} | keys)
+    return settings, f"sqlite:///{tmp_path / 'team' / 'mlflow.db'}"
+
+
+def test_an_event_names_the_run_of_its_candidate(training):
+    training.hand_over("strong")
+    assert training.events[0].run_id == training.champion.run_id
+
+
+def test_what_is_too_dear_to_serve_is_not_handed_on(training, tmp_path):
+    settings, team = handing(training, tmp_path, at_most={"megabytes": 1e-6})
+    with pytest.raises(BatonError, match="demo version 1 can't be served: megabytes is"):
+        promotion.hand_to("demo", "1", team, "for all", settings)
+
+
+def test_what_is_handed_on_serves_as_it_did(training, tmp_path):
+    settings, team = handing(training, tmp_path)
+    assert promotion.hand_to("demo", "1", team, "for all", settings).serves == "all"
+    assert " It serves fitted anew on all rows. Handed on" in history.read("demo", team)[0].reason
+
+
+def test_a_rollback_does_not_pass_by_what_was_tampered_with(training):
+    model, _ = training.fit("weak")
+    for serves in ("a", "b", "c"):
+        version = registering.register_version(model.path, model.run_id, training.settings, serves=serves)
+        registering.promote(version, training.settings)
+    second = registry.version_of("demo", "2", training.settings.mlflow_tracking_uri)
+    (second.path / "model.skops").write_bytes(b"another")
+    with pytest.raises(ModelRefused, match="demo version 2 is refused"):
+        promotion.roll_back("demo", "complaints", training.settings)
+    assert training.champion.version == "3"
+
+
+def test_a_refit_learns_from_the_rows_in_the_order_of_the_table(tmp_path, monkeypatch):
+    training, learned = Training(tmp_path, monkeypatch), []
+    refit = registry.refit
+    monkeypatch.setattr(
+        registry, "refit", lambda model, rows, *given: learned.append(rows) or refit(model, rows, *given)
+    )
+    training.training, training.holdout = table().iloc[::2], table().iloc[1::2]
+    training.hand_over("strong")
+    assert learned[0].index.tolist() == [*range(400)]
+
+
+def test_a_refit_that_is_too_dear_does_not_serve(training, monkeypatch):
+    check = registry.require_servable
+
+    def dear(model, at_most, *given):
+        if model.path == training.folder / "version" and at_most:
+            raise BatonError("it is too dear")
+        return check(model, at_most, *given)
+
+    monkeypatch.setattr(registry, "require_servable", dear)
+    verdict = training.hand_over("strong", at_most={"megabytes": 5})
+    assert verdict.reason.endswith("It serves as judged: fitted anew on all rows, it is too dear.")
+
+
+def test_nothing_of_a_refit_that_failed_is_in_the_version(training, monkeypatch):
+    def fail(model, rows, groups, path):
+        (path / "left").write_text("of the refit")
+        raise BatonError("it can't be fitted")
+
+    monkeypatch.setattr(registry, "refit", fail)
+    training.hand_over("strong")
+    assert not (training.champion.path / "left").exists()
+
+
+def test_an_event_keeps_the_lead_over_the_champion(training):
+    training.hand_over("weak")
+    verdict = training.hand_over("strong")
+    assert training.events[1].scores.items() >= verdict.leads["champion"]._asdict().items()
+    assert training.events[0].scores["low"] > 0
+
+
+def test_a_card_explains_the_model_as_judged(training, monkeypatch):
+    explain, asked = effects.explain, []
+
+    def watch(training, holdout, contract, predict):
+        asked.append(predict(contract.read_features(holdout)))
+        return explain(training, holdout, contract, predict)
+
+    monkeypatch.setattr(effects, "explain", watch)
+    verdict = training.hand_over("strong")
+    assert verdict.serves == "all"
+    np.testing.assert_array_equal(asked[0], verdict.answers)
+
+
+def test_a_challenger_of_which_nothing_is_decided_is_registered(training, monkeypatch):
+    training.hand_over("weak")
+
+    def fail(*_):
+        raise BatonError("the reference is gone")
+
+    monkeypatch.setattr(comparison, "_find_reference", fail)
+    assert training.hand_over("strong").decision == "undecided"
+    assert [(event.kind, event.version) for event in training.events] == [("promoted", "1"), ("undecided", "2")]
+    assert registry.version_of("demo", "2", training.settings.mlflow_tracking_uri).tags["decision"][:9] == "undecided"

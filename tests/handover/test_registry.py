@@ -1,10 +1,12 @@
 """Models as they are saved, refused, registered and run: real files, real processes, a real store."""
 
 import concurrent.futures
+import dataclasses
 import functools
 import json
 import pickle
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -16,14 +18,16 @@ import registering
 import skops.io
 import yaml
 from conftest import PROJECT, free_port, learn, settings
-from sklearn.base import BaseEstimator
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED
+from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from baton import BatonError, config
-from baton.handover import intervals, registry, saving, tracking
+from baton import BatonError, ModelRefused, config
+from baton.handover import intervals, registry, runner, saving, tracking
 from baton.training import preparation, tournament
 
 ROWS = pd.read_csv(config.ROOT / "data" / "diabetes_test.csv")
@@ -327,6 +331,7 @@ def test_what_one_process_has_fetched_is_replaced_by_no_other(model, tmp_path, m
 
     def download(uri, dst_path, tracking_uri):
         downloads.append(uri)
+        time.sleep(0.5)  # the others come meanwhile
         return str(shutil.copytree(source, Path(dst_path, "whole")))
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", download)
@@ -336,6 +341,7 @@ def test_what_one_process_has_fetched_is_replaced_by_no_other(model, tmp_path, m
     assert (len(downloads), saving.digest_files(kept)) == (1, digest)
     assert fetch(None) == kept  # of version 0.1, which kept no digest
     assert len(downloads) == 1
+    assert fetch(digest, store_uri="http://127.0.0.1:2") != kept  # the same version of another registry
 
 
 def answering(model, tmp_path, change) -> saving.Model:
@@ -481,3 +487,189 @@ def test_the_process_of_a_model_computes_in_one_thread_unless_told_otherwise(mon
             time.sleep(0.01)  # until the system has started the program
         registry._end(process)
         assert f"OMP_NUM_THREADS={found}" in inherited
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), MemoryError()])
+def test_what_the_machine_refuses_says_nothing_against_the_model(monkeypatch, error):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(runner, "predict", fail)
+    assert runner.do("predict", model="x") == {"machine": str(error) or "there is no memory left"}
+
+
+def test_a_store_that_does_not_answer_says_nothing_of_a_version(store, model, monkeypatch):
+    registered(store, model)
+
+    def fail(*_):
+        raise MlflowException("down", error_code=INTERNAL_ERROR)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_model_version", fail)
+    with pytest.raises(MlflowException, match="down"):
+        registry.version_of("diabetes", "1", store[0].mlflow_tracking_uri)
+
+
+def test_a_digest_that_there_is_stays(store, model):
+    first = registered(store, model)
+    (first.path / "added").write_text("x")
+    registry.keep_digest(first, store[0].mlflow_tracking_uri)
+    with pytest.raises(ModelRefused, match="is refused: a file of it was changed"):
+        registry.version_of("diabetes", "1", store[0].mlflow_tracking_uri)
+
+
+def test_a_version_is_of_its_run_and_its_comparison(store, model):
+    first = registered(store, model, candidate="lr")
+    other = registered(store, model, candidate="tree")
+    assert (other.version, other.run_id != first.run_id) == ("2", True)
+    later = registering.register_version(model[0].path, first.run_id, store[0], compared_with="2")
+    assert (later.version, later.run_id) == ("3", first.run_id)
+
+
+@pytest.mark.parametrize("denied", [True, False])
+def test_where_no_version_may_be_deleted_it_says_that_it_is_withdrawn(store, model, monkeypatch, denied):
+    first, uri = registered(store, model), store[0].mlflow_tracking_uri
+
+    def fail(*_):
+        raise MlflowException("no", error_code=PERMISSION_DENIED if denied else INTERNAL_ERROR)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "delete_model_version", fail)
+    if not denied:
+        with pytest.raises(MlflowException, match="no"):
+            registry.withdraw(first, uri)
+        return
+    registry.withdraw(first, uri)
+    assert registry.version_of("diabetes", "1", uri).tags["decision"] == registry.WITHDRAWN
+
+
+def test_the_columns_of_a_signature_have_the_order_of_the_contract(model):
+    asked = model[0].contract
+    turned = dataclasses.replace(asked, columns=dict(reversed(asked.columns.items())))
+    with pytest.raises(BatonError, match="its signature names other columns than its contract"):
+        registry.require_servable(model[0]._replace(contract=turned), {}, "sqlite:////nowhere/x.db")
+
+
+def test_a_signature_takes_each_kind_as_the_contract_reads_it(tmp_path):
+    kinds = {
+        "n": [1.5, 2.5, 3.5, 4.5] * 10,
+        "b": [True, False, None, True] * 10,
+        "w": [True, False, False, True] * 10,
+        "t": ["u", "v", "w", "u"] * 10,
+        "d": pd.date_range("2026-01-01", periods=40).astype(str),
+    }
+    saved = registering.save(tmp_path / "model", pd.DataFrame(kinds | {"y": [0, 1] * 20}))
+    assert saved.contract.kinds == {"n": "number", "b": "boolean", "w": "boolean", "t": "text", "d": "date"}
+    registry.require_servable(saved, {}, "sqlite:////nowhere/x.db")
+    described = yaml.safe_load((saved.path / "MLmodel").read_text())
+    for column, other in (("d", "string"), ("t", "double"), ("n", "string"), ("w", "string")):
+        inputs = json.loads(described["signature"]["inputs"])
+        next(one for one in inputs if one["name"] == column)["type"] = other
+        changed = described | {"signature": described["signature"] | {"inputs": json.dumps(inputs)}}
+        (saved.path / "MLmodel").write_text(yaml.safe_dump(changed, sort_keys=False))
+        with pytest.raises(BatonError, match=f"its signature takes {other} for '{column}'"):
+            registry.require_servable(saved, {}, "sqlite:////nowhere/x.db")
+
+
+def test_a_process_is_asked_one_thing_at_a_time(model):
+    said = []
+
+    class Process:
+        lock = threading.Lock()
+
+        def write(self, order):
+            said.append("asked")
+
+        def flush(self):
+            time.sleep(0.05)
+
+        def readline(self):
+            said.append("answered")
+            return "{}"
+
+    process = Process()
+    process.stdin = process.stdout = process
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        [*pool.map(lambda _: registry._ask(process, model[0], "predict", {}), range(2))]
+    assert said == ["asked", "answered"] * 2
+
+
+def test_what_a_model_fails_at_refuses_it(model, diabetes, tmp_path):
+    with pytest.raises(ModelRefused, match="it answers 3 of 3 sample rows otherwise"):
+        registry.predict(answering(model, tmp_path, lambda answers: answers + 0.25), diabetes.X)
+
+
+def other_code(model, folder) -> saving.Model:
+    """A copy of a model whose feature code makes all rows alike."""
+    moved = shutil.copytree(model[0].path, folder)
+    code = moved / "code" / "features.py"
+    code.write_text(
+        code.read_text().replace("return rows.assign(**{", "rows = rows * 0 + 1\n    return rows.assign(**{")
+    )
+    (moved / saving.SAMPLE).unlink()
+    return saving.open_model(moved)
+
+
+def test_a_process_that_is_kept_runs_no_model_of_other_feature_code(model, diabetes, tmp_path):
+    other = other_code(model, tmp_path / "model")
+    with registry.kept_running(model[0]):
+        registry.predict(model[0], diabetes.X)
+        assert len(np.unique(registry.predict(other, diabetes.X)[:, 1])) == 1
+
+
+def test_a_worker_of_a_cluster_has_a_process_for_one_model(model, diabetes, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_there", threading.local())
+    other = other_code(model, tmp_path / "model")
+    diabetes.X.to_parquet(tmp_path / "rows.parquet")
+    asked = {name: str(tmp_path / name) for name in ("predictions.npy", "report")}
+    asked = {"rows": str(tmp_path / "rows.parquet"), "predictions": asked["predictions.npy"], "report": asked["report"]}
+    for one in (model[0], other):
+        registry._do_there(one, "predict", asked)
+    registry._end(registry._there.process)
+    assert len(np.unique(np.load(tmp_path / "predictions.npy")[:, 1])) == 1
+
+
+def test_a_file_that_was_renamed_is_another(store, model):
+    first = registered(store, model)
+    (first.path / "code" / "features.py").rename(first.path / "code" / "numpy.py")
+    with pytest.raises(BatonError, match="is refused: a file of it was changed"):
+        registry.version_of("diabetes", "1", store[0].mlflow_tracking_uri)
+
+
+def test_one_class_of_many_that_is_answered_as_before_does_not_hide_the_others(tmp_path):
+    x = np.linspace(-2, 2, 90)
+    table = pd.DataFrame({"x": x, "y": np.digitize(x, [-0.5, 0.5]).astype(str)})
+    saved = registering.save(tmp_path / "model", table)
+    answers = np.load(saved.path / saving.ANSWERS)
+    np.save(saved.path / saving.ANSWERS, answers[:, [1, 0, 2]])
+    with pytest.raises(BatonError, match="it answers 3 of 3 sample rows otherwise"):
+        registry.predict(saved, saved.contract.read_features(table))
+
+
+def test_a_refit_has_the_weights_of_the_rows_that_it_learns_from(diabetes, tmp_path):
+    code = tmp_path / "selecting.py"
+    code.write_text(
+        "def clean(rows):\n    return rows\n\n\ndef derive(rows):\n    return rows\n\n\n"
+        "def select(rows):\n    return rows[rows['Age'] > 30]\n"
+    )
+    rows = diabetes.X.assign(w=np.arange(len(diabetes.X)) + 1.0, Outcome=diabetes.y)
+    pipeline, asked = registering.fit(rows, target="Outcome", weight="w")
+    saving.save(
+        tmp_path / "model", saving.model_arguments(pipeline, asked, asked.read_features(rows), diabetes.y, str(code))
+    )
+    older = rows["Age"] > 30
+    fitted = registry.refit(saving.open_model(tmp_path / "model"), rows, np.arange(len(rows)), tmp_path / "new")
+
+    X = asked.read_features(rows)
+    expected = preparation.fit(
+        clone(pipeline), X[older], diabetes.y[older], np.arange(len(rows))[older], asked.read_weights(rows)[older]
+    )
+    np.testing.assert_allclose(registry.predict(fitted, X), expected.predict_proba(X), atol=1e-6)
+
+
+def test_a_model_that_took_the_place_of_another_is_loaded(tmp_path):
+    table = pd.DataFrame({"x": np.arange(40.0), "y": [0] * 20 + [1] * 20})
+    saved = registering.save(tmp_path / "model", table)
+    X = saved.contract.read_features(table)
+    with registry.kept_running(saved):
+        before = registry.predict(saved, X)
+        registering.save(tmp_path / "model", table.assign(y=[1] * 20 + [0] * 20))
+        assert np.abs(registry.predict(saved, X) - before).max() > 0.5

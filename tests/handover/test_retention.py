@@ -148,3 +148,31 @@ def test_broken_off_half_way_it_is_completed_by_doing_it_again(store, monkeypatc
     monkeypatch.undo()
     retention.remove("demo", store.find(), store.uri)
     assert store.runs == {*newest}
+
+
+@pytest.fixture
+def two(store):
+    champions = [store.train(90), store.train(80)]
+    store.train(0)
+    first = store.register(champions[0][1], promote=False)
+    tracking.connect(store.uri).set_registered_model_alias("demo", "champion", first)  # in MLflow's own pages
+    return store, first, champions
+
+
+def test_a_champion_of_which_only_its_successor_tells_stays(two):
+    store, first, champions = two
+    store.register(champions[1][1], promote=True)
+    assert store.find().versions == []
+
+
+def test_a_champion_without_a_history_stays(two):
+    store, first, champions = two
+    assert store.find().versions == []
+    assert champions[0][0] not in store.find().trainings
+
+
+def test_a_version_of_a_young_training_stays(store):
+    store.train(90)
+    store.register(store.train(0)[1], promote=False)
+    assert store.find().trainings != []
+    assert store.find().versions == []

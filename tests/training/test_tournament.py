@@ -975,10 +975,11 @@ def test_a_loss_that_a_candidate_names_is_kept():
 def test_a_sample_to_search_by_has_rows_of_every_class_in_their_shares():
     y = pd.Series([1] * 20 + [0] * 980)
     folds = pd.DataFrame({"fold": np.arange(1000) % 5, "group": range(1000)})
-    kept = tournament._sample(folds, y, True, 100, 1)
-    assert (kept["trains"].sum(), int(y[kept["trains"]].sum())) == (100, 2)
-    assert (kept["fold"][~kept["trains"]] == -1).all()
-    assert not kept.equals(tournament._sample(folds, y, True, 100, 2))
+    drawn = [tournament._sample(folds, y, True, 100, seed) for seed in range(5)]
+    for kept in drawn:
+        assert (kept["trains"].sum(), int(y[kept["trains"]].sum())) == (100, 2)
+        assert (kept["fold"][~kept["trains"]] == -1).all()
+    assert not drawn[0].equals(drawn[1])
 
 
 def with_weights(model, contract, X, y, folds, weights, tune=0, **how) -> tournament.Result:
