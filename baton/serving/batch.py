@@ -234,10 +234,10 @@ def seal(batch: Batch, manifest: dict) -> dict:
     return manifest
 
 
-def publish(batch: Batch, report: Path, enter: Callable[[dict], object] = lambda manifest: None) -> dict:
+def publish(batch: Batch, report: Path, record: Callable[[dict], object] = lambda manifest: None) -> dict:
     """Put a scored batch, with its report, in its place, in one step; return its manifest.
 
-    Its `predictions_table` comes first, in one transaction, then `enter`, which is given the manifest: a run that is
+    Its `predictions_table` comes first, in one transaction, then `record`, which is given the manifest: a run that is
     killed in between does all of it again, and nothing is doubled or left out. Raises `BatonError` if the database
     refuses; then nothing is published.
     """
@@ -246,7 +246,7 @@ def publish(batch: Batch, report: Path, enter: Callable[[dict], object] = lambda
     if table := batch.options["predictions_table"]:
         key = _key_in_table(batch)
         tables.append((part.assign(**key) for part in _parts(batch.result, manifest)), table, replacing=key)
-    enter(manifest)
+    record(manifest)
     for file in [*batch.result.iterdir(), batch.result]:
         _flush(file)
     (batch.draft / PLAN).unlink()  # what is in the draft now is not to be gone on with: soon it is what was replaced

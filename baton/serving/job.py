@@ -92,19 +92,19 @@ def nothing_to_do(published: dict) -> str:
 
 
 def publish(batch: Batch, page: Path, tracking_uri: str) -> str:
-    """Publish a batch and enter it in MLflow; return what to tell of it.
+    """Publish a batch and record it in MLflow; return what to tell of it.
 
     What MLflow refuses is told, and stops nothing: the rows are what matters.
     """
     refused = []
 
-    def enter(manifest: dict) -> None:
+    def record(manifest: dict) -> None:
         try:
             tracking.log_batch(manifest, batch.result, tracking_uri)
         except Exception as error:  # whatever a store or a network says
-            refused.append(f"  Look at this: the batch is published, and is not entered in MLflow: {error}")
+            refused.append(f"  Look at this: the batch is published, and is not recorded in MLflow: {error}")
 
-    manifest = batches.publish(batch, page, enter)
+    manifest = batches.publish(batch, page, record)
     told = [
         f"Batch {batch.batch} of {batch.name}: {manifest['rows_scored']} rows scored by version {batch.model_version},"
         f" {manifest['rows_rejected']} rejected, in {batch.folder.relative_to(config.ROOT)}"

@@ -230,5 +230,7 @@ def test_a_copy_that_was_broken_off_is_made_anew(store, made, tmp_path, monkeypa
     copy = tracking.copy_run(run_id, asked, there)
     client = mlflow.MlflowClient(there.mlflow_tracking_uri)
     assert client.get_run(copy).info.status == "FINISHED"
+    experiment = client.get_run(copy).info.experiment_id
+    assert [run.info.run_id for run in client.search_runs([experiment], f"tags.copy_of = '{run_id}'")] == [copy]
     assert [file.path for file in client.list_artifacts(copy, "tables")] == ["tables/scores.csv"]
     assert tracking.copy_run(run_id, asked, there) == copy

@@ -140,7 +140,7 @@ def test_a_batch_is_entered_in_mlflow_though_a_run_was_killed_before(tmp_path, m
     with monkeypatch.context() as gone:
         gone.setattr(tracking, "log_batch", lambda *_: {}["the store"])
         assert publish().splitlines()[-1] == (
-            "  Look at this: the batch is published, and is not entered in MLflow: 'the store'"
+            "  Look at this: the batch is published, and is not recorded in MLflow: 'the store'"
         )
     assert len(batch.read(batch.folder_of("demo", "b"))) == 30
 

@@ -65,12 +65,14 @@ def test_right_probabilities_are_seldom_calibrated():
     assert np.mean(found) < 0.1
 
 
-def test_a_fold_has_no_say_in_whether_it_is_calibrated():
+@pytest.mark.parametrize(("temperature", "helps"), [(3.0, True), (1.5, False)])
+def test_a_fold_has_no_say_in_whether_it_is_calibrated(temperature, helps):
     """Four folds are too sure; the fifth is right, and so is left worse: the others decide, here as there."""
-    truth, given, fold = binary(temperature=3.0)
+    truth, given, fold = binary(temperature=temperature)
     right = binary()[1]
     given[fold == 4] = right[fold == 4]
-    calibrated, taken, _ = calibration.cross_fit(truth, given, fold, RATIO)
+    calibrated, taken, found = calibration.cross_fit(truth, given, fold, RATIO)
+    assert found == helps  # of all five together
     np.testing.assert_array_equal(taken[fold == 4], calibrated[fold == 4])
     assert calibration.log_loss(truth[fold == 4], taken[fold == 4]) > calibration.log_loss(
         truth[fold == 4], right[fold == 4]

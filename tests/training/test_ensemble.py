@@ -244,6 +244,18 @@ def test_candidates_are_chosen_by_the_weight_of_rows():
     pd.testing.assert_frame_equal(found.scores, expected)
 
 
+def test_by_a_metric_of_labels_the_threshold_by_which_candidates_are_selected_goes_by_the_weight_of_rows():
+    generator = np.random.default_rng(0)
+    y, times, fold = pd.Series(generator.integers(0, 2, 300)), generator.integers(1, 8, 300), np.arange(300) % 3
+    contract = learn(pd.DataFrame({"a": generator.normal(size=300), "y": y}), metric="F1")
+    signals = [1 / (1 + np.exp(0.5 - y - generator.normal(scale=1.2, size=300))) for _ in range(3)]
+    predictions = {name: np.column_stack([1 - one, one]) for name, one in zip("abc", signals, strict=True)}
+    repeated = {name: np.repeat(one, times, axis=0) for name, one in predictions.items()}
+    truth = y.to_numpy(dtype=float)
+    expected = ensemble.select(repeated, np.repeat(truth, times), np.repeat(fold, times), contract, "auto")
+    assert ensemble.select(predictions, truth, fold, contract, "auto", times.astype(float)) == expected
+
+
 def test_the_threshold_goes_by_the_weight_of_rows():
     rows = table("binary", 600)
     contract = learn(rows, "answer", positive="ja", metric="F1")
