@@ -13,12 +13,14 @@ import json
 import random
 import time
 import uuid
+from collections.abc import Iterable
 
 from baton import BatonError
 from baton.handover import tracking
 
 CHAMPION = "champion"  # the alias
 PREFIX = "baton.event."
+MOMENT = "%Y-%m-%dT%H-%M-%S-%f"  # of UTC, in the name of an event
 PROMOTED, REFUSED, UNDECIDED, ROLLED_BACK = "promoted", "refused", "undecided", "rolled back"
 # Seconds after which an event that is still open was left by a process that died. Between writing it and moving the
 # alias lie a few requests; whoever takes longer than half of this starts again. A request that hangs may take longer,
@@ -103,7 +105,7 @@ def record(name: str, event: Event, tracking_uri: str) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    _write(client, name, _new_key(), event)
+    _write(client, name, _new_key(_events(client, name)), event)
 
 
 def move(name: str, event: Event, tracking_uri: str) -> None:
@@ -129,9 +131,9 @@ def move(name: str, event: Event, tracking_uri: str) -> None:
         )
 
     while True:
-        while others_at_work(_events(client, name)):
+        while others_at_work(there := _events(client, name)):
             time.sleep(0.2)
-        started, key = time.monotonic(), _new_key()
+        started, key = time.monotonic(), _new_key(there)
         _write(client, name, key, dataclasses.replace(event, open=True))
         before, champion = _events(client, name), _champion(client, name)
         if champion != event.previous:
@@ -183,8 +185,13 @@ def _registered(client, name: str):
         raise BatonError(f"no model named {name!r} is registered: train one with `ploomber build`") from None
 
 
-def _new_key() -> str:
-    return f"{PREFIX}{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H-%M-%S-%f}.{uuid.uuid4().hex[:6]}"
+def _new_key(there: Iterable[str] = ()) -> str:
+    """The name of a new event, which sorts behind those there are, whatever the clocks of the machines say."""
+    now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    for last in sorted(there)[-1:]:
+        written = datetime.datetime.strptime(last.removeprefix(PREFIX).rpartition(".")[0], MOMENT)
+        now = max(now, written + datetime.timedelta(microseconds=1))
+    return f"{PREFIX}{now:{MOMENT}}.{uuid.uuid4().hex[:6]}"
 
 
 def _write(client, name: str, key: str, event: Event) -> None:

@@ -5,6 +5,7 @@ import datetime
 import os
 import subprocess
 import time
+import types
 from pathlib import Path
 
 import mlflow
@@ -209,6 +210,20 @@ def test_an_event_from_the_future_is_waited_for_no_longer_than_another(store, mo
     move(store, PROMOTED, "1", None)
     assert 0.9 < time.monotonic() - started < 30
     assert champion(store) == "1"
+
+
+def test_events_are_in_the_order_in_which_they_were_written_whatever_the_clocks_say(store, monkeypatch):
+    move(store, PROMOTED, "1", None)
+    ahead, clock = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=2), datetime.datetime
+    with monkeypatch.context() as patch:
+        machine = types.SimpleNamespace(datetime=types.SimpleNamespace(now=lambda _: ahead, strptime=clock.strptime))
+        machine.UTC, machine.timedelta = datetime.UTC, datetime.timedelta
+        patch.setattr(history, "datetime", machine)
+        move(store, PROMOTED, "2", "1")
+    move(store, PROMOTED, "3", "2")
+    history.record("demo", Event(REFUSED, "4", "3", "it is worse"), store)
+    assert [event.version for event in history.read("demo", store)] == ["1", "2", "3", "4"]
+    assert history.former_champions(history.read("demo", store)) == ["1", "2", "3"]
 
 
 def test_a_model_that_was_never_registered_has_no_history(store):
