@@ -90,6 +90,11 @@ def refit(model: str, rows: str, groups: str, path: str) -> None:
         shutil.copy2(residuals, path)
 
 
+def open_early(model: str) -> None:
+    """Load a model that is soon asked for."""
+    _open(Path(model))
+
+
 def score(model: str, **asked) -> None:
     """Score a chunk of a batch."""
     from baton.serving import scoring
@@ -138,7 +143,7 @@ def do(work: str, **asked) -> dict:
     What the machine refuses, such as room on a disk or in memory, says nothing against the model.
     """
     try:
-        {"predict": predict, "refit": refit, "score": score}[work](**asked)
+        {"predict": predict, "refit": refit, "score": score, "open": open_early}[work](**asked)
         return {}
     except (OSError, MemoryError) as error:
         return {"machine": str(error) or "there is no memory left"}

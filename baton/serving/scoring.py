@@ -38,41 +38,41 @@ def score(batch: Batch, settings: config.Settings) -> dict:
     """
     started, source = time.monotonic(), batch.open()
     model = registry.version_of(batch.name, batch.model_version, settings.mlflow_tracking_uri)
-    head = source.head(batches.HEAD)
-    batch = batches.begin(batch, model.contract.settle(head))
-    ids = [column for column in model.contract.id_columns if column in source.columns]
-    size = batches.rows_of_a_chunk(len(source.columns))
-    repeated, integers = (
-        quarantine.repeated_ids(source.chunks(size, ids), batch.draft) if ids else (np.array([], int), [])
-    )
-    if model.contract.integer_ids is not None:  # what an id is does not change from batch to batch
-        integers = [column for column in integers if column in model.contract.integer_ids]
-    order = {
-        "draft": str(batch.draft), "ids": ids, "integers": integers, "options": batch.options, "key": batch.key,
-        "model_version": batch.model_version, "scored_at": batch.scored_at, "decimal": source.decimal,
-    }  # fmt: skip
-    batches.write_json(batch.draft / "order.json", order)
+    with registry.workers(model, settings.engine) as (submit, processes):
+        head = source.head(batches.HEAD)
+        batch = batches.begin(batch, model.contract.settle(head))
+        ids = [column for column in model.contract.id_columns if column in source.columns]
+        size = batches.rows_of_a_chunk(len(source.columns))
+        repeated, integers = (
+            quarantine.repeated_ids(source.chunks(size, ids), batch.draft) if ids else (np.array([], int), [])
+        )
+        if model.contract.integer_ids is not None:  # what an id is does not change from batch to batch
+            integers = [column for column in integers if column in model.contract.integer_ids]
+        order = {
+            "draft": str(batch.draft), "ids": ids, "integers": integers, "options": batch.options, "key": batch.key,
+            "model_version": batch.model_version, "scored_at": batch.scored_at, "decimal": source.decimal,
+        }  # fmt: skip
+        batches.write_json(batch.draft / "order.json", order)
 
-    waiting, start = collections.deque(), 0
-    work_on = registry.workers(model, settings.engine)
-    with work_on as (submit, processes), _progress(source.rows, batch.batch) as progress:
-        for number, chunk in enumerate(source.chunks(size)):
-            _require_unchanged(batch)  # before it is scored, since what is scored is kept for the next run
-            if not _is_finished(batch.draft, number):
-                rows = batch.draft / f"chunk-{number:05}.arrow"
-                with pa.ipc.new_file(rows, chunk.schema) as file:
-                    file.write_table(chunk)
-                again = repeated[np.searchsorted(repeated, start) : np.searchsorted(repeated, start + len(chunk))]
-                done = submit("score", order=str(batch.draft / "order.json"), chunk=str(rows), number=number,
-                              start=start, repeated=(again - start).tolist())  # fmt: skip
-                waiting.append((done, len(chunk), rows))
-            else:
-                progress.update(len(chunk))
-            start += len(chunk)
-            while len(waiting) > 2 * processes:
+        waiting, start = collections.deque(), 0
+        with _progress(source.rows, batch.batch) as progress:
+            for number, chunk in enumerate(source.chunks(size)):
+                _require_unchanged(batch)  # before it is scored, since what is scored is kept for the next run
+                if not _is_finished(batch.draft, number):
+                    rows = batch.draft / f"chunk-{number:05}.arrow"
+                    with pa.ipc.new_file(rows, chunk.schema) as file:
+                        file.write_table(chunk)
+                    again = repeated[np.searchsorted(repeated, start) : np.searchsorted(repeated, start + len(chunk))]
+                    done = submit("score", order=str(batch.draft / "order.json"), chunk=str(rows), number=number,
+                                  start=start, repeated=(again - start).tolist())  # fmt: skip
+                    waiting.append((done, len(chunk), rows))
+                else:
+                    progress.update(len(chunk))
+                start += len(chunk)
+                while len(waiting) > 2 * processes:
+                    _settle(waiting, progress)
+            while waiting:
                 _settle(waiting, progress)
-        while waiting:
-            _settle(waiting, progress)
     _require_unchanged(batch)
 
     notes = [json.loads(_note(batch.draft, number).read_text()) for number in range(number + 1)]
