@@ -12,6 +12,7 @@ import io
 import itertools
 import logging
 import re
+import socket
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,7 @@ CSV = (".csv", ".tsv", ".txt", ".data")
 PARQUET = (".parquet", ".pq")
 COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
 DELIMITERS = ",;\t|:^~ "
+PATIENCE = 120  # seconds after which a database that does not answer at all is given up
 USUAL = ",;\t|"  # the others stand in names and times as well
 
 csv.field_size_limit(2**31 - 1)  # a value may be a whole document
@@ -101,14 +103,7 @@ def append(parts: Iterable[pd.DataFrame], destination: str, replacing: dict) -> 
     schema, name = _table_name(destination)
     with _connected(destination) as connection:
         for number, rows in enumerate(parts):
-            existing = sqlalchemy.inspect(connection)
-            if number == 0 and existing.has_table(name, schema):
-                lacking = set(rows.columns) - {column["name"] for column in existing.get_columns(name, schema)}
-                if lacking:
-                    raise BatonError(
-                        f"{destination}: the table exists, and lacks the columns {', '.join(sorted(lacking))};"
-                        " name another in predictions_table"
-                    )
+            if number == 0 and _takes(connection, destination, rows.columns):
                 table, same = _rows_with(replacing, name, schema, connection)
                 connection.execute(sqlalchemy.delete(table).where(*same))
             method = _copy if connection.dialect.driver == "pg8000" else None
@@ -146,12 +141,28 @@ def _rows_with(values: dict, name: str, schema: str | None, connection):
     return table, [table.c[column] == value for column, value in values.items()]
 
 
-def check_destination(destination: str | None) -> None:
-    """Raise `BatonError` if a database can't be reached, before rows are scored for it."""
+def check_destination(destination: str | None, columns: Iterable[str] = ()) -> None:
+    """Raise `BatonError` if rows with these columns could not be added to a table, before they are scored for it."""
     if destination is not None:
         _table_name(destination)
-        with _connected(destination):
-            pass
+        with _connected(destination) as connection:
+            _takes(connection, destination, columns)
+
+
+def _takes(connection, destination: str, columns: Iterable[str]) -> bool:
+    """Tell whether a table is there; raise `BatonError` if it is, and lacks one of these columns."""
+    import sqlalchemy
+
+    schema, name = _table_name(destination)
+    existing = sqlalchemy.inspect(connection)
+    if not existing.has_table(name, schema):
+        return False
+    if lacking := {*columns} - {column["name"] for column in existing.get_columns(name, schema)}:
+        raise BatonError(
+            f"{destination}: the table exists, and lacks the columns {', '.join(sorted(lacking))}; name another in"
+            " predictions_table"
+        )
+    return True
 
 
 def identity(source: str | None) -> str:
@@ -397,7 +408,12 @@ def _connected(source: str, reading: bool = False):
             url = url.set(database=str(config.resolve(url.database or "")))
             if reading and not Path(url.database).is_file():
                 raise BatonError(f"{source}: there is no such file, and reading would make an empty one")
-        with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).begin() as connection:
+        own = url.drivername == "postgresql+pg8000"
+        patience = {"timeout": PATIENCE} if own else {}
+        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args=patience)
+        if own:
+            sqlalchemy.event.listen(engine, "connect", lambda connected, _: _watch(connected._usock))
+        with engine.begin() as connection:
             if url.get_backend_name() == "sqlite":
                 connection.exec_driver_sql("BEGIN")  # by itself, its driver would make a table before it begins
             yield connection
@@ -405,6 +421,22 @@ def _connected(source: str, reading: bool = False):
         raise
     except Exception as error:
         raise BatonError(f"{source}: the database says: {config.hide(_reason(error), source)}") from None
+
+
+def _watch(connected: socket.socket) -> None:
+    """Have it noticed within `PATIENCE` if the host at the other end vanishes, however long its answer may take.
+
+    By itself, a system asks after two hours of silence whether the other end is there.
+    """
+    connected.settimeout(None)
+    if connected.family not in {socket.AF_INET, socket.AF_INET6}:
+        return  # it is this machine
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    tries = {"TCP_KEEPIDLE": PATIENCE // 2, "TCP_KEEPINTVL": PATIENCE // 10, "TCP_KEEPCNT": 5}
+    tries |= {"TCP_USER_TIMEOUT": PATIENCE * 1000}  # what was sent, and nobody says that it came
+    for name, value in tries.items():
+        if hasattr(socket, name):  # not every system has each
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _reason(error: Exception) -> str:

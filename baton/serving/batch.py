@@ -257,6 +257,13 @@ def publish(batch: Batch, report: Path, record: Callable[[dict], object] = lambd
     return manifest
 
 
+def check_table(batch: Batch) -> None:
+    """Raise `BatonError` if `predictions_table` lacks a column of a draft's first part, before all are scored."""
+    if table := batch.options["predictions_table"]:
+        part = read_part(min(batch.result.glob("part-*")), [])
+        tables.check_destination(table, [*part.columns, *_key_in_table(batch)])
+
+
 def failed_folder(name: str, batch: str) -> Path:
     """Where the record of a batch that failed lies; readers of `predictions/` pass over what begins with _."""
     return config.ROOT / "predictions" / name / "_failed" / f"batch={batch}"

@@ -71,6 +71,8 @@ def score(batch: Batch, settings: config.Settings) -> dict:
                 start += len(chunk)
                 while len(waiting) > 2 * processes:
                     _settle(waiting, progress)
+                if number == 2 * processes:  # by now, the first chunk is done
+                    batches.check_table(batch)
             while waiting:
                 _settle(waiting, progress)
     _require_unchanged(batch)

@@ -10,6 +10,7 @@ import io
 import lzma
 import os
 import re
+import socket
 import sqlite3
 import urllib.parse
 import zipfile
@@ -442,6 +443,32 @@ def test_append_replaces_its_own_batch_only(database, name):
     there = tables.read_table(destination).astype({"at": "datetime64[us]"})
     again = there[there["batch"] == "1"].drop(columns="batch").reset_index(drop=True)
     pd.testing.assert_frame_equal(again, BATCH.assign(at=BATCH["at"].dt.tz_localize(None)))
+
+
+def test_a_host_that_vanishes_is_noticed_within_minutes(postgres):
+    """By what the system is told to look after: here no host can vanish."""
+    with tables._connected(postgres) as connection:
+        used = connection.connection.driver_connection._usock
+        assert used.gettimeout() is None  # a query may take hours
+        assert used.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        told = [
+            used.getsockopt(socket.IPPROTO_TCP, getattr(socket, f"TCP_{name}"))
+            for name in ("KEEPIDLE", "KEEPINTVL", "KEEPCNT", "USER_TIMEOUT")
+        ]
+    assert told == [60, 12, 5, 120_000]
+
+
+def test_a_host_that_does_not_answer_is_given_up(monkeypatch):
+    monkeypatch.setattr(tables, "PATIENCE", 1)
+    with socket.socket() as server, socket.socket() as other, socket.socket() as another:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)  # whoever comes after these two gets no answer
+        for client in (other, another):
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        source = f"postgresql://me@127.0.0.1:{server.getsockname()[1]}/db#t"
+        with pytest.raises(BatonError, match=f"{source}: the database says: timed out"):
+            tables.check_destination(source)
 
 
 def test_odd_values_are_appended_as_they_are(database):

@@ -221,6 +221,19 @@ def test_nothing_is_published_if_the_database_refuses(asked):
     assert not folder().exists()
 
 
+def test_a_table_that_lacks_a_column_is_told_before_a_large_batch_is_scored(asked, monkeypatch):
+    with sqlite3.connect(config.ROOT / "out.db") as database:
+        database.execute("CREATE TABLE scores (id, prediction, probability, model_version, model_name, batch)")
+    monkeypatch.setattr(batch, "rows_of_a_chunk", lambda columns: 1)
+    rows = pd.concat([pd.read_csv(config.ROOT / "new.csv")] * 10)
+    rows.assign(id=range(len(rows))).to_csv(config.ROOT / "new.csv", index=False)
+    asked = asked.model_copy(update={"predictions_table": f"sqlite:///{config.ROOT}/out.db#scores"})
+    received, *_ = batch.receive(asked)
+    with pytest.raises(BatonError, match="#scores: the table exists, and lacks the columns scored_at; name another"):
+        scoring.score(received, asked)
+    assert 0 < len([*received.result.glob("part-*")]) < len(rows) / 2
+
+
 def test_a_database_that_is_not_there_is_told_before_anything_is_scored(asked, postgres):
     with pytest.raises(BatonError, match="nowhere"):
         batch.receive(asked.model_copy(update={"predictions_table": "sqlite:////nowhere/own.db#scores"}))
