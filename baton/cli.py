@@ -78,9 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
     cleans.add_argument("--keep", type=_whole, required=True, metavar="COUNT", help="trainings that stay, the newest")
     cleans.add_argument("--days", type=_days, default=30, help="so do those of the last days (default 30)")
     cleans.add_argument("--yes", action="store_true", help="do it; without, only say what would go")
-    ploombers, own = _part(sys.argv[1:] if arguments is None else arguments)
-    chosen, rest = parser.parse_known_args(own)
-    rest = ploombers + rest
+    for_ploomber, for_baton = _part(sys.argv[1:] if arguments is None else arguments)
+    chosen, rest = parser.parse_known_args(for_baton)
+    rest = for_ploomber + rest
     if rest and chosen.run in {as_options, results}:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:

@@ -445,19 +445,19 @@ def save(figures: dict[str, Figure], folder: str | Path) -> None:
 def _effect(column, table, values, predicted, limits):
     figure, axes = _figure(3.2, 2.5)
     axes.set_title(_clipped(column, 32))
-    known = table[[value is not None for value in table.index]]
+    present = table[[value is not None for value in table.index]]
     missing = table[[value is None for value in table.index]]
-    if _is_numeric(values) and not isinstance(known.index[0], bool) or _is_date(values):
+    if _is_numeric(values) and not isinstance(present.index[0], bool) or _is_date(values):
         rows = axes.twinx()
         rows.set_zorder(axes.get_zorder() - 1)  # bars behind the line
         axes.patch.set_visible(False)
         rows.hist(_drawable(values.dropna()), bins=20, color=LIGHT_GREY)
         rows.set_ylim(0, rows.get_ylim()[1] * 3)
         rows.set_axis_off()
-        at = _drawable(pd.Series([*known.index]))
+        at = _drawable(pd.Series([*present.index]))
         _end_dates(axes, values)
         for output, colour in zip(table, COLOURS, strict=False):
-            axes.plot(at, known[output], "o-", color=colour, markersize=3, linewidth=1.5)
+            axes.plot(at, present[output], "o-", color=colour, markersize=3, linewidth=1.5)
             for level in missing[output]:
                 axes.axhline(level, color=colour, linestyle=":", linewidth=1)
                 axes.annotate("missing", (0.99, level), xycoords=ROW, ha="right", va="bottom", fontsize=7, color=colour)

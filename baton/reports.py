@@ -32,10 +32,10 @@ class Report(HTMLExporter):
 
     @property
     def default_config(self):
-        own = super().default_config
-        own.HTMLExporter.update(require_js_url="", mathjax_url="", jquery_url="", mermaid_js_url="")
-        own.TagRemovePreprocessor.update(enabled=True, remove_cell_tags=["parameters", "injected-parameters"])
-        return own
+        settings = super().default_config
+        settings.HTMLExporter.update(require_js_url="", mathjax_url="", jquery_url="", mermaid_js_url="")
+        settings.TagRemovePreprocessor.update(enabled=True, remove_cell_tags=["parameters", "injected-parameters"])
+        return settings
 
     def default_filters(self):
         """Without sanitizing code that was escaped when it was coloured, which takes as long as all the rest."""
@@ -62,6 +62,6 @@ class Page(Report):
 
     @property
     def default_config(self):
-        own = super().default_config
-        own.HTMLExporter.update(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
-        return own
+        settings = super().default_config
+        settings.HTMLExporter.update(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
+        return settings

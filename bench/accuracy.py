@@ -2,13 +2,13 @@
 
     nox -s bench -- accuracy setting     # the tables by which the default grid is set
     nox -s bench -- accuracy judging     # those that judge it; its results go to judging.csv beside this file
-    nox -s bench -- accuracy ames art --grid mine --rivals HistGradientBoosting
+    nox -s bench -- accuracy ames art --grid mine --libraries HistGradientBoosting
 
 The tables are those of `tables`. Of each, three rows of ten, at most 20,000, are kept from everybody (the newest ones
-where the question is about the future); they score. The rivals: scikit-learn's HistGradientBoosting with its defaults,
+where the question is about the future); they score. The libraries: scikit-learn's HistGradientBoosting with its defaults,
 text as categories; FLAML and AutoGluon (as it comes, with all it has but neural networks), each with as many
 seconds as `ploomber build` took, on all cores. Baton runs as its user runs it: both pipelines, from the command line,
-without any feature code. The rivals get the columns as Baton reads them, dates as dates and numbers as numbers.
+without any feature code. The libraries get the columns as Baton reads them, dates as dates and numbers as numbers.
 
 A table that was done with the same grid and the same code is not done again: a run that was stopped goes on.
 """
@@ -113,11 +113,11 @@ def autogluon(task: str, X: pd.DataFrame, y: pd.Series, new: pd.DataFrame, limit
         return np.load(Path(folder, "answers.npy"))
 
 
-RIVALS = {"HistGradientBoosting": boosting, "FLAML": flaml, "AutoGluon": autogluon}
+LIBRARIES = {"HistGradientBoosting": boosting, "FLAML": flaml, "AutoGluon": autogluon}
 
 
-def compare(name: str, candidates: str, rivals: list[str]) -> pd.DataFrame:
-    """A row for Baton and each rival: its score on the new rows, its seconds, Baton's lead and its 95% interval."""
+def compare(name: str, candidates: str, libraries: list[str]) -> pd.DataFrame:
+    """A row for Baton and each library: its score on the new rows, its seconds, Baton's lead and its 95% interval."""
     asked = tables.TABLES[name]
     keys = {"name": name, "target": asked.target, "features": "none", "grid": candidates} | asked.keys
     with tempfile.TemporaryDirectory() as folder:
@@ -135,9 +135,9 @@ def compare(name: str, candidates: str, rivals: list[str]) -> pd.DataFrame:
     if predicted is None:
         predicted = evaluation.baseline(truth, learned, y if task == "regression" else learned.read_target(train))
     answers, spent = {"Baton": predicted}, [took]
-    for rival in rivals:
+    for library in libraries:
         started = time.perf_counter()
-        answers[rival] = RIVALS[rival](task, X, y, later, took)
+        answers[library] = LIBRARIES[library](task, X, y, later, took)
         spent.append(time.perf_counter() - started)
     leads = [gate.measure_lead(truth, predicted, given, task, metric) for given in answers.values()]
     return pd.DataFrame(
@@ -147,7 +147,7 @@ def compare(name: str, candidates: str, rivals: list[str]) -> pd.DataFrame:
             "new_rows": len(new),
             "metric": metric,
             "by": [*answers],
-            "champion": [winner, *[""] * len(rivals)],
+            "champion": [winner, *[""] * len(libraries)],
             "score": [evaluation.score(truth, given, task, metric)[metric] for given in answers.values()],
             "seconds": spent,
             "lead": [lead.value for lead in leads],
@@ -157,12 +157,12 @@ def compare(name: str, candidates: str, rivals: list[str]) -> pd.DataFrame:
     ).round({"score": 4, "seconds": 1, "lead": 4, "low": 4, "high": 4})
 
 
-def measure(name: str, candidates: str, rivals: list[str]) -> pd.DataFrame:
+def measure(name: str, candidates: str, libraries: list[str]) -> pd.DataFrame:
     """Compare, or take what the same code has found before."""
     done = tables.CACHE / "results" / version(candidates) / f"{name}.csv"
-    if done.is_file() and {*rivals} <= {*(found := pd.read_csv(done, keep_default_na=False))["by"]}:
-        return found[found["by"].isin(["Baton", *rivals])]
-    found = compare(name, candidates, rivals)
+    if done.is_file() and {*libraries} <= {*(found := pd.read_csv(done, keep_default_na=False))["by"]}:
+        return found[found["by"].isin(["Baton", *libraries])]
+    found = compare(name, candidates, libraries)
     done.parent.mkdir(parents=True, exist_ok=True)
     found.to_csv(done, index=False)
     return found
@@ -180,31 +180,31 @@ def version(candidates: str) -> str:
 def line(found: pd.DataFrame) -> dict[str, str]:
     """A table's results as a line of the report."""
     rows = found.set_index("by")
-    own, rivals = rows.loc["Baton"], rows.drop(index="Baton")
-    about = f"{own['table']} ({own['train_rows']:,} / {own['new_rows']:,})"
-    scores = {f"{by} (s)": f"{row['score']:.4f} ({row['seconds']:.0f})" for by, row in rivals.iterrows()}
-    best = rivals["score"].idxmax()
+    baton_row, libraries = rows.loc["Baton"], rows.drop(index="Baton")
+    about = f"{baton_row['table']} ({baton_row['train_rows']:,} / {baton_row['new_rows']:,})"
+    scores = {f"{by} (s)": f"{row['score']:.4f} ({row['seconds']:.0f})" for by, row in libraries.iterrows()}
+    best = libraries["score"].idxmax()
     leads = {"Baton's lead over HistGradientBoosting": "HistGradientBoosting", "over the best of them": best}
     return (
-        {"table (rows to train / to judge)": about, "metric": own["metric"]}
+        {"table (rows to train / to judge)": about, "metric": baton_row["metric"]}
         | scores
-        | {"Baton (its champion, s)": f"{own['score']:.4f} ({own['champion']}, {own['seconds']:.0f})"}
+        | {"Baton (its champion, s)": f"{baton_row['score']:.4f} ({baton_row['champion']}, {baton_row['seconds']:.0f})"}
         | {
-            title: "{lead:+.4f} ({low:+.4f} to {high:+.4f})".format(**rivals.loc[rival])
-            for title, rival in leads.items()
-            if rival in rivals.index
+            title: "{lead:+.4f} ({low:+.4f} to {high:+.4f})".format(**libraries.loc[library])
+            for title, library in leads.items()
+            if library in libraries.index
         }
     )
 
 
 def summary(results: list[pd.DataFrame]) -> str:
-    rivals = pd.concat(results, ignore_index=True).query("by != 'Baton'")
-    best = rivals.loc[rivals.groupby("table")["score"].idxmax()]
-    behind = rivals[rivals["high"] < 0].groupby("by")["table"].agg(", ".join)
+    libraries = pd.concat(results, ignore_index=True).query("by != 'Baton'")
+    best = libraries.loc[libraries.groupby("table")["score"].idxmax()]
+    behind = libraries[libraries["high"] < 0].groupby("by")["table"].agg(", ".join)
     return (
         f"Of {len(best)} tables, Baton is at or ahead of the best of them on {(best['lead'] >= 0).sum()}, and behind by"
         f" no more than chance on {((best['lead'] < 0) & (best['high'] >= 0)).sum()}. By more than chance it is behind"
-        f" {'; '.join(f'{rival} on {names}' for rival, names in behind.items()) or 'no one'}."
+        f" {'; '.join(f'{library} on {names}' for library, names in behind.items()) or 'no one'}."
     )
 
 
@@ -212,18 +212,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Score Baton beside what a user would try instead.")
     parser.add_argument("tables", nargs="+", choices=[*tables.COLLECTIONS, *tables.TABLES], metavar="TABLE")
     parser.add_argument("--grid", default="default", help="the candidates, as in env.yaml")
-    parser.add_argument("--rivals", nargs="+", choices=[*RIVALS], default=[*RIVALS], metavar="RIVAL")
+    parser.add_argument("--libraries", nargs="+", choices=[*LIBRARIES], default=[*LIBRARIES], metavar="LIBRARY")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
-    if "AutoGluon" in asked.rivals:
+    if "AutoGluon" in asked.libraries:
         tables.pip("install", AUTOGLUON)
     names = [name for given in asked.tables for name in tables.COLLECTIONS.get(given, [given])]
     results = []
     for name in names:
-        results.append(measure(name, asked.grid, asked.rivals))
+        results.append(measure(name, asked.grid, asked.libraries))
         print(results[-1].to_string(index=False), end="\n\n", flush=True)
     print(tables.markdown(pd.DataFrame(map(line, results))), summary(results), sep="\n\n")
-    if asked.tables[0] in tables.COLLECTIONS and (asked.grid, asked.rivals) == ("default", [*RIVALS]):
+    if asked.tables[0] in tables.COLLECTIONS and (asked.grid, asked.libraries) == ("default", [*LIBRARIES]):
         pd.concat(results).to_csv(Path(__file__).with_name(f"{asked.tables[0]}.csv"), index=False)
 
 

@@ -150,8 +150,8 @@ def main(large: int = 2_000_000, few: int = 1_000_000, many: int = 20_000_000, r
             assert subprocess.run(again, cwd=project, capture_output=True).returncode == 3
             unchanged.append(time.perf_counter() - started)
             mlflows.append(predict_by_mlflow(project, "lightgbm", "few.csv"))
-        own, same, other = map(statistics.median, (small, unchanged, mlflows))
-        print(f"192 rows: baton score {own:.1f} s, mlflow models predict {other:.1f} s, ratio {own / other:.2f}")
+        ours, same, other = map(statistics.median, (small, unchanged, mlflows))
+        print(f"192 rows: baton score {ours:.1f} s, mlflow models predict {other:.1f} s, ratio {ours / other:.2f}")
         print(f"nothing changed: {same:.1f} s, ratio {same / other:.2f}", flush=True)
 
         rows = write_rows(project, large)

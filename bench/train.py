@@ -47,7 +47,7 @@ def main(rounds: int = 3) -> None:
             f"round {number + 1}: ploomber build {baton[-1]:.1f} s, script {script[-1]:.1f} s,"
             f" ratio {baton[-1] / script[-1]:.2f}"
         )
-    ratios = [own / other for own, other in zip(baton, script, strict=True)]
+    ratios = [ours / other for ours, other in zip(baton, script, strict=True)]
     print(
         f"median: ploomber build {statistics.median(baton):.1f} s, script {statistics.median(script):.1f} s,"
         f" ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"

@@ -408,10 +408,10 @@ def _connected(source: str, reading: bool = False):
             url = url.set(database=str(config.resolve(url.database or "")))
             if reading and not Path(url.database).is_file():
                 raise BatonError(f"{source}: there is no such file, and reading would make an empty one")
-        own = url.drivername == "postgresql+pg8000"
-        patience = {"timeout": PATIENCE} if own else {}
+        is_pg8000 = url.drivername == "postgresql+pg8000"
+        patience = {"timeout": PATIENCE} if is_pg8000 else {}
         engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args=patience)
-        if own:
+        if is_pg8000:
             sqlalchemy.event.listen(engine, "connect", lambda connected, _: _watch(connected._usock))
         with engine.begin() as connection:
             if url.get_backend_name() == "sqlite":

@@ -242,12 +242,12 @@ def _date_formats(texts: pd.Series) -> list[str]:
     longest, half, _ = re.split(r"(\s*[AP]M$|$)", longest, maxsplit=1, flags=re.IGNORECASE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # which of day and month comes first is tried both ways
-        guesses = [guess_datetime_format(longest, dayfirst=dayfirst) for dayfirst in (False, True)]
+        formats = [guess_datetime_format(longest, dayfirst=dayfirst) for dayfirst in (False, True)]
     if re.match(r"\d+\.\d+\.", longest):  # 1.2.2020 is in February, wherever dates are written so
-        guesses.reverse()
+        formats.reverse()
     if half:
-        guesses = [f"{guess.replace('%H', '%I')}{half[:-2]}%p" for guess in guesses if guess]
-    return [ISO] + [guess for guess in dict.fromkeys(guesses) if guess]
+        formats = [f"{one.replace('%H', '%I')}{half[:-2]}%p" for one in formats if one]
+    return [ISO] + [one for one in dict.fromkeys(formats) if one]
 
 
 def _parse_dates(texts: pd.Series, written: str) -> pd.Series:

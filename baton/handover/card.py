@@ -684,8 +684,8 @@ def _dates(entries: dict) -> str | None:
 
 def _some(index: pd.Index) -> list[tuple]:
     """Up to six of a column's values, both ends among them, and the missing one."""
-    known = [place for place, value in enumerate(index) if value is not None]
-    chosen = {known[place] for place in np.linspace(0, len(known) - 1, 6).round().astype(int)} if known else set()
+    present = [place for place, value in enumerate(index) if value is not None]
+    chosen = {present[place] for place in np.linspace(0, len(present) - 1, 6).round().astype(int)} if present else set()
     return [(place, value) for place, value in enumerate(index) if place in chosen or value is None]
 
 

@@ -128,8 +128,8 @@ def compare(
     compared |= {"reference": reference} if reference and reference.version != champion.version else {}
 
     # A challenger of an earlier training, handed on from another registry, may have learned from some of these rows.
-    known = compared | ({"challenger": challenger} if challenger.fingerprints is not None else {})
-    unseen, learned, caution = _find_unseen(known, contract, training, holdout)
+    models = compared | ({"challenger": challenger} if challenger.fingerprints is not None else {})
+    unseen, learned, caution = _find_unseen(models, contract, training, holdout)
     rows = holdout[unseen]
     about |= {"rows": len(rows), "seen": len(holdout) - len(rows), "rows_digest": tables.digest(rows)}
     about["looks"] = _count_looks(champion, events, challenger, about["rows_digest"]) if champion else 0

@@ -79,9 +79,9 @@ def explain(
     importance = pd.DataFrame(lost).agg(["mean", "min", "max"]).T.set_axis(["mean", "least", "most"], axis=1)
     importance = importance.sort_values("mean", ascending=False, kind="stable")
 
-    told = importance.index[importance["mean"] > 0][:MOST]
-    answers |= ask(itertools.chain(*(_moved(sample, column, contract) for column in told if not few)), predict)
-    effects = {column: _effect(sample, column, contract, answers) for column in told}
+    shown = importance.index[importance["mean"] > 0][:MOST]
+    answers |= ask(itertools.chain(*(_moved(sample, column, contract) for column in shown if not few)), predict)
+    effects = {column: _effect(sample, column, contract, answers) for column in shown}
     outputs = _outputs(training, contract)
     named = {column: table[[*outputs]].set_axis([*outputs.values()], axis=1) for column, table in effects.items()}
     return Explanation(importance, len(X), named, sample)
@@ -165,8 +165,8 @@ def _effect(sample: pd.DataFrame, column: str, contract: Contract, answers: dict
         scale = (points.astype("int64"), present.astype("int64")) if points.dtype.kind == "M" else (points, present)
         means = [np.interp(scale[1], scale[0], line).mean() for line in curve.T]
         curve = curve - means + answers["sample"][values.notna().to_numpy()].mean(axis=0)
-    known = points.astype(bool) if contract.kinds[column] == "boolean" else pd.Series(points)
-    names = [*known.tolist()]
+    places = points.astype(bool) if contract.kinds[column] == "boolean" else pd.Series(points)
+    names = [*places.tolist()]
     if values.isna().any():
         curve, names = [*curve, np.atleast_1d(answers[column, "set", "missing"].mean(axis=0))], [*names, None]
     return pd.DataFrame(np.array(curve), index=pd.Index(names, dtype="object"))

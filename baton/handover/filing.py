@@ -24,8 +24,8 @@ def file_once(made: dict[str, str], candidate: str, facts: dict, tracking_uri: s
         return None
     record, filed = Path(made["record"]).read_text(), Path(made["record"]).with_name("run.json")
     key = hashlib.sha256(record.encode()).hexdigest()[:16]
-    if filed.is_file() and (known := json.loads(filed.read_text()))["record"] == key:
-        return known["run_id"]
+    if filed.is_file() and (earlier := json.loads(filed.read_text()))["record"] == key:
+        return earlier["run_id"]
     client = tracking.connect(tracking_uri)
     parent = tracking.require_run(client, facts["run_id"])
     run_id = _find_whole(client, parent, candidate, key)

@@ -177,8 +177,8 @@ def withdraw(version: Model, tracking_uri: str) -> None:
     from mlflow.exceptions import MlflowException
 
     name, client = version.contract.name, tracking.connect(tracking_uri)
-    told = {event.version for event in history.read(name, tracking_uri)}
-    if version.version in told | {history.champion_version(name, tracking_uri)}:
+    in_history = {event.version for event in history.read(name, tracking_uri)}
+    if version.version in in_history | {history.champion_version(name, tracking_uri)}:
         return
     try:
         client.delete_model_version(name, version.version)

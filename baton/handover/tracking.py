@@ -142,8 +142,8 @@ def copy_run(run_id: str, settings: config.Settings, there: config.Settings) -> 
         for broken in copies:
             with contextlib.suppress(MlflowException):
                 other.delete_run(broken.info.run_id)
-        own = {key: value for key, value in run.data.tags.items() if key in {"mlflow.runName"} or "mlflow." not in key}
-        tags = own | {"copy_of": run_id}
+        tags = {key: value for key, value in run.data.tags.items() if key in {"mlflow.runName"} or "mlflow." not in key}
+        tags = tags | {"copy_of": run_id}
         copied = other.create_run(experiment, start_time=run.info.start_time, tags=tags).info.run_id
         with mlflow.start_run(run_id=copied):
             mlflow.log_params(run.data.params)

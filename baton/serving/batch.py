@@ -319,10 +319,10 @@ def _require_columns(batch: Batch, columns: list[str], contract: contracts.Contr
             raise SettingsError(f"keep_columns names {column!r}, which scoring writes; rename it in the table")
     for column in batch.options["bounds"]:
         if contract.kinds.get(column) not in {"number", "date"}:
-            known = [name for name, kind in contract.kinds.items() if kind in {"number", "date"}]
+            bounded = [name for name, kind in contract.kinds.items() if kind in {"number", "date"}]
             raise SettingsError(
                 f"bounds names {column!r}, which is no column of numbers or dates that the model takes"
-                f"{config.did_you_mean(column, known)}. Those are: {', '.join(known)}"
+                f"{config.did_you_mean(column, bounded)}. Those are: {', '.join(bounded)}"
             )
 
 

@@ -105,13 +105,13 @@ def publish(batch: Batch, page: Path, tracking_uri: str) -> str:
             refused.append(f"  Look at this: the batch is published, and is not recorded in MLflow: {error}")
 
     manifest = batches.publish(batch, page, record)
-    told = [
+    lines = [
         f"Batch {batch.batch} of {batch.name}: {manifest['rows_scored']} rows scored by version {batch.model_version},"
         f" {manifest['rows_rejected']} rejected, in {batch.folder.relative_to(config.ROOT)}"
     ]
-    told += [f"It replaces {batch.replaces}."] if batch.replaces else []
-    told += [f"  Look at this: {warning}" for warning in manifest["warnings"]]
-    return "\n".join(told + refused)
+    lines += [f"It replaces {batch.replaces}."] if batch.replaces else []
+    lines += [f"  Look at this: {warning}" for warning in manifest["warnings"]]
+    return "\n".join(lines + refused)
 
 
 def report(manifest: dict) -> dict:
@@ -208,9 +208,9 @@ def _build(changed: dict) -> None:
         raise
     except Exception as error:
         # The executor's own error has its record already.
-        known = BatonError(str(error))
-        known.__dict__ |= {"reason": str(error)} | vars(error)
-        raise known from error
+        failure = BatonError(str(error))
+        failure.__dict__ |= {"reason": str(error)} | vars(error)
+        raise failure from error
 
 
 @contextlib.contextmanager

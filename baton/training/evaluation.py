@@ -514,7 +514,7 @@ def _weighted_average_precision_without(truth, probabilities, weights) -> np.nda
     ranked, weight = -certain[order], weights[order] / weights.sum()
     hit = weight * positive[order]
     first, last = (np.searchsorted(ranked, ranked, side=side) for side in ("left", "right"))  # of equal certainty
-    own = positive[order]
+    is_hit = positive[order]
     hits, through = np.cumsum(hit)[last - 1], np.cumsum(weight)[last - 1]
 
     def below(parts):
@@ -522,7 +522,7 @@ def _weighted_average_precision_without(truth, probabilities, weights) -> np.nda
 
     moved, share = np.zeros(len(hit)), hit / through
     for power in range(1, TERMS + 1):
-        moved += weight**power * (below(share * hits / through) - own * below(share))
+        moved += weight**power * (below(share * hits / through) - is_hit * below(share))
         share = share / through
     left = own * weight * (hits - weight) / (through - weight)  # its own precision, which is in none of these sums
     without = np.empty(len(hit))

@@ -141,9 +141,9 @@ def _ask(study, whole: int, space: dict, sampler: str, seed: int) -> list:
         by = optuna.samplers.RandomSampler(seed)
     else:  # which keeps trials of a batch apart, and draws at random until there is a batch to learn from
         by = optuna.samplers.TPESampler(seed=seed, n_startup_trials=BATCH)
-    known = optuna.create_study(direction=study.direction, sampler=by, pruner=optuna.pruners.MedianPruner())
-    known.add_trials(study.get_trials(deepcopy=False)[:whole])
-    return [known.ask(space) for _ in range(BATCH)]
+    earlier = optuna.create_study(direction=study.direction, sampler=by, pruner=optuna.pruners.MedianPruner())
+    earlier.add_trials(study.get_trials(deepcopy=False)[:whole])
+    return [earlier.ask(space) for _ in range(BATCH)]
 
 
 def _score(scores: Callable[[dict], Iterable[float]], deadline: float, trial):
@@ -194,5 +194,5 @@ def _trials(study) -> list[Trial]:
 
 
 def _mean(scores: list[float]) -> float:
-    known = [score for score in scores if not math.isnan(score)]
-    return float(np.mean(known)) if known else math.nan
+    finite = [score for score in scores if not math.isnan(score)]
+    return float(np.mean(finite)) if finite else math.nan
