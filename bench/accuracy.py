@@ -5,8 +5,8 @@
     nox -s bench -- accuracy ames art --grid mine --libraries HistGradientBoosting
 
 The tables are those of `tables`. Of each, three rows of ten, at most 20,000, are kept from everybody (the newest ones
-where the question is about the future); they score. The libraries: scikit-learn's HistGradientBoosting with its defaults,
-text as categories; FLAML and AutoGluon (as it comes, with all it has but neural networks), each with as many
+where the question is about the future); they score. The libraries: scikit-learn's HistGradientBoosting with its
+defaults, text as categories; FLAML and AutoGluon (as it comes, with all it has but neural networks), each with as many
 seconds as `ploomber build` took, on all cores. Baton runs as its user runs it: both pipelines, from the command line,
 without any feature code. The libraries get the columns as Baton reads them, dates as dates and numbers as numbers.
 

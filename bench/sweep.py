@@ -94,7 +94,9 @@ def main() -> None:
             took["loop", count] = loop(project, folder / f"loop{count}", count)
             took["build", count] = build(project, f"sweep{count}", count)
             ours, other = took["build", count], took["loop", count]
-            print(f"{count} candidates: ploomber build {ours:.1f} s, a bare loop {other:.1f} s, ratio {ours / other:.2f}")
+            print(
+                f"{count} candidates: ploomber build {ours:.1f} s, a bare loop {other:.1f} s, ratio {ours / other:.2f}"
+            )
         ours, other = ((took[what, many] - took[what, FEW]) / (many - FEW) for what in ("build", "loop"))
         print(f"one more candidate: {ours:.2f} s, in the loop {other:.2f} s, ratio {ours / other:.2f}", flush=True)
 

@@ -524,7 +524,7 @@ def _weighted_average_precision_without(truth, probabilities, weights) -> np.nda
     for power in range(1, TERMS + 1):
         moved += weight**power * (below(share * hits / through) - is_hit * below(share))
         share = share / through
-    left = own * weight * (hits - weight) / (through - weight)  # its own precision, which is in none of these sums
+    left = is_hit * weight * (hits - weight) / (through - weight)  # its own precision, which is in none of these sums
     without = np.empty(len(hit))
     others = hit.sum() - hit
     without[order] = np.where(others > 0, (np.sum(hit * hits / through) + moved - left) / others, np.nan)
