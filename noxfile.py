@@ -14,7 +14,8 @@ nox.options.sessions = ["lint", "tests"]
 
 WORK = ".venv"  # trains, tests, and opens notebooks; what an editor finds by itself
 SERVE = ".venv-serve"  # what the nightly job needs, and nothing that trains
-GROUPS = []  # groups of pyproject.toml that are wanted as well: models ("xgboost", "catboost"), a cluster ("dask")
+# Groups of pyproject.toml that are wanted as well: "xgboost", "catboost"; "object-store" (S3); "dask" (a cluster)
+GROUPS = []
 
 # Container images often tell Python to keep no compiled code. uv compiles nothing when it installs: each process that
 # runs a model would compile the libraries anew, which takes longer than the model does.
@@ -70,7 +71,7 @@ def baton(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole test suite; pytest's options go behind --."""
-    make(session, WORK, "xgboost", "catboost", "dask", "server")
+    make(session, WORK, "xgboost", "catboost", "object-store", "dask", "server")
     run(session, WORK, "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
@@ -101,6 +102,13 @@ def server(session: nox.Session) -> None:
     # MLflow's jobs for language models would be eight processes more.
     settings = {"MLFLOW_AUTH_CONFIG_PATH": "deploy/mlflow/auth.ini", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     run(session, WORK, "mlflow", "server", *given, *session.posargs, env=settings)
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """Train and score on a real cluster, with servers of S3 and MLflow, while workers are killed: see docs/scale.md"""
+    make(session, WORK, "object-store", "dask", "server")
+    run(session, WORK, "pytest", "-v", "tests/test_engine.py", *session.posargs)
 
 
 @nox.session

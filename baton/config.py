@@ -73,6 +73,7 @@ class Settings(pydantic.BaseModel):
     train_data: str = pydantic.Field("", min_length=1)
     score_data: str = pydantic.Field("", min_length=1)
     predictions_table: str | None = None
+    predictions_store: str | None = pydantic.Field(None, pattern=r"^(s3|gs|az)://[^/#?]+(/[^#?]*)?$")
     target: str = pydantic.Field("", min_length=1)
     id_columns: list[str] = []
     ignore_columns: list[str] = []
@@ -182,7 +183,8 @@ class Settings(pydantic.BaseModel):
         return str(value) if number or (info.field_name == "positive" and isinstance(value, bool)) else value
 
     @pydantic.field_validator(
-        "weight", "split_by", "predictions_table", "features", "model_version", "interval", "max_age", "on_failure",
+        "weight", "split_by", "predictions_table", "predictions_store", "features", "model_version", "interval",
+        "max_age", "on_failure",
         mode="before",
     )  # fmt: skip
     @classmethod

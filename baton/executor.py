@@ -17,6 +17,7 @@ import signal
 import sqlite3
 import statistics
 import time
+import uuid
 import warnings
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -134,6 +135,7 @@ class Parallel(Executor):
         interval = config.check_settings(settings).interval if "interval" in settings else None
         able: set = set()  # names of candidates that are known to answer the question
         seconds: list[float] = []  # of the tasks that are done
+        build = uuid.uuid4().hex
         with self._workers() as pool, _ended_at_once():
             idle = min(pool.count, total)
             while True:
@@ -144,7 +146,7 @@ class Parallel(Executor):
                 waiting = [task for task in again or ready if task not in running.values()]
                 count = max(1, pool.count)  # where no worker is left, one task waits for the next
                 for task in waiting[: max(0, (1 if again else count) - len(running))]:
-                    running[pool.submit(_build, task)] = task
+                    running[pool.submit(_build, task, build)] = task
                 for _ in range(idle - len(running)):
                     pool.submit(_import, self.preload)
                 idle = 0  # once: later, a worker that has nothing to do has nothing to come either
@@ -170,6 +172,8 @@ class Parallel(Executor):
                     print(f"[{done}/{total}] {task.name} {note}; {left}", flush=True)
                     if note == STOPPED:
                         raise DAGBuildEarlyStop(note)
+                # A cluster keeps an answer while there is a future of it, and has it done again if that is lost.
+                finished, future = set(), None
         if failures:
             messages = {name: failure.message for name, failure in failures.items()}
             first = next(iter(failures.values()))
@@ -308,9 +312,13 @@ def _import(modules):
             importlib.import_module(module)
 
 
-def _build(task):
-    """Build one task in a worker, on a core; return (report, metadata, seconds, failure message or None)."""
+def _build(task, build: str):
+    """Build one task in a worker, on a core; return (report, metadata, seconds, failure message or None).
+
+    `build` names the build, by which a task that is run again, as its process was killed, finds what it began.
+    """
     _prepare()
+    os.environ[tracking.BUILD] = build
     with cores.held():
         return _build_on_core(task)
 

@@ -317,6 +317,37 @@ def diabetes() -> Sample:
 
 
 @pytest.fixture(scope="session")
+def moto(tmp_path_factory) -> str:
+    """The address of an S3 server of the tests' own; in an environment of its own, as it needs an older `dateutil`."""
+    folder = tmp_path_factory.mktemp("moto")
+    pip = [sys._base_executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip += ["--only-binary=:all:", "--target", str(folder / "packages")]
+    subprocess.run([*pip, "moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"], check=True)
+    port = free_port()
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder / "packages")}
+
+    def ready():
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return True
+
+    command = [sys._base_executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with serving(command, ready, folder / "log", env=environment):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def bucket(moto, monkeypatch) -> str:
+    """The address of an empty bucket, which the environment says how to reach."""
+    login = {"ENDPOINT_URL": moto, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "us-east-1"}
+    for name, value in login.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    name = f"bucket-{time.time_ns()}"
+    urllib.request.urlopen(urllib.request.Request(f"{moto}/{name}", method="PUT")).close()
+    return f"s3://{name}"
+
+
+@pytest.fixture(scope="session")
 def postgres():
     """A PostgreSQL server of the tests' own, with an odd password: its address, where `${ODD}` holds the password."""
     found = [*Path("/usr/lib/postgresql").glob("*/bin"), Path(shutil.which("initdb") or "").parent]

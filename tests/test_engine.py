@@ -1,5 +1,5 @@
-"""A real Dask cluster on this machine: what it trains and scores is what this machine's processes do, though a worker
-is killed in the middle of either."""
+"""A real Dask cluster on this machine, with its data and predictions on an S3 server and its runs on an MLflow server: what
+it trains and scores is what this machine's processes do, though a worker is killed in the middle of either."""
 
 import contextlib
 import os
@@ -9,12 +9,14 @@ import sys
 from concurrent.futures import Future
 
 import mlflow
+import obstore
 import pandas as pd
 import pytest
-from conftest import free_port, serving, warm_command
+from conftest import PROGRAMS, answers, free_port, serving, warm_command
 
 from baton import BatonError, config, engine
 from baton.engine import Cluster
+from baton.serving import batch
 
 # The worker that fits first is killed in the middle of it, by the project's feature code.
 DIE_WHILE_FITTING = """
@@ -63,38 +65,62 @@ def worker(project, address: str):
     return running(project, "worker", address.replace("dask://", "tcp://"), "--nthreads", "1", "--no-nanny")
 
 
-def test_on_a_cluster_the_same_is_trained_and_scored_though_workers_are_killed(trained, scheduler, monkeypatch):
+@pytest.fixture
+def server(tmp_path):
+    """The address of an MLflow server that keeps nothing yet."""
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    command = [PROGRAMS / "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "files"),
+    ]
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with serving(command, lambda: answers(f"{address}/health"), tmp_path / "log", cwd=tmp_path, env=environment):
+        yield address
+
+
+def test_on_a_cluster_the_same_is_trained_and_scored_though_workers_are_killed(
+    trained, bucket, server, scheduler, monkeypatch
+):
     monkeypatch.setattr(engine, "PATIENCE", 0.5)
     with pytest.raises(BatonError, match=f"engine: {scheduler} has no workers. Start some"):
         Cluster(scheduler)
     here = trained.folder / "products/diabetes/compare/leaderboard.csv"
     expected = pd.read_csv(here, index_col="candidate")
-    client = mlflow.MlflowClient(trained.uri)
-    (experiment,) = (one.experiment_id for one in client.search_experiments() if one.name == "diabetes")
-    before = {run.info.run_id for run in client.search_runs([experiment])}
+    store = obstore.store.from_url(bucket, client_options={"allow_http": True})
+    for file in ("train", "test"):
+        store.put(f"in/{file}.csv", trained.folder / f"data/diabetes_{file}.csv")
     trained.keep_candidates("lr", "tree")
     trained.draw_nothing()
+    trained.set(
+        train_data=f"{bucket}/in/train.csv", score_data=f"{bucket}/in/test.csv", predictions_store=f"{bucket}/out",
+        mlflow_tracking_uri=server, final_fit="training", promote="always",
+    )  # fmt: skip
     with (trained.folder / "features.py").open("a") as features:
         features.write(DIE_WHILE_FITTING)
     trained.edit("baton/serving/batch.py", "max(1000, min", "max(40, min")
     trained.edit("baton/serving/batch.py", "MOST_ROWS = 100_000", "MOST_ROWS = 40")
     trained.edit("baton/handover/registry.py", "    _ask(_there.process, model, work, asked)\n", DIE_WHILE_SCORING)
     with worker(trained, scheduler), worker(trained, scheduler):
-        printed = trained.build("--env--engine", scheduler, "--env--promote", "never")
+        printed = trained.build("--env--engine", scheduler)
         assert (trained.folder / "died").exists()
         assert "A process was killed" not in printed  # the cluster itself has another do it
         found = pd.read_csv(here, index_col="candidate")
         assert sorted(found.index) == ["lr", "tree"]
         assert found["mean"].to_dict() == expected.loc[found.index, "mean"].to_dict()
-        made = [run for run in client.search_runs([experiment]) if run.info.run_id not in before]
-        assert sorted(run.data.tags["candidate"] for run in made) == ["lr", "tree"]
+        client = mlflow.MlflowClient(server)
+        (experiment,) = (one.experiment_id for one in client.search_experiments() if one.name == "diabetes")
+        made = client.search_runs([experiment])
+        assert sorted(run.data.tags.get("candidate", "the training") for run in made) == ["lr", "the training", "tree"]
         assert {run.info.status for run in made} == {"FINISHED"}
 
     with worker(trained, scheduler), worker(trained, scheduler):
         trained.run("baton", "score", "--env--engine", scheduler, "--env--batch", "there")
     assert (trained.folder / "died again").exists()
     trained.run("baton", "score", "--env--batch", "here")
-    there, here = (pd.read_parquet(trained.folder / f"predictions/diabetes/batch={one}") for one in ("there", "here"))
+    there, here = (batch.read(f"{bucket}/out/diabetes/batch={one}") for one in ("there", "here"))
     assert len(there) == 192
     pd.testing.assert_frame_equal(*(rows.drop(columns="scored_at") for rows in (there, here)), check_exact=True)
     assert not [*trained.folder.glob("predictions/diabetes/.batch=*")]

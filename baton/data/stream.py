@@ -193,7 +193,8 @@ class _Bytes(io.RawIOBase):
 
 
 def _open(file: Path):
-    name, kind = tables.named(file), tables.require_kind(file)
+    name = tables.named(file)
+    kind = tables.require_kind(file, name)
     return (_Parquet if kind == "parquet" else _Csv)(file, name)
 
 

@@ -1,7 +1,8 @@
 """Read a table wherever it is (files or a database), say what is wrong with it, and tell two tables apart.
 
-A source, as `env.yaml` names it, is a CSV or Parquet file, a folder of them, a pattern such as `days/2026-*.csv`, or
-a database: `postgresql://me:${PASSWORD}@host/db#table`, with a table's name or a whole query behind the `#`.
+A source, as `env.yaml` names it, is a CSV or Parquet file, a folder of them, a pattern such as `days/2026-*.csv`; the
+same in an object store, such as `s3://bucket/days/2026-*.csv`; or a database: `postgresql://me:${PASSWORD}@host/db#table`,
+with a table's name or a whole query behind the `#`.
 """
 
 import contextlib
@@ -13,16 +14,18 @@ import itertools
 import logging
 import re
 import socket
+import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import fsspec
 import pandas as pd
 import pyarrow.csv
 
 from baton import BatonError, InputEmpty, InputMissing, SchemaMismatch, config
+from baton.data import objects
 
 # What a file's name may end in, and how its bytes are read; each may be compressed (.gz, .bz2, .xz, .zip) as well.
 CSV = (".csv", ".tsv", ".txt", ".data")
@@ -44,11 +47,13 @@ def read_table(source: str) -> pd.DataFrame:
     not a table.
     """
     source = str(source)
-    parts = (
-        {source: pd.concat(query(source), ignore_index=True)}
-        if is_database(source)
-        else {named(path): _read_file(path) for path in files(source)}
-    )
+    if is_database(source):
+        parts = {source: pd.concat(query(source), ignore_index=True)}
+    elif objects.is_address(source):
+        with tempfile.TemporaryDirectory() as folder:
+            parts = {name: _read_file(path, name) for name, path in fetch(source, Path(folder)).items()}
+    else:
+        parts = {named(path): _read_file(path, named(path)) for path in files(source)}
     require_same_columns({path: part.columns for path, part in parts.items()})
     rows = next(iter(parts.values()))
     table = pd.concat([*parts.values()], ignore_index=True) if len(parts) > 1 else rows.reset_index(drop=True)
@@ -70,7 +75,7 @@ def require_same_columns(found: dict[object, list[str]]) -> None:
 
 def is_database(source: str) -> bool:
     """Tell a database from files: it starts with a URL's scheme, or with the variable that holds one."""
-    return bool(re.match(r"([\w+]+://|\$\{\w+\}(#|$))", source))
+    return bool(re.match(r"([\w+]+://|\$\{\w+\}(#|$))", source)) and not objects.is_address(source)
 
 
 def files(source: str) -> list[Path]:
@@ -86,10 +91,25 @@ def files(source: str) -> list[Path]:
     if path.is_dir():
         data = [file for file in data if kind_of(file)]
     if not data:
-        what = "no CSV or Parquet file in this folder" if path.is_dir() else "no such file"
-        where = "It is not here yet, or train_data or score_data in env.yaml names the wrong place."
-        raise InputMissing(f"{source}: there is {what}. {where}")
+        raise _missing(source, "no CSV or Parquet file in this folder" if path.is_dir() else "no such file")
     return data
+
+
+def fetch(source: str, folder: Path) -> dict[str, Path]:
+    """Copy the files that an address of an object store names to a folder; return them by their addresses."""
+    return objects.fetch(source, _objects(source), folder)
+
+
+def _objects(source: str) -> list[objects.Object]:
+    found = objects.find(source, lambda path: kind_of(path) is not None)
+    if not found:
+        raise _missing(source, "no such file, or folder with a CSV or Parquet file")
+    return found
+
+
+def _missing(source: str, what: str) -> InputMissing:
+    where = "It is not here yet, or train_data or score_data in env.yaml names the wrong place."
+    return InputMissing(f"{source}: there is {what}. {where}")
 
 
 def append(parts: Iterable[pd.DataFrame], destination: str, replacing: dict) -> None:
@@ -176,6 +196,9 @@ def identity(source: str | None) -> str:
     try:
         if is_database(source):
             return digest(read_table(source))
+        if objects.is_address(source):  # by what the store says of them, which reads none
+            named = repr([one._replace(modified=None) for one in _objects(source)])
+            return hashlib.sha256(named.encode()).hexdigest()
         return digest_files(files(source))
     except (BatonError, OSError) as error:
         return f"unreadable: {error}"
@@ -197,7 +220,7 @@ def digest(rows: pd.DataFrame) -> str:
     return hashlib.sha256(head + values).hexdigest()[:12]
 
 
-def kind_of(file: Path) -> str | None:
+def kind_of(file: PurePath) -> str | None:
     suffixes = [suffix.lower() for suffix in file.suffixes[-2:]]
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
@@ -210,8 +233,8 @@ def named(file: Path) -> Path:
     return file.relative_to(config.ROOT) if file.is_relative_to(config.ROOT) else file
 
 
-def _read_file(file: Path) -> pd.DataFrame:
-    name, kind = named(file), require_kind(file)
+def _read_file(file: Path, name: str | Path) -> pd.DataFrame:
+    kind = require_kind(file, name)
     with unreadable(name, kind):
         with fsspec.open(str(file), "rb", compression="infer") as opened:
             content = opened.read()
@@ -227,9 +250,9 @@ def _read_file(file: Path) -> pd.DataFrame:
     return rows
 
 
-def require_kind(file: Path) -> str:
+def require_kind(file: Path, name: str | Path) -> str:
     """Tell whether a file is a CSV or Parquet; raise `BatonError` if it is neither, or more than one file in one."""
-    name, kind = named(file), kind_of(file)
+    kind = kind_of(file)
     if kind is None:
         raise BatonError(
             f"{name}: can't read a {file.suffix or 'nameless'} file; give one of: {', '.join(CSV + PARQUET)}"

@@ -21,6 +21,8 @@ from baton import BatonError, config
 from baton.data import tables
 from baton.handover import store
 
+BUILD = "BATON_BUILD"  # of the environment of a build's workers, and a training's tag: names the build
+
 
 def resolve_uri(uri: str) -> str:
     """Anchor a relative SQLite file at the project, so that every task means the same store wherever it was started.
@@ -108,16 +110,22 @@ def start_training(settings: config.Settings, tags: dict, training: pd.DataFrame
     """Open the parent run of a training and return its id; None if nothing is tracked.
 
     This also creates the store, and writes the training rows into it, before the candidates fan out: two processes
-    that do either at the same moment break it.
+    that do either at the same moment break it. Within a build, it is opened once: a task whose process was killed is
+    run again.
     """
     if not settings.track:
         return None
     import mlflow
 
-    experiment = _require_experiment(connect(settings.mlflow_tracking_uri), settings.name, settings.mlflow_tracking_uri)
-    with mlflow.start_run(
-        experiment_id=experiment, run_name=time.strftime("training %Y-%m-%d %H:%M"), tags=tags_of(tags)
-    ) as run:
+    client, build = connect(settings.mlflow_tracking_uri), os.environ.get(BUILD)
+    experiment = _require_experiment(client, settings.name, settings.mlflow_tracking_uri)
+    for earlier in client.search_runs([experiment], f"tags.{BUILD} = '{build}'") if build else ():
+        if earlier.info.status == "FINISHED":
+            return earlier.info.run_id
+        client.delete_run(earlier.info.run_id)
+    tags = tags_of(tags | ({BUILD: build} if build else {}))
+    name = time.strftime("training %Y-%m-%d %H:%M")
+    with mlflow.start_run(experiment_id=experiment, run_name=name, tags=tags) as run:
         mlflow.log_input(_dataset(training, settings.train_data), context="training")
         return run.info.run_id
 

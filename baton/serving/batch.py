@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ import pyarrow.csv
 
 from baton import BatonError, InputStale, SchemaMismatch, SettingsError, config
 from baton.data import contract as contracts
-from baton.data import stream, tables
+from baton.data import objects, stream, tables
 from baton.handover import intervals, registry
 
 HEAD = 10_000  # rows by which a batch is looked at before it is scored
@@ -35,7 +36,8 @@ ASIDE = "replaced"  # where a result lies, in a draft, that is taken away before
 FORGOTTEN = 24 * 3600  # seconds after which a draft that nobody goes on with is swept
 
 # The keys of env.yaml that a result depends on, besides its rows and its model.
-SHAPING = ("keep_columns", "explain", "bounds", "reject", "predictions_format", "predictions_table", "interval")
+SHAPING = ("keep_columns", "explain", "bounds", "reject", "predictions_format", "predictions_table")
+LATER = ("interval", "predictions_store")  # the same; left out where not set, so that batches from before stay the same
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +106,7 @@ def source_of(score_data: str, batch: str) -> str:
     A file within the project is named from there, however it is written.
     """
     source = score_data.replace("{batch}", batch)
-    if tables.is_database(source):
+    if tables.is_database(source) or objects.is_address(source):
         return source
     path = os.path.normpath(config.ROOT / source)
     return os.path.relpath(path, config.ROOT) if Path(path).is_relative_to(config.ROOT) else path
@@ -139,12 +141,12 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
     intervals.require(model, settings.interval)
     tables.check_destination(settings.predictions_table)
     draft = draft_of(settings.name, settings.batch)
-    files = stream.spool(source, draft / "input", MOST_ROWS) if tables.is_database(source) else tables.files(source)
+    files = _files(source, draft / "input")
     received = Batch(
         settings.name, settings.batch, model.version, model.run_id, bool(pinned), source,
         [_describe(file) for file in files], tables.digest_files(files),
-        # Left out where it is not set, so that batches from before there was this key are what they were.
-        {key: getattr(settings, key) for key in SHAPING if key != "interval" or settings.interval},
+        {key: getattr(settings, key) for key in SHAPING}
+        | {key: value for key in LATER if (value := getattr(settings, key)) is not None},
         datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat(),
     )  # fmt: skip
     if not tables.is_database(source):
@@ -155,7 +157,7 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
     _require_kinds(settled, head, source)
     _require_columns(received, opened.columns, settled)
     same = bool(before) and before["key"] == received.key
-    if same and in_its_table(received, before):
+    if same and is_everywhere(received, before):
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(failed_folder(settings.name, settings.batch), ignore_errors=True)
         return dataclasses.replace(received, complete=True), model, head
@@ -197,14 +199,27 @@ def read_manifest(folder: Path) -> dict | None:
         return None
 
 
-def read(folder: Path) -> pd.DataFrame:
-    """Read all rows of a published batch, or of one that takes its place while it is read: never some of each."""
+def read(place: str | Path) -> pd.DataFrame:
+    """Read all rows of a published batch, or of one that takes its place while it is read: never some of each.
+
+    It lies in a folder, or at an address of an object store, such as `s3://bucket/predictions/churn/batch=2026-01-31`.
+    """
     for _ in range(10):
-        with contextlib.suppress(FileNotFoundError):
-            manifest = json.loads((Path(folder) / "_manifest.json").read_text())
-            return pd.concat(_parts(Path(folder), manifest), ignore_index=True)
+        with contextlib.suppress(FileNotFoundError), _as_folder(place) as folder:
+            manifest = json.loads((folder / "_manifest.json").read_text())
+            return pd.concat(_parts(folder, manifest), ignore_index=True)
         time.sleep(0.1)
-    raise BatonError(f"{folder}: its manifest, or files that this names, are gone. Score the batch again")
+    raise BatonError(f"{place}: its manifest, or files that this names, are gone. Score the batch again")
+
+
+@contextlib.contextmanager
+def _as_folder(place: str | Path) -> Iterator[Path]:
+    if not objects.is_address(str(place)):
+        yield Path(place)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        objects.fetch_result(str(place), Path(folder))
+        yield Path(folder)
 
 
 def _parts(folder: Path, manifest: dict) -> Iterator[pd.DataFrame]:
@@ -237,15 +252,17 @@ def seal(batch: Batch, manifest: dict) -> dict:
 def publish(batch: Batch, report: Path, record: Callable[[dict], object] = lambda manifest: None) -> dict:
     """Put a scored batch, with its report, in its place, in one step; return its manifest.
 
-    Its `predictions_table` comes first, in one transaction, then `record`, which is given the manifest: a run that is
-    killed in between does all of it again, and nothing is doubled or left out. Raises `BatonError` if the database
-    refuses; then nothing is published.
+    Its `predictions_table` comes first, in one transaction, then its `predictions_store`, then `record`, which is given
+    the manifest: a run that is killed in between does all of it again, and nothing is doubled or left out. Raises
+    `BatonError` if the database or the store refuses; then nothing is published here.
     """
     shutil.copyfile(report, batch.result / "_report.html")
     manifest = seal(batch, json.loads((batch.result / "_manifest.json").read_text()))
     if table := batch.options["predictions_table"]:
         key = _key_in_table(batch)
         tables.append((part.assign(**key) for part in _parts(batch.result, manifest)), table, replacing=key)
+    if address := _address(batch):
+        objects.publish([batch.result / part["file"] for part in manifest["files"]], manifest, address)
     record(manifest)
     for file in [*batch.result.iterdir(), batch.result]:
         _flush(file)
@@ -278,6 +295,15 @@ def write_json(file: Path, content: dict) -> None:
 
 def rows_of_a_chunk(columns: int) -> int:
     return max(1000, min(MOST_ROWS, CELLS // max(columns, 1)))
+
+
+def _files(source: str, folder: Path) -> list[Path]:
+    """The files of a source; what is not a file here is copied to `folder`."""
+    if tables.is_database(source):
+        return stream.spool(source, folder, MOST_ROWS)
+    if objects.is_address(source):
+        return [*tables.fetch(source, folder).values()]
+    return tables.files(source)
 
 
 def _require_same_source(before: dict | None, settings: config.Settings, source: str) -> None:
@@ -338,10 +364,22 @@ def _key_in_table(batch: Batch) -> dict:
     return {"model_name": batch.name, "batch": batch.batch}
 
 
-def in_its_table(batch: Batch, before: dict) -> bool:
-    """Tell whether the rows of a published batch are in `predictions_table` as well, if it names one."""
-    table = batch.options["predictions_table"]
-    return table is None or tables.count(table, _key_in_table(batch)) == before["rows_scored"]
+def is_everywhere(batch: Batch, before: dict) -> bool:
+    """Tell whether a published batch is in `predictions_table` and `predictions_store` as well, if they are named."""
+    if (table := batch.options["predictions_table"]) and (
+        tables.count(table, _key_in_table(batch)) != before["rows_scored"]
+    ):
+        return False
+    if address := _address(batch):
+        there = objects.read_manifest(address)
+        return bool(there) and all(there[name] == before[name] for name in ("key", "scored_at"))
+    return True
+
+
+def _address(batch: Batch) -> str | None:
+    """Where in `predictions_store` a batch lies."""
+    store = batch.options.get("predictions_store")
+    return store and f"{store.rstrip('/')}/{batch.name}/batch={batch.batch}"
 
 
 def _sweep(folder: Path) -> None:

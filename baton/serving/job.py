@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 from baton import BatonError, Busy, InputMissing, NoChampion, NothingToDo, SettingsError, config
-from baton.data import tables
+from baton.data import objects, tables
 from baton.engine import LOCAL
 from baton.handover import history, registry, tracking
 from baton.lock import hold
@@ -248,7 +248,8 @@ def _processes(settings: config.Settings) -> int:
     if settings.engine != LOCAL:
         return 0
     source = batches.source_of(settings.score_data, settings.batch)
-    size = 0 if tables.is_database(source) else sum(file.stat().st_size for file in tables.files(source))
+    elsewhere = tables.is_database(source) or objects.is_address(source)
+    size = 0 if elsewhere else sum(file.stat().st_size for file in tables.files(source))
     return min(registry.cores(), 1 + size // LARGE)
 
 
@@ -271,7 +272,7 @@ def _is_complete(published: dict, settings: config.Settings, again: bool) -> boo
         if left:  # once it is scored, it may be moved away
             return True
         raise
-    same = batches.same_rows(published, received) and batches.in_its_table(received, published)
+    same = batches.same_rows(published, received) and batches.is_everywhere(received, published)
     return received.complete or (left and same)
 
 

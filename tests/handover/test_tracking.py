@@ -80,6 +80,22 @@ def test_a_training_names_the_rows_it_was_given(store, source, name):
     assert (given.dataset.name, json.loads(given.dataset.profile)) == (name, {"num_rows": 2, "num_elements": 2})
 
 
+def test_a_build_whose_task_is_run_again_is_one_training(store, monkeypatch):
+    asked = store[0]
+    client = mlflow.MlflowClient(asked.mlflow_tracking_uri)
+    monkeypatch.setenv(tracking.BUILD, "first")
+    run_id = tracking.start_training(asked, {}, ROWS)
+    assert tracking.start_training(asked, {}, ROWS) == run_id
+    client.update_run(run_id, "RUNNING")  # it was broken off
+    whole = tracking.start_training(asked, {}, ROWS)
+    assert whole != run_id
+    assert client.get_run(run_id).info.lifecycle_stage == "deleted"
+    monkeypatch.setenv(tracking.BUILD, "second")
+    assert tracking.start_training(asked, {}, ROWS) not in {run_id, whole}
+    monkeypatch.delenv(tracking.BUILD)
+    assert tracking.start_training(asked, {}, ROWS) != tracking.start_training(asked, {}, ROWS)
+
+
 def test_a_commit_is_told_from_one_that_was_edited_since(tmp_path, monkeypatch):
     def git(*command: str) -> str:
         who = ["-c", "user.name=me", "-c", "user.email=me@example.org"]

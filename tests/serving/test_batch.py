@@ -6,13 +6,14 @@ import sqlite3
 import threading
 import time
 
+import obstore
 import pandas as pd
 import pytest
 import registering
 from serving.test_scoring import ROWS, published, score, train
 
 from baton import BatonError, InputEmpty, InputMissing, InputStale, NoChampion, SettingsError, config
-from baton.data import tables
+from baton.data import objects, tables
 from baton.handover import registry
 from baton.serving import batch, scoring
 
@@ -201,6 +202,44 @@ def test_a_batch_from_a_database_is_read_as_it_comes_and_goes_to_a_table_once(as
         database.execute("DROP TABLE scores")
     assert batch.receive(again)[0].complete is False  # and by the version that was asked for
     assert found["probability"].tolist()[:40] == expected["probability"].tolist()
+
+
+def test_a_batch_from_an_object_store_is_read_as_a_file_is_and_published_in_one(asked, bucket):
+    store = obstore.store.from_url(bucket, client_options={"allow_http": True})
+    store.put("days/b.csv", (config.ROOT / "new.csv").read_bytes())
+    score(asked, batch="here")
+    keys = {"score_data": f"{bucket}/days/{{batch}}.csv", "predictions_store": f"{bucket}/out/"}
+    asked = asked.model_copy(update=keys)
+    manifest = score(asked)
+    address = f"{bucket}/out/demo/batch=b"
+    there = batch.read(address)
+    pd.testing.assert_frame_equal(there, published("b"))
+    same = there.columns.drop("scored_at")
+    pd.testing.assert_frame_equal(there[same], published("here")[same])
+    assert objects.read_manifest(address)["key"] == manifest["key"]
+    assert manifest["input"]["source"] == f"{bucket}/days/b.csv"
+    assert manifest["input"]["files"][0]["modified"] == store.head("days/b.csv")["last_modified"].timestamp()
+    assert batch.receive(asked)[0].complete is True
+    # What is lost there is put there again, and a result that is not this one's is replaced.
+    store.delete("out/demo/batch=b/_manifest.json")
+    assert batch.receive(asked)[0].complete is False
+    score(asked)
+    pd.testing.assert_frame_equal(batch.read(address)[same], there[same])
+    assert batch.receive(asked)[0].complete is True
+    store.put("days/b.csv", ROWS.head(30).to_csv(index=False).encode())
+    assert batch.receive(asked)[0].complete is False
+    with pytest.raises(InputStale, match="days/b.csv: its newest file is 0.0 hours old, and max_age allows 1e-09"):
+        batch.receive(asked.model_copy(update={"max_age": 1e-9}))
+    with pytest.raises(BatonError, match="batch=c: its manifest, or files that this names, are gone"):
+        batch.read(f"{bucket}/out/demo/batch=c")
+
+
+def test_a_store_that_refuses_leaves_what_was_published(asked, bucket):
+    score(asked)
+    before = published()
+    with pytest.raises(BatonError, match="s3://no-such-bucket/out/demo/batch=b: the object store says: "):
+        score(asked, predictions_store="s3://no-such-bucket/out")
+    pd.testing.assert_frame_equal(published(), before)
 
 
 @pytest.mark.parametrize("spelled", ["./new.csv", "days/../new.csv", "{root}/new.csv"])

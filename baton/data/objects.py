@@ -1,0 +1,183 @@
+"""Files of an object store, such as S3: fetched to be read, and a result put there so that readers find it whole.
+
+An address is `s3://bucket/path`, `gs://…` or `az://…`. Logins, regions and endpoints come from the environment, by the
+names that each provider's own tools use, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL.
+"""
+
+import contextlib
+import datetime
+import glob
+import itertools
+import json
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from baton import BatonError
+
+MANIFEST = "_manifest.json"
+NO_LOGIN = "http://169.254.169.254/"  # where a machine of AWS is asked for its role, if the environment has no login
+FORGOTTEN = datetime.timedelta(days=1)  # after which a file that no manifest names was left by a run that died
+
+
+class Object(NamedTuple):
+    """A file of a store: its path within the bucket, its bytes, what names its content, and when it was written."""
+
+    path: str
+    size: int
+    e_tag: str
+    modified: datetime.datetime
+
+
+def is_address(source: str) -> bool:
+    """Tell an object store from files and databases."""
+    return bool(re.match(r"(s3|gs|az)://", source))
+
+
+def find(source: str, is_data: Callable[[PurePosixPath], bool]) -> list[Object]:
+    """The files that an address, a folder or a pattern names, sorted; in a folder, those that are data."""
+    bucket, path = _divide(source)
+    with _opened(bucket, source) as (store, library):
+        if path and not glob.has_magic(path):
+            with contextlib.suppress(FileNotFoundError):
+                return [_described(library.head(store, path))]
+        fixed = "/".join(itertools.takewhile(lambda part: not glob.has_magic(part), path.split("/")))
+        pattern = re.compile(glob.translate(path, recursive=True, include_hidden=True, seps="/"))
+        listed = [_described(meta) for meta in library.list(store, prefix=fixed or None).collect()]
+    if glob.has_magic(path):
+        found = [one for one in listed if pattern.match(one.path)]
+    else:
+        found = [one for one in listed if is_data(PurePosixPath(one.path))]
+    hidden = re.compile(r"(^|/)[._]")
+    return sorted(one for one in found if not hidden.search(one.path.removeprefix(fixed)))
+
+
+def fetch(source: str, found: list[Object], folder: Path) -> dict[str, Path]:
+    """Copy files that `find` has found to a folder, with the times of their last change.
+
+    Returns them by their addresses.
+    """
+    bucket, _ = _divide(source)
+    above = PurePosixPath(os.path.commonpath([PurePosixPath(one.path).parent for one in found]))
+    files = {}
+    with _opened(bucket, source) as (store, library):
+        for one in found:
+            file = folder / PurePosixPath(one.path).relative_to(above)
+            _copy(library.get(store, one.path, options={"if_match": one.e_tag}), file)
+            os.utime(file, (one.modified.timestamp(),) * 2)
+            files[f"{bucket}/{one.path}"] = file
+    return files
+
+
+def publish(files: list[Path], manifest: dict, address: str) -> None:
+    """Put a result in the place of the one that is there: its files first, then the manifest that names them.
+
+    A reader goes by the manifest, and so finds the former result or this one. No name is used twice; the files of the
+    former result are removed afterwards. Raises `BatonError` if another result was put there meanwhile: then that one
+    stays.
+    """
+    with _opened(address, address) as (store, library):
+        former, e_tag = _manifest(store, library)
+        same = ("key", "scored_at")
+        if former and all(former[name] == manifest[name] for name in same) and _is_whole(store, library, former):
+            return  # by a run that was killed afterwards
+        token, sizes = uuid.uuid4().hex[:8], []
+        for file in files:
+            name = f"{file.stem}-{token}{file.suffix}"
+            library.put(store, name, file)
+            sizes.append({"file": name, "bytes": file.stat().st_size})
+        content = json.dumps(manifest | {"files": sizes}, indent=2, default=str).encode()
+        try:
+            library.put(store, MANIFEST, content, mode={"e_tag": e_tag} if e_tag else "create", use_multipart=False)
+        except (library.exceptions.AlreadyExistsError, library.exceptions.PreconditionError):
+            raise BatonError(
+                f"{address}: another run has published this batch there in the meantime, and its result stays. If this"
+                " one is to take its place, run it again"
+            ) from None
+        before = {part["file"] for part in former["files"]} if former else set()
+        named = {part["file"] for part in sizes} | {MANIFEST}
+        now = datetime.datetime.now(datetime.UTC)
+        for meta in library.list(store).collect():
+            left = now - meta["last_modified"] > FORGOTTEN
+            if meta["path"] in before or left and meta["path"] not in named:
+                library.delete(store, meta["path"])
+
+
+def read_manifest(address: str) -> dict | None:
+    """Read the manifest of a result in a store; None unless all that it names is there, whole."""
+    with _opened(address, address) as (store, library):
+        manifest, _ = _manifest(store, library)
+        return manifest if manifest and _is_whole(store, library, manifest) else None
+
+
+def fetch_result(address: str, folder: Path) -> bool:
+    """Copy a result, manifest and all, to a folder; False if it is not there, or another takes its place meanwhile."""
+    with _opened(address, address) as (store, library), contextlib.suppress(FileNotFoundError):
+        manifest, _ = _manifest(store, library)
+        for part in manifest["files"] if manifest else ():
+            _copy(library.get(store, part["file"]), folder / part["file"])
+        if manifest:
+            (folder / MANIFEST).write_text(json.dumps(manifest))
+            return True
+    return False
+
+
+def _manifest(store, library) -> tuple[dict | None, str | None]:
+    """The manifest that is there, and what names its content."""
+    try:
+        answer = library.get(store, MANIFEST)
+    except FileNotFoundError:
+        return None, None
+    return json.loads(bytes(answer.bytes())), answer.meta["e_tag"]
+
+
+def _copy(answer, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as opened:
+        for part in answer.stream():
+            opened.write(part)
+
+
+def _is_whole(store, library, manifest: dict) -> bool:
+    sizes = {meta["path"]: meta["size"] for meta in library.list(store).collect()}
+    return all(sizes.get(part["file"]) == part["bytes"] for part in manifest["files"])
+
+
+def _divide(source: str) -> tuple[str, str]:
+    """The address of a bucket, and the path within it."""
+    scheme, _, rest = source.partition("://")
+    bucket, _, path = rest.partition("/")
+    return f"{scheme}://{bucket}", path.strip("/")
+
+
+def _described(meta: dict) -> Object:
+    return Object(meta["path"], meta["size"], meta["e_tag"], meta["last_modified"])
+
+
+@contextlib.contextmanager
+def _opened(address: str, source: str) -> Iterator[tuple]:
+    """Open what an address names; what the store refuses is a `BatonError` that names `source`."""
+    try:
+        import obstore
+        import obstore.exceptions
+        import obstore.store
+    except ImportError:
+        raise BatonError(
+            f"{source}: an object store needs obstore, which is not installed. Add 'object-store' to GROUPS in"
+            " noxfile.py"
+        ) from None
+    try:
+        # Without TLS where the endpoint has none: a store on this machine, or behind a proxy of the same one.
+        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        yield obstore.store.from_url(address, client_options={"allow_http": plain}), obstore
+    except (obstore.exceptions.BaseError, FileNotFoundError) as error:  # the second, where there is no such bucket
+        said = re.search(r"<Message>(.*?)</Message>", str(error), re.DOTALL)
+        reason = said[1] if said else str(error).strip().splitlines()[0]
+        if NO_LOGIN in reason:
+            reason = (
+                "there is no login for it. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run as a role that may"
+            )
+        raise BatonError(f"{source}: the object store says: {reason}") from None
