@@ -1,12 +1,13 @@
 """What a data scientist would write instead of Baton: the same candidates, one file, two processes.
 
-It reads the same table, fits the candidates of `bench/grid.yaml` with PyCaret over five folds, refits each from
-raw rows, draws the same five pictures, logs the same to MLflow, and registers the one with the best mean. It has no
+It reads the same table, fits the candidates of a grid with PyCaret over five folds, refits each from raw rows, draws
+the same five pictures (of a sweep none), logs the same to MLflow, and registers the one with the best mean. It has no
 notebooks, no holdout, no restart, no checks. It imports nothing of Baton's but the user's own `features.py`.
 
-    python bench/handwritten.py FOLDER     # keeps its store in FOLDER
+    python bench/handwritten.py FOLDER [GRID]     # keeps its store in FOLDER; the grid is bench/grid.yaml
 """
 
+import itertools
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -20,11 +21,19 @@ sys.path.insert(0, str(ROOT))
 TARGET = "Outcome"
 
 
-def grid():
+def grid(file=ROOT / "bench/grid.yaml"):
+    """The candidates of a grid; an entry whose parameters are lists is their product."""
     import yaml
 
-    entries = yaml.safe_load((ROOT / "bench/grid.yaml").read_text())
-    return [{"model_params": {}, "tune": 0} | entry for entry in entries]
+    specs = []
+    for entry in yaml.safe_load(Path(file).read_text()):
+        entry = {"model_params": {}, "tune": 0} | entry
+        swept = {name: values for name, values in entry["model_params"].items() if isinstance(values, list)}
+        for chosen in itertools.product(*swept.values()):
+            params = entry["model_params"] | dict(zip(swept, chosen, strict=True))
+            name = "-".join([entry["candidate"], *map(str, chosen)])
+            specs.append(entry | {"candidate": name, "model_params": params, "figures": not swept})
+    return specs
 
 
 def read():
@@ -99,17 +108,19 @@ def fit(spec, parent, experiment_id, uri):
     pipeline.fit(rows, target)
 
     figures = {}
-    for name, draw in {
+    drawn = {
         "confusion": lambda axes: metrics.ConfusionMatrixDisplay.from_predictions(target, unseen > 0.5, ax=axes),
         "roc": lambda axes: metrics.RocCurveDisplay.from_predictions(target, unseen, ax=axes),
         "precision_recall": lambda axes: metrics.PrecisionRecallDisplay.from_predictions(target, unseen, ax=axes),
         "calibration": lambda axes: CalibrationDisplay.from_predictions(target, unseen, n_bins=8, ax=axes),
-    }.items():
+    }
+    for name, draw in drawn.items() if spec["figures"] else ():
         figures[name], axes = plt.subplots()
         draw(axes)
-    found = permutation_importance(pipeline, rows, target, scoring="neg_log_loss", n_repeats=3, random_state=7)
-    figures["importance"], axes = plt.subplots()
-    axes.barh(rows.columns, found.importances_mean)
+    if spec["figures"]:
+        found = permutation_importance(pipeline, rows, target, scoring="neg_log_loss", n_repeats=3, random_state=7)
+        figures["importance"], axes = plt.subplots()
+        axes.barh(rows.columns, found.importances_mean)
 
     mlflow.set_tracking_uri(uri)
     with mlflow.start_run(experiment_id=experiment_id, run_name=spec["candidate"], parent_run_id=parent) as run:
@@ -134,7 +145,7 @@ def fit(spec, parent, experiment_id, uri):
     return spec["candidate"], scores["AUC"].mean(), model.model_uri, run.info.run_id
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, *grids: str) -> None:
     import mlflow
 
     uri = f"sqlite:///{folder / 'mlflow.db'}"
@@ -143,7 +154,7 @@ def main(folder: Path) -> None:
     with mlflow.start_run(experiment_id=experiment_id, run_name="training") as parent:
         pass
     with ProcessPoolExecutor(2) as pool:
-        jobs = [pool.submit(fit, spec, parent.info.run_id, experiment_id, uri) for spec in grid()]
+        jobs = [pool.submit(fit, spec, parent.info.run_id, experiment_id, uri) for spec in grid(*grids)]
         results = [job.result() for job in jobs]
     name, auc, model_uri, _ = max(results, key=lambda result: result[1])
     version = mlflow.register_model(model_uri, "handwritten")
@@ -152,4 +163,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])
