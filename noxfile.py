@@ -112,6 +112,13 @@ def cluster(session: nox.Session) -> None:
 
 
 @nox.session
+def spark(session: nox.Session) -> None:
+    """Score a table of Spark by the champion, on a Spark of this machine: see docs/scale.md"""
+    make(session, ".venv-spark", "spark")
+    run(session, ".venv-spark", "python", "bench/spark.py")
+
+
+@nox.session
 def jupyter(session: nox.Session) -> None:
     """Open the notebooks in JupyterLab, each with its parameters, which are never saved."""
     make(session, WORK)
@@ -123,6 +130,6 @@ def jupyter(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Time training against a script; others by name, as in -- scoring: see bench/README.md"""
-    make(session, WORK, "bench")
+    make(session, WORK, "bench", "dask")
     name, *arguments = session.posargs or ["train"]
     run(session, WORK, "python", f"bench/{name}.py", *arguments)
