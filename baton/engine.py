@@ -16,6 +16,7 @@ from pathlib import Path
 from baton import BatonError, config
 
 LOCAL = "local"
+START = "Start its scheduler: see docs/scale.md"
 PATIENCE = 30  # seconds that a scheduler, and its first worker, are waited for
 
 
@@ -35,12 +36,13 @@ class Cluster:
             raise BatonError(
                 f"engine: {address} needs Dask, which is not installed. Add 'dask' to GROUPS in noxfile.py"
             ) from None
-        logging.getLogger("distributed").setLevel(logging.ERROR)  # else it tells of each worker that comes or goes
+        for name in ("distributed", "distributed.client", "tornado.application"):  # each has a level of its own
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # else they tell of each worker that comes or goes
         self.address = address
         try:
             self._client = Client(address.replace("dask://", "tcp://"), timeout=PATIENCE)
         except (OSError, TimeoutError) as error:
-            raise BatonError(f"{self} does not answer: {error}. Start its scheduler: see docs/scale.md") from None
+            raise BatonError(f"{self} does not answer: {error}. {START}") from None
         try:
             self._client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError:
@@ -51,7 +53,10 @@ class Cluster:
     @property
     def count(self) -> int:
         """How many things are done at once, by the workers that there are now."""
-        return sum(self._client.nthreads().values())
+        try:
+            return sum(self._client.nthreads().values())
+        except (OSError, ValueError):  # the second, where the client has given up
+            raise BatonError(f"{self} does not answer any more: its scheduler is gone. {START}") from None
 
     def submit(self, function: Callable, *arguments) -> Future:
         """Have it done by a worker. Both are pickled, as for a process of this machine."""
@@ -72,9 +77,13 @@ class Cluster:
     def __enter__(self) -> "Cluster":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, error, traceback) -> None:
+        from distributed import KilledWorker
+
         self._pool.shutdown(wait=False)
         self._client.close()
+        if isinstance(error, CancelledError | KilledWorker):
+            raise BatonError(f"{self}: {self.LOST}") from None
 
 
 def _do(folder: str, work: bytes):

@@ -111,10 +111,12 @@ class Parallel(Executor):
         try:
             with self._checked(settings):
                 return self._run(dag, settings)
-        except BuildFailed as failure:
+        except (BuildFailed, BatonError) as error:
+            failed = isinstance(error, BuildFailed)
+            failure = error if failed else BuildFailed(f"\n{error}\n{KEPT}", _kind(error), str(error))
             if self.on_failure:
                 pydoc.locate(self.on_failure)(settings, failure)
-            raise
+            raise failure from None
 
     def _checked(self, settings: dict):
         """Check all that can be checked before anything runs; return the lock, which is held."""

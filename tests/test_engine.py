@@ -4,6 +4,7 @@ it trains and scores is what this machine's processes do, though a worker is kil
 import contextlib
 import os
 import pickle
+import re
 import socket
 import sys
 from concurrent.futures import Future
@@ -42,8 +43,8 @@ DIE_WHILE_SCORING = """    _ask(_there.process, model, work, asked)
 def running(project, *command: str, ready=lambda: True):
     log = project.folder / f"dask-{command[0]}-{len([*project.folder.glob('dask-*')])}.log"
     command = [*warm_command(), "dask", *command, "--no-dashboard"]
-    with serving(command, ready, log, cwd=project.folder, env=project.environment()):
-        yield
+    with serving(command, ready, log, cwd=project.folder, env=project.environment()) as server:
+        yield server
 
 
 @pytest.fixture
@@ -124,6 +125,24 @@ def test_on_a_cluster_the_same_is_trained_and_scored_though_workers_are_killed(
     assert len(there) == 192
     pd.testing.assert_frame_equal(*(rows.drop(columns="scored_at") for rows in (there, here)), check_exact=True)
     assert not [*trained.folder.glob("predictions/diabetes/.batch=*")]
+
+
+@pytest.mark.parametrize("work", ["ploomber build", "baton score --env--batch other"])
+def test_a_scheduler_that_dies_half_way_is_told_and_the_next_run_goes_on(trained, work):
+    trained.keep_candidates("tree")
+    trained.draw_nothing()
+    port = free_port()
+    address, code = f"dask://127.0.0.1:{port}", "    function, arguments = pickle.loads(work)\n"
+    trained.edit("baton/engine.py", "PATIENCE = 30", "PATIENCE = 5")
+    scheduler = running(trained, "scheduler", "--host", "127.0.0.1", "--port", str(port))
+    with scheduler as process, worker(trained, address):
+        kill = f"    os.kill({process.pid}, 9)\n"  # whatever is asked of a worker
+        trained.edit("baton/engine.py", code, kill + code)
+        printed = trained.run(*work.split(), "--env--engine", address, succeeds=False)
+    assert "Traceback" not in printed
+    assert re.search(f"engine: {address}.* scheduler is gone", printed)
+    trained.edit("baton/engine.py", kill, "")
+    trained.run(*work.split())
 
 
 def test_a_cluster_that_is_not_there_is_told(monkeypatch):
