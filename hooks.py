@@ -76,7 +76,8 @@ def stop_if_complete(product):
     """End the serving pipeline early, and say so, if this very batch has been scored and published already."""
     received = batch.read_batch(str(product["batch"]))
     if received.complete:
-        print(f"\n{job.nothing_to_do(batch.read_manifest(received.folder))}")
+        published = batch.read_published(received.name, received.batch, received.options.get("predictions_store"))
+        print(f"\n{job.nothing_to_do(published)}")
         raise DAGBuildEarlyStop("complete already")
 
 

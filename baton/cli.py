@@ -105,15 +105,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 def check(asked) -> str:
     """Read the training table that `env.yaml`, or an option, names, and say all there is to say of it."""
+    from baton import grid
     from baton.data import contract, split, tables
     from baton.handover import comparison, registry
     from baton.training import checks
 
     settings = config.check_settings(asked.changed)
+    candidates = grid.read(settings.grid)
     table = tables.read_table(settings.train_data)
     champion = registry.champion_contract(settings)
     learned = contract.learn_contract(table, settings, champion)
     comparison.require_comparable(learned, champion, table)
+    for candidate in candidates:
+        grid.check(candidate, learned.task)
     division = split.separate(table, learned, settings)
     found, facts = checks.check(table, division, settings), division.facts
     kinds = ", ".join(f"{column} ({kind})" for column, kind in learned.kinds.items())

@@ -107,6 +107,12 @@ def check(candidate: dict, task: str | None = None) -> None:
         raise SettingsError(
             f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})"
         )
+    for part in [model_params, *model_params.values()]:
+        if isinstance(part, dict) and isinstance(part.get("class_weight"), dict):
+            raise SettingsError(
+                f"{where}: class_weight is balanced, or left out; to weigh classes otherwise, give each row its weight"
+                " in a column, and name that as weight in env.yaml"
+            )
     if not _is_budget(tune):
         raise SettingsError(
             f"{where}: tune must be a number of trials, 0 for none, or a mapping such as {{trials: 200, minutes: 10,"

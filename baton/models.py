@@ -22,7 +22,9 @@ PACKAGES = {"scikit-learn": "sklearn", "lightgbm": "lightgbm", "xgboost-cpu": "x
 
 TREE = ("sklearn.tree._tree.Tree",)
 NEIGHBOURS = (
+    "sklearn.metrics._dist_metrics.ChebyshevDistance64",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.metrics._dist_metrics.ManhattanDistance64",
     "sklearn.metrics._dist_metrics.MinkowskiDistance64",
     "sklearn.neighbors._ball_tree.BallTree",
     "sklearn.neighbors._kd_tree.KDTree",
@@ -95,7 +97,10 @@ CATALOGUE = {
         ),
     ),
     "mlp": Model(
-        trusted=("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",),
+        trusted=(
+            "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+            "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+        ),
         search={"alpha": Range(0.00001, 1.0, log=True), "learning_rate_init": Range(0.0001, 0.1, log=True)},
     ),
     # many trees
@@ -147,6 +152,7 @@ CATALOGUE = {
         },
         categories="categorical_feature",
         poisson={"objective": "poisson"},
+        usual={"subsample_freq": 1},  # or it takes no notice of subsample
     ),
     "xgboost": Model(
         package="xgboost-cpu",
@@ -180,6 +186,7 @@ CATALOGUE = {
 TRUSTED_STEPS = (
     "numpy.asarray",
     "numpy.dtype",
+    "numpy.ravel",
     "scipy.interpolate._bsplines.BSpline",
     "scipy.interpolate._bsplines._BSpline",
     "sklearn.calibration._CalibratedClassifier",

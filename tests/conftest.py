@@ -249,7 +249,7 @@ def copy_sources(folder: Path) -> Project:
         shutil.copytree(compiled, folder / compiled.relative_to(config.ROOT))
     for name in ("env.yaml", "features.py"):
         shutil.copy2(PROJECT / name, folder / name)
-    shutil.copy2(PROJECT / "grid.yaml", folder / "grids" / "default.yaml")
+    shutil.copy2(PROJECT / "grids" / "default.yaml", folder / "grids" / "default.yaml")
     return Project(folder)
 
 

@@ -28,6 +28,7 @@ def _project(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("project")
     for name in ("env.yaml", "features.py"):
         shutil.copy2(PROJECT / name, folder)
+    (folder / "grids").symlink_to(PROJECT / "grids")
     for name in ("data", "examples"):
         (folder / name).symlink_to(config.ROOT / name)
     monkeypatch.setattr(config, "ROOT", folder)
@@ -83,6 +84,24 @@ def test_check_takes_ploombers_options(capsys, visits, options, said):
     places = [printed.find(part) for part in said]
     assert min(places) >= 0, printed
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        ("defalt", "grid: there is no file grids/defalt.yaml (did you mean 'default'?)"),
+        (
+            "- {candidate: a, model: ridge}",
+            "candidate 'a': the question is multiclass, and model 'ridge' can't answer it",
+        ),
+    ],
+)
+def test_check_reads_the_grid(capsys, visits, tmp_path, grid, said):
+    if grid.startswith("-"):
+        (tmp_path / "mine.yaml").write_text(grid)
+        grid = str(tmp_path / "mine.yaml")
+    code, _, printed = run(capsys, "check", "--env--train_data", visits, "--env--target", "yes", "--env--grid", grid)
+    assert (code, said in printed) == (1, True), printed
 
 
 def test_a_value_may_have_an_equals_sign_in_it(capsys, tmp_path):

@@ -24,7 +24,9 @@ def written(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "file", [*(config.ROOT / "grids").glob("*.yaml"), PROJECT / "grid.yaml"], ids=lambda one: one.name
+    "file",
+    [*(config.ROOT / "grids").glob("*.yaml"), PROJECT / "grids/default.yaml"],
+    ids=lambda one: f"{one.parent.parent.name}-{one.stem}",
 )
 def test_every_grid_that_comes_along_can_be_read(file):
     found = len(grid.read(str(file)))
@@ -155,6 +157,11 @@ def test_a_grid_that_is_not_there_is_named_with_those_that_are(written):
         ({"model": "lr+lihgtgbm"}, "there is no model 'lihgtgbm' (did you mean 'lightgbm'?)"),
         ({"model": "lr+"}, "there is no model ''"),
         ({"model_params": [4]}, "model_params must be a mapping such as {max_depth: 4} (it is [4])"),
+        (
+            {"model": "lr", "model_params": {"class_weight": {"no": 1, "yes": 5}}},
+            "class_weight is balanced, or left out",
+        ),
+        ({"model": "lr+rf", "model_params": {"rf": {"class_weight": {0: 1}}}}, "class_weight is balanced, or left out"),
         ({"model_params": None}, "model_params must be a mapping such as {max_depth: 4} (it is None)"),
         *(
             (

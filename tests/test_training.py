@@ -46,7 +46,7 @@ def filed(project, run_id: str, folder: str) -> set[str]:
 
 def candidates() -> list[dict]:
     """Those that the tests train."""
-    return grid.read(str(PROJECT / "grid.yaml"))
+    return grid.read(str(PROJECT / "grids/default.yaml"))
 
 
 def outdated(project, monkeypatch, **changed) -> set[str]:

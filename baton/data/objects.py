@@ -2,25 +2,31 @@
 
 An address is `s3://bucket/path`, `gs://…` or `az://…`. Logins, regions and endpoints come from the environment, by the
 names that each provider's own tools use, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL.
+
+A store is spoken with in a process of its own, for each thing that is asked: the library's threads would not be in a
+process that is forked from this one later, which then waits for them for ever.
 """
 
 import contextlib
 import datetime
+import functools
 import glob
 import itertools
 import json
 import os
+import pickle
 import re
-import uuid
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from baton import BatonError
+from baton import BatonError, Busy, config
 
 MANIFEST = "_manifest.json"
 NO_LOGIN = "http://169.254.169.254/"  # where a machine of AWS is asked for its role, if the environment has no login
-FORGOTTEN = datetime.timedelta(days=1)  # after which a file that no manifest names was left by a run that died
 
 
 class Object(NamedTuple):
@@ -37,24 +43,71 @@ def is_address(source: str) -> bool:
     return bool(re.match(r"(s3|gs|az)://", source))
 
 
+def _in_a_process(function: Callable) -> Callable:
+    """Have a function of this module run in a process that ends with it, and with this one."""
+
+    @functools.wraps(function)
+    def run(*arguments):
+        how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "cwd": config.ROOT}
+        serve = [sys.executable, "-c", "from baton.data import objects; objects.serve()"]
+        with subprocess.Popen(serve, **how) as process:
+            pickle.dump((function.__name__, arguments), process.stdin)
+            process.stdin.flush()
+            answer = process.stdout.read()
+        if not answer:
+            raise BatonError("the process that spoke with the object store was killed, most often for want of memory")
+        failed, found = pickle.loads(answer)
+        if failed:
+            raise found
+        return found
+
+    return run
+
+
+def serve() -> None:
+    """Do what is asked on the standard input, and answer on the standard output."""
+    name, arguments = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        answer = False, globals()[name].__wrapped__(*arguments)
+    except Exception as error:
+        answer = True, error
+    pickle.dump(answer, sys.stdout.buffer)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
 def find(source: str, is_data: Callable[[PurePosixPath], bool]) -> list[Object]:
     """The files that an address, a folder or a pattern names, sorted; in a folder, those that are data."""
     bucket, path = _divide(source)
-    with _opened(bucket, source) as (store, library):
-        if path and not glob.has_magic(path):
-            with contextlib.suppress(FileNotFoundError):
-                return [_described(library.head(store, path))]
-        fixed = "/".join(itertools.takewhile(lambda part: not glob.has_magic(part), path.split("/")))
-        pattern = re.compile(glob.translate(path, recursive=True, include_hidden=True, seps="/"))
-        listed = [_described(meta) for meta in library.list(store, prefix=fixed or None).collect()]
+    fixed = "/".join(itertools.takewhile(lambda part: not glob.has_magic(part), path.split("/")))
+    listed = list_objects(bucket, path, fixed, source)
+    if [one.path for one in listed] == [path]:
+        return listed
     if glob.has_magic(path):
-        found = [one for one in listed if pattern.match(one.path)]
+        pattern = re.compile(glob.translate(path, recursive=True, include_hidden=True, seps="/"))
+        # Without those of no bytes that stand for folders.
+        found = [one for one in listed if pattern.match(one.path) and (one.size or is_data(PurePosixPath(one.path)))]
     else:
         found = [one for one in listed if is_data(PurePosixPath(one.path))]
     hidden = re.compile(r"(^|/)[._]")
     return sorted(one for one in found if not hidden.search(one.path.removeprefix(fixed)))
 
 
+@_in_a_process
+def list_objects(bucket: str, path: str, fixed: str, source: str) -> list[Object]:
+    """The file of a path, if there is one; else all that are in the folder `fixed`."""
+    with _opened(bucket, source) as (store, library):
+        if path:
+            with contextlib.suppress(FileNotFoundError):
+                return [_described(library.head(store, path))]
+        return [_described(meta) for meta in library.list(store, prefix=fixed or None).collect()]
+
+
+@_in_a_process
 def fetch(source: str, found: list[Object], folder: Path) -> dict[str, Path]:
     """Copy files that `find` has found to a folder, with the times of their last change.
 
@@ -72,40 +125,41 @@ def fetch(source: str, found: list[Object], folder: Path) -> dict[str, Path]:
     return files
 
 
-def publish(files: list[Path], manifest: dict, address: str) -> None:
+@_in_a_process
+def publish(files: list[Path], manifest: dict, address: str, token: str) -> None:
     """Put a result in the place of the one that is there: its files first, then the manifest that names them.
 
-    A reader goes by the manifest, and so finds the former result or this one. No name is used twice; the files of the
-    former result are removed afterwards. Raises `BatonError` if another result was put there meanwhile: then that one
+    A reader goes by the manifest, and so finds the former result or this one; the former's files are removed
+    afterwards. `token` makes names that no other result has, and the same again for a run that goes on with this one.
+    Nothing is done if a result of the same `key` is there. Raises `Busy` if another one was put there meanwhile, which
     stays.
     """
     with _opened(address, address) as (store, library):
         former, e_tag = _manifest(store, library)
-        same = ("key", "scored_at")
-        if former and all(former[name] == manifest[name] for name in same) and _is_whole(store, library, former):
-            return  # by a run that was killed afterwards
-        token, sizes = uuid.uuid4().hex[:8], []
-        for file in files:
-            name = f"{file.stem}-{token}{file.suffix}"
+        if former and former["key"] == manifest["key"] and _is_whole(store, library, former):
+            return
+        named = {f"{file.stem}-{token}{file.suffix}": file for file in files}
+        for name, file in named.items():
             library.put(store, name, file)
-            sizes.append({"file": name, "bytes": file.stat().st_size})
+        sizes = [{"file": name, "bytes": file.stat().st_size} for name, file in named.items()]
         content = json.dumps(manifest | {"files": sizes}, indent=2, default=str).encode()
+        before = {part["file"] for part in former["files"]} if former else set()
         try:
             library.put(store, MANIFEST, content, mode={"e_tag": e_tag} if e_tag else "create", use_multipart=False)
         except (library.exceptions.AlreadyExistsError, library.exceptions.PreconditionError):
-            raise BatonError(
-                f"{address}: another run has published this batch there in the meantime, and its result stays. If this"
-                " one is to take its place, run it again"
-            ) from None
-        before = {part["file"] for part in former["files"]} if former else set()
-        named = {part["file"] for part in sizes} | {MANIFEST}
-        now = datetime.datetime.now(datetime.UTC)
-        for meta in library.list(store).collect():
-            left = now - meta["last_modified"] > FORGOTTEN
-            if meta["path"] in before or left and meta["path"] not in named:
-                library.delete(store, meta["path"])
+            before, former = {*named}, _manifest(store, library)[0]
+            if not former or former["key"] != manifest["key"]:
+                raise Busy(
+                    f"{address}: another run has published this batch there in the meantime, and its result stays. If"
+                    " this one is to take its place, run it again"
+                ) from None
+        finally:
+            for name in before - {part["file"] for part in (_manifest(store, library)[0] or {"files": []})["files"]}:
+                with contextlib.suppress(FileNotFoundError):
+                    library.delete(store, name)
 
 
+@_in_a_process
 def read_manifest(address: str) -> dict | None:
     """Read the manifest of a result in a store; None unless all that it names is there, whole."""
     with _opened(address, address) as (store, library):
@@ -113,6 +167,7 @@ def read_manifest(address: str) -> dict | None:
         return manifest if manifest and _is_whole(store, library, manifest) else None
 
 
+@_in_a_process
 def fetch_result(address: str, folder: Path) -> bool:
     """Copy a result, manifest and all, to a folder; False if it is not there, or another takes its place meanwhile."""
     with _opened(address, address) as (store, library), contextlib.suppress(FileNotFoundError):
@@ -130,6 +185,7 @@ def _manifest(store, library) -> tuple[dict | None, str | None]:
     try:
         answer = library.get(store, MANIFEST)
     except FileNotFoundError:
+        library.list(store).collect()  # which a bucket that is not there refuses
         return None, None
     return json.loads(bytes(answer.bytes())), answer.meta["e_tag"]
 
@@ -158,7 +214,7 @@ def _described(meta: dict) -> Object:
 
 
 @contextlib.contextmanager
-def _opened(address: str, source: str) -> Iterator[tuple]:
+def _opened(address: str, source: str) -> Iterator[tuple[Any, Any]]:
     """Open what an address names; what the store refuses is a `BatonError` that names `source`."""
     try:
         import obstore
@@ -180,4 +236,6 @@ def _opened(address: str, source: str) -> Iterator[tuple]:
             reason = (
                 "there is no login for it. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run as a role that may"
             )
+        elif "403 Forbidden" in reason:
+            reason = f"this login may not do it, or its secret is wrong: {reason}"
         raise BatonError(f"{source}: the object store says: {reason}") from None

@@ -31,10 +31,10 @@ class Source:
     Raises `BatonError` for files that are missing or no tables, or differ in their columns.
     """
 
-    def __init__(self, name: str, files: list[Path] | None = None):
+    def __init__(self, name: str, files: dict[str, Path] | None = None):
         self.name = name
-        self.files = tables.files(name) if files is None else files
-        parts = [_open(file) for file in self.files]
+        named = {str(tables.named(file)): file for file in tables.files(name)} if files is None else files
+        parts = [_open(file, shown) for shown, file in named.items()]
         tables.require_same_columns({part.name: part.columns for part in parts})
         self._parts, self.columns = parts, parts[0].columns
         self.decimal = "," if all(part.decimal == "," for part in parts) else None
@@ -192,8 +192,7 @@ class _Bytes(io.RawIOBase):
         return self._last.endswith(b'"')
 
 
-def _open(file: Path):
-    name = tables.named(file)
+def _open(file: Path, name: str):
     kind = tables.require_kind(file, name)
     return (_Parquet if kind == "parquet" else _Csv)(file, name)
 

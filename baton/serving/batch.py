@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from baton.handover import intervals, registry
 
 HEAD = 10_000  # rows by which a batch is looked at before it is scored
 CELLS = 2_000_000  # values of a chunk: what a process holds of a batch at once
+BYTES = 64_000_000  # the same in bytes, which count where there are long texts
 MOST_ROWS = 100_000  # rows of a chunk
 PLAN = "plan.json"  # says of a draft what it is made of
 ASIDE = "replaced"  # where a result lies, in a draft, that is taken away before the new one is put in its place
@@ -86,7 +88,9 @@ class Batch:
 
     def open(self) -> stream.Source:
         """Its rows."""
-        return stream.Source(self.source, [config.ROOT / file["path"] for file in self.files])
+        return stream.Source(
+            self.source, {file.get("address", file["path"]): config.ROOT / file["path"] for file in self.files}
+        )
 
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)
@@ -127,7 +131,7 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
     folder = folder_of(settings.name, settings.batch)
     _sweep(folder)
     _put_back(draft_of(settings.name, settings.batch), folder)
-    before = read_manifest(folder)
+    before = read_published(settings.name, settings.batch, settings.predictions_store)
     source = source_of(settings.score_data, settings.batch)
     _require_same_source(before, settings, source)
     # What was scored by a version that was asked for by number stays so, until someone says otherwise.
@@ -144,7 +148,7 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
     files = _files(source, draft / "input")
     received = Batch(
         settings.name, settings.batch, model.version, model.run_id, bool(pinned), source,
-        [_describe(file) for file in files], tables.digest_files(files),
+        [_describe(file, address) for address, file in files.items()], tables.digest_files([*files.values()]),
         {key: getattr(settings, key) for key in SHAPING}
         | {key: value for key in LATER if (value := getattr(settings, key)) is not None},
         datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat(),
@@ -170,22 +174,24 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
     return dataclasses.replace(received, replaces=_described(before)), model, head
 
 
-def begin(batch: Batch, settled: contracts.Contract) -> Batch:
+def begin(batch: Batch, settled: contracts.Contract, chunk: int) -> Batch:
     """Open a draft, or go on with one of the same rows, model and options that was broken off, and with its time.
 
-    `settled` is the contract by which its rows are read.
+    `settled` is the contract by which its rows are read, `chunk` how many rows at once.
     """
     plan, earlier = batch.draft / PLAN, {}
     with contextlib.suppress(OSError, ValueError):
         earlier = json.loads(plan.read_text())
-    if earlier.get("key") == batch.key:
+    if (earlier.get("key"), earlier.get("chunk", chunk)) == (batch.key, chunk):
         batch = dataclasses.replace(batch, scored_at=earlier["scored_at"])
     else:
         for path in batch.draft.glob("*"):
             if path.name != "input":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         batch.result.mkdir(parents=True)
-    write_json(plan, {"key": batch.key, "scored_at": batch.scored_at, "contract": settled.to_dict()})
+    token = earlier.get("token") or uuid.uuid4().hex[:8]
+    written = {"key": batch.key, "chunk": chunk, "scored_at": batch.scored_at, "token": token}
+    write_json(plan, written | {"contract": settled.to_dict()})
     return batch
 
 
@@ -197,6 +203,16 @@ def read_manifest(folder: Path) -> dict | None:
         return written if whole else None
     except (OSError, ValueError, KeyError, TypeError):  # it was cut off, or is of version 0.1
         return None
+
+
+def read_published(name: str, batch: str, store: str | None) -> dict | None:
+    """Read the manifest of a published batch, or of what `predictions_store` has of it: all, for who keeps no folder.
+
+    Raises `BatonError` if the store does not answer.
+    """
+    address = _address(store, name, batch)
+    there = address and objects.read_manifest(address)
+    return read_manifest(folder_of(name, batch)) or there
 
 
 def read(place: str | Path) -> pd.DataFrame:
@@ -261,8 +277,9 @@ def publish(batch: Batch, report: Path, record: Callable[[dict], object] = lambd
     if table := batch.options["predictions_table"]:
         key = _key_in_table(batch)
         tables.append((part.assign(**key) for part in _parts(batch.result, manifest)), table, replacing=key)
-    if address := _address(batch):
-        objects.publish([batch.result / part["file"] for part in manifest["files"]], manifest, address)
+    if address := _address(batch.options.get("predictions_store"), batch.name, batch.batch):
+        token = json.loads((batch.draft / PLAN).read_text())["token"]
+        objects.publish([batch.result / part["file"] for part in manifest["files"]], manifest, address, token)
     record(manifest)
     for file in [*batch.result.iterdir(), batch.result]:
         _flush(file)
@@ -274,11 +291,10 @@ def publish(batch: Batch, report: Path, record: Callable[[dict], object] = lambd
     return manifest
 
 
-def check_table(batch: Batch) -> None:
-    """Raise `BatonError` if `predictions_table` lacks a column of a draft's first part, before all are scored."""
-    if table := batch.options["predictions_table"]:
-        part = read_part(min(batch.result.glob("part-*")), [])
-        tables.check_destination(table, [*part.columns, *_key_in_table(batch)])
+def check_table(batch: Batch, part: Path) -> None:
+    """Raise `BatonError` if `predictions_table` lacks a column of a part, before the others are scored."""
+    columns = [*read_part(part, []).columns, *_key_in_table(batch)]
+    tables.check_destination(batch.options["predictions_table"], columns)
 
 
 def failed_folder(name: str, batch: str) -> Path:
@@ -293,17 +309,18 @@ def write_json(file: Path, content: dict) -> None:
     draft.replace(file)
 
 
-def rows_of_a_chunk(columns: int) -> int:
-    return max(1000, min(MOST_ROWS, CELLS // max(columns, 1)))
+def rows_of_a_chunk(head: pd.DataFrame) -> int:
+    """How many rows are held at once, of a table that begins so: fewer where they have many columns, or long texts."""
+    row = head.memory_usage(deep=True, index=False).sum() / max(len(head), 1)
+    return max(1000, min(MOST_ROWS, CELLS // max(head.shape[1], 1), int(BYTES / max(row, 1))))
 
 
-def _files(source: str, folder: Path) -> list[Path]:
-    """The files of a source; what is not a file here is copied to `folder`."""
-    if tables.is_database(source):
-        return stream.spool(source, folder, MOST_ROWS)
+def _files(source: str, folder: Path) -> dict[str, Path]:
+    """The files of a source by what they are called; what is not a file here is copied to `folder`."""
     if objects.is_address(source):
-        return [*tables.fetch(source, folder).values()]
-    return tables.files(source)
+        return tables.fetch(source, folder)
+    found = stream.spool(source, folder, MOST_ROWS) if tables.is_database(source) else tables.files(source)
+    return {str(tables.named(file)): file for file in found}
 
 
 def _require_same_source(before: dict | None, settings: config.Settings, source: str) -> None:
@@ -370,16 +387,15 @@ def is_everywhere(batch: Batch, before: dict) -> bool:
         tables.count(table, _key_in_table(batch)) != before["rows_scored"]
     ):
         return False
-    if address := _address(batch):
+    if address := _address(batch.options.get("predictions_store"), batch.name, batch.batch):
         there = objects.read_manifest(address)
-        return bool(there) and all(there[name] == before[name] for name in ("key", "scored_at"))
+        return bool(there) and there["key"] == before["key"]
     return True
 
 
-def _address(batch: Batch) -> str | None:
+def _address(store: str | None, name: str, batch: str) -> str | None:
     """Where in `predictions_store` a batch lies."""
-    store = batch.options.get("predictions_store")
-    return store and f"{store.rstrip('/')}/{batch.name}/batch={batch.batch}"
+    return store and f"{store.rstrip('/')}/{name}/batch={batch}"
 
 
 def _sweep(folder: Path) -> None:
@@ -396,9 +412,10 @@ def _put_back(draft: Path, folder: Path) -> None:
         (draft / ASIDE).rename(folder)
 
 
-def _describe(file: Path) -> dict:
-    found, path = file.stat(), tables.named(file)
-    return {"path": str(path), "bytes": found.st_size, "modified": found.st_mtime}
+def _describe(file: Path, address: str) -> dict:
+    found, path = file.stat(), str(tables.named(file))
+    elsewhere = {} if address == path else {"address": address}
+    return {"path": path, "bytes": found.st_size, "modified": found.st_mtime} | elsewhere
 
 
 def _described(before: dict | None) -> str:

@@ -39,7 +39,7 @@ def score(changed: dict, again: bool = True) -> dict:
     try:
         settings = config.check_settings(asked)
         with _terminable(), hold(lock(settings.name)):
-            if published := batches.read_manifest(batches.folder_of(settings.name, settings.batch)):
+            if published := batches.read_published(settings.name, settings.batch, settings.predictions_store):
                 # Without Ploomber, which takes longer to load than this; what the machine refuses, the pipeline tells.
                 with _loading(), contextlib.suppress(OSError):
                     if _is_complete(published, settings, again):
@@ -73,6 +73,8 @@ def backfill(days: list[str], changed: dict, champion_then: bool = False) -> lis
             version = {"model_version": _champion_on(day, config.check_settings(asked))} if champion_then else {}
             outcomes.append(score(changed | {"batch": day} | version, again=False))
         except Exception as error:
+            if not isinstance(error, NothingToDo):
+                record_failure(asked | {"batch": day}, error)  # where `score` has not
             outcomes.append(failed(error) | {"batch": day})
             if TERMINATED.is_set():
                 break
@@ -126,8 +128,9 @@ def report(manifest: dict) -> dict:
 def failed(error: Exception) -> dict:
     """What came of a batch that failed, in a line."""
     reason = str(getattr(error, "reason", None) or tracking.complaint(error) or error).strip()
-    if "Traceback (most recent call last)" in reason:  # of a mistake of ours, whose last line says what it was
-        reason = reason.splitlines()[-1]
+    if "Traceback (most recent call last)" in reason:  # of a mistake of ours, which the first of its errors tells
+        errors = [line for line in reason.splitlines() if re.match(r"(?!ploomber)[\w.]+: \S", line)]
+        reason = (errors or reason.splitlines()[-1:])[0]
     kind = error if hasattr(error, "outcome") else BatonError
     return {"outcome": kind.outcome, "exit_code": kind.exit_code, "reason": reason}
 
@@ -152,6 +155,7 @@ def record_failure(settings: dict, error: Exception) -> None:
             # On a full disk, what the next run makes anew leaves no room for the record.
             for remade in [*draft.glob("chunk-*.arrow"), draft / "result" / "_report.html"]:
                 remade.unlink(missing_ok=True)
+            shutil.rmtree(draft / "input", ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             rejects = draft / "result" / "_rejects.parquet"

@@ -40,9 +40,9 @@ def score(batch: Batch, settings: config.Settings) -> dict:
     model = registry.version_of(batch.name, batch.model_version, settings.mlflow_tracking_uri)
     with registry.workers(model, settings.engine) as (submit, processes):
         head = source.head(batches.HEAD)
-        batch = batches.begin(batch, model.contract.settle(head))
+        size = batches.rows_of_a_chunk(head)
+        batch = batches.begin(batch, model.contract.settle(head), size)
         ids = [column for column in model.contract.id_columns if column in source.columns]
-        size = batches.rows_of_a_chunk(len(source.columns))
         repeated, integers = (
             quarantine.repeated_ids(source.chunks(size, ids), batch.draft) if ids else (np.array([], int), [])
         )
@@ -54,7 +54,7 @@ def score(batch: Batch, settings: config.Settings) -> dict:
         }  # fmt: skip
         batches.write_json(batch.draft / "order.json", order)
 
-        waiting, start = collections.deque(), 0
+        waiting, start, unchecked = collections.deque(), 0, bool(batch.options["predictions_table"])
         with _progress(source.rows, batch.batch) as progress:
             for number, chunk in enumerate(source.chunks(size)):
                 _require_unchanged(batch)  # before it is scored, since what is scored is kept for the next run
@@ -71,8 +71,9 @@ def score(batch: Batch, settings: config.Settings) -> dict:
                 start += len(chunk)
                 while len(waiting) > 2 * processes:
                     _settle(waiting, progress)
-                if number == 2 * processes:  # by now, the first chunk is done
-                    batches.check_table(batch)
+                if unchecked and _is_finished(batch.draft, early := number - 2 * processes):
+                    batches.check_table(batch, batch.draft / _part(early, batch.key, batch.options))
+                    unchecked = False
             while waiting:
                 _settle(waiting, progress)
     _require_unchanged(batch)
@@ -117,7 +118,7 @@ def score_chunk(pipeline, folder: Path, order: str, chunk: str, number: int, sta
     part = _predicted(
         pipeline, table.filter(pa.array(~rejected)), X[~rejected], numbers[~rejected], contract, usual, residuals, asked
     )
-    made = {f"result/part-{number:05}-{asked['key']}.{options['predictions_format']}": part}
+    made = {_part(number, asked["key"], options): part}
     made |= {f"rejects-{number:05}.parquet": rejects} if len(rejects) else {}
     for name, rows in made.items():
         _write(rows, draft / name)
@@ -238,6 +239,11 @@ def _read_order(
     profile = json.loads(file.read_text()) if file.is_file() else {}
     usual = reasons.typical(folder, contract) if asked["options"]["explain"] else None
     return asked, contract, profile, usual, intervals.read(folder)
+
+
+def _part(number: int, key: str, options: dict) -> str:
+    """The file of a chunk's rows, in the draft."""
+    return f"result/part-{number:05}-{key}.{options['predictions_format']}"
 
 
 def _note(draft: Path, number: int) -> Path:

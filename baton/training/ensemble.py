@@ -16,7 +16,6 @@ from sklearn.ensemble import VotingClassifier, VotingRegressor
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import Bunch
 
 from baton import config
 from baton.data.contract import Contract
@@ -119,10 +118,12 @@ def join(members: dict[str, Pipeline], weights: dict[str, float], contract: Cont
         joined.classes_ = joined.le_.classes_
     else:
         joined = VotingRegressor(named, weights=shares)
-    joined.estimators_, joined.named_estimators_ = [*fitted.values()], Bunch(**fitted)
-    model = tournament.with_threshold(joined, contract)
-    if model is not joined:
+    joined.estimators_ = [*fitted.values()]  # and no `named_estimators_`: the file would hold each once more
+    model = tournament.with_threshold(clone(joined), contract)
+    if isinstance(model, FixedThresholdClassifier):
         model.estimator_ = joined
+    else:
+        model = joined
     return Pipeline([*shared, ("model", model)])
 
 

@@ -1,15 +1,18 @@
 """On a real S3 server on this machine: moto."""
 
-import datetime
+import contextlib
 import json
+import subprocess
+import sys
 import threading
 
 import obstore
 import pandas as pd
 import pytest
 
-from baton import BatonError, InputMissing, config
+from baton import BatonError, Busy, InputMissing, config
 from baton.data import objects, tables
+from baton.serving import batch
 
 ROWS = pd.DataFrame({"x": ["1", "2"], "y": ["a", "b"]})
 
@@ -42,6 +45,9 @@ def result(folder, **files: str) -> list:
         ("d*/[b-z].csv", ["b"]),
         ("days/_odd.csv", ["odd"]),
         ("", ["a", "b", "deep", "z"]),
+        ("days/x[[]1].csv", ["odd too"]),
+        ("days/x[1].csv", ["odd too"]),
+        ("deep/*", ["a"]),
     ],
 )
 def test_an_address_names_what_a_path_here_does(store, bucket, tmp_path, monkeypatch, asked, expected):
@@ -49,6 +55,10 @@ def test_an_address_names_what_a_path_here_does(store, bucket, tmp_path, monkeyp
         "days/b.csv": "b", "days/a.csv": "a", "days/deep/er.csv": "deep", "z.csv": "z", "days/notes.md": "",
         "days/_odd.csv": "odd", "days/.c.csv": "", "days/_temporary/d.csv": "",
     }  # fmt: skip
+    if "x" in asked or "deep" in asked:
+        files |= {"days/x[1].csv": "odd too", "deep/a.csv": "a", "deep/folder/b.csv": "not by *"}
+        if "deep" in asked:
+            store.put("deep/folder/", b"")  # as consoles make folders
     for name, content in files.items():
         store.put(name, f"name\n{content}\n".encode())
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -129,67 +139,87 @@ def test_that_there_is_no_login_is_told(monkeypatch):
         tables.read_table("s3://bucket/a.csv")
 
 
+def publish(files: list, key: str, address: str, token: str = "t", scored_at: str = "now") -> None:
+    objects.publish(files, {"key": key, "scored_at": scored_at}, address, token)
+
+
 def test_a_result_takes_the_place_of_the_former_whose_files_go(store, bucket, tmp_path):
     address = f"{bucket}/batch=1"
-    first = result(tmp_path, **{"part-0.parquet": "first", "_rejects.parquet": "r"})
-    objects.publish(first, {"key": "k1", "scored_at": "t1"}, address)
-    before = names(store)
-    assert [name.partition("-")[0] for name in before] == ["batch=1/_manifest.json", "batch=1/_rejects", "batch=1/part"]
+    publish(result(tmp_path, **{"part-0.parquet": "first", "_rejects.parquet": "r"}), "k1", address, "one")
+    assert names(store) == ["batch=1/_manifest.json", "batch=1/_rejects-one.parquet", "batch=1/part-0-one.parquet"]
     store.put("batch=2/part-0.parquet", b"of another batch")
-    objects.publish(result(tmp_path, **{"part-0.parquet": "second!"}), {"key": "k2", "scored_at": "t2"}, address)
-    manifest = objects.read_manifest(address)
-    assert (manifest["key"], [part["bytes"] for part in manifest["files"]]) == ("k2", [7])
-    assert names(store) == sorted(
-        ["batch=1/_manifest.json", f"batch=1/{manifest['files'][0]['file']}", "batch=2/part-0.parquet"]
-    )
-    assert set(before) & set(names(store)) == {"batch=1/_manifest.json"}  # no other name is used twice
+    publish(result(tmp_path, **{"part-0.parquet": "second!"}), "k2", address, "two")
+    assert objects.read_manifest(address)["files"] == [{"file": "part-0-two.parquet", "bytes": 7}]
+    assert objects.read_manifest(address)["key"] == "k2"
+    assert names(store) == ["batch=1/_manifest.json", "batch=1/part-0-two.parquet", "batch=2/part-0.parquet"]
 
 
 def test_the_same_result_is_put_there_once_and_again_where_a_file_of_it_is_gone(store, bucket, tmp_path):
-    address, manifest = f"{bucket}/b", {"key": "k", "scored_at": "t"}
-    files = result(tmp_path, **{"part-0.parquet": "rows"})
-    objects.publish(files, manifest, address)
-    once = names(store)
-    objects.publish(files, manifest, address)
-    assert names(store) == once
-    objects.publish(files, manifest | {"scored_at": "later"}, address)
-    assert names(store) != once
-    store.delete(next(name for name in names(store) if "part" in name))
-    assert objects.read_manifest(address) is None
-    objects.publish(files, manifest | {"scored_at": "later"}, address)
-    assert objects.read_manifest(address)["scored_at"] == "later"
-
-
-def test_of_two_that_publish_at_once_the_second_is_told_and_the_first_stays(store, bucket, tmp_path, monkeypatch):
     address, files = f"{bucket}/b", result(tmp_path, **{"part-0.parquet": "rows"})
-    for former in (None, "k0"):
-        if former:
-            objects.publish(files, {"key": former, "scored_at": "t"}, address)
-        put = obstore.put
-
-        def overtaken(store, name, content, _put=put, **how):
-            if name == "_manifest.json":
-                monkeypatch.setattr(obstore, "put", _put)
-                objects.publish(files, {"key": "other", "scored_at": "t"}, address)
-            return _put(store, name, content, **how)
-
-        monkeypatch.setattr(obstore, "put", overtaken)
-        with pytest.raises(BatonError, match="another run has published this batch there in the meantime"):
-            objects.publish(files, {"key": "mine", "scored_at": "t"}, address)
-        assert objects.read_manifest(address)["key"] == "other"
-        store.delete("b/_manifest.json")
+    publish(files, "k", address, "one")
+    once = names(store)
+    publish(files, "k", address, "two", "by another machine, later")
+    assert names(store) == once
+    store.delete("b/part-0-one.parquet")
+    assert objects.read_manifest(address) is None
+    for token in ("two", "two"):  # the second time by a run that goes on with the first
+        publish(files, "k", address, token)
+        assert objects.read_manifest(address)["key"] == "k"
+        assert names(store) == ["b/_manifest.json", "b/part-0-two.parquet"]
 
 
-def test_files_that_a_dead_run_left_are_removed_after_a_day(store, bucket, tmp_path, monkeypatch):
-    store.put("b/part-0-dead.parquet", b"x")
-    files = result(tmp_path, **{"part-0.parquet": "rows"})
-    objects.publish(files, {"key": "k1", "scored_at": "t"}, f"{bucket}/b")
-    assert "b/part-0-dead.parquet" in names(store)  # a run that is at work may have put it there
-    monkeypatch.setattr(objects, "FORGOTTEN", datetime.timedelta(seconds=-60))
-    objects.publish(files, {"key": "k2", "scored_at": "t"}, f"{bucket}/b")
-    assert len(names(store)) == 2
-    assert "b/part-0-dead.parquet" not in names(store)
-    assert objects.read_manifest(f"{bucket}/b")["key"] == "k2"
+def test_what_a_killed_run_put_there_is_no_leftover_of_the_run_that_goes_on(store, bucket, tmp_path):
+    store.put("b/part-0-mine.parquet", b"half of it")
+    publish(result(tmp_path, **{"part-0.parquet": "rows"}), "k", f"{bucket}/b", "mine")
+    assert names(store) == ["b/_manifest.json", "b/part-0-mine.parquet"]
+    assert objects.read_manifest(f"{bucket}/b")["files"] == [{"file": "part-0-mine.parquet", "bytes": 4}]
+
+
+@pytest.mark.parametrize("former", [None, "k0"])
+@pytest.mark.parametrize("other", ["another", "mine"])
+def test_of_two_that_publish_at_once_the_first_stays_and_the_second_leaves_nothing(
+    store, bucket, tmp_path, monkeypatch, former, other
+):
+    """In this process, whose other calls the first one comes in between."""
+    address, files, put = f"{bucket}/b", result(tmp_path, **{"part-0.parquet": "rows"}), obstore.put
+    if former:
+        publish(files, former, address, "former")
+
+    def overtaken(store, name, content, **how):
+        if name == "_manifest.json":
+            monkeypatch.setattr(obstore, "put", put)
+            publish(files, other, address, "first")
+        return put(store, name, content, **how)
+
+    monkeypatch.setattr(obstore, "put", overtaken)
+    told = pytest.raises(Busy, match="another run has published this batch there in the meantime")
+    with told if other != "mine" else contextlib.nullcontext():
+        objects.publish.__wrapped__(files, {"key": "mine", "scored_at": "now"}, address, "second")
+    assert objects.read_manifest(address)["key"] == other
+    assert names(store) == ["b/_manifest.json", "b/part-0-first.parquet"]
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_not_there_is_told_and_no_missing_result():
+    for ask in (objects.read_manifest, lambda address: batch.read(f"{address}/x")):
+        with pytest.raises(
+            BatonError, match="s3://no-such-bucket/b.*: the object store says: The specified bucket does"
+        ):
+            ask("s3://no-such-bucket/b")
+
+
+def test_a_process_that_is_forked_after_a_store_was_asked_can_ask_it_too(store, bucket):
+    store.put("a.csv", b"x\n1\n")
+    command = (
+        "import multiprocessing, sys; from baton.data import tables\n"
+        "tables.identity(sys.argv[1])\n"
+        "process = multiprocessing.get_context('fork').Process(target=tables.identity, args=sys.argv[1:])\n"
+        "process.start(); process.join(60); print(process.exitcode); process.kill()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command, f"{bucket}/a.csv"], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "0\n"
 
 
 def test_a_reader_finds_the_former_result_or_the_new_one_whole(store, bucket, tmp_path):
@@ -198,8 +228,8 @@ def test_a_reader_finds_the_former_result_or_the_new_one_whole(store, bucket, tm
     results = {}
     for key in ("a", "b"):
         files = result(tmp_path / key, **{f"part-{number}.parquet": key for number in range(3)})
-        results[key] = files, {"key": key, "scored_at": "t"}
-    objects.publish(*results["a"], address)
+        results[key] = files, key, address, key
+    publish(*results["a"])
 
     def read():
         while not ended.is_set():
@@ -214,7 +244,7 @@ def test_a_reader_finds_the_former_result_or_the_new_one_whole(store, bucket, tm
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(20):
-        objects.publish(*results["ba"[number % 2]], address)
+        publish(*results["ba"[number % 2]])
     ended.set()
     reader.join()
     assert (seen, wrong) == ({"a", "b"}, [])

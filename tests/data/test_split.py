@@ -674,3 +674,7 @@ def test_what_select_leaves_must_be_enough_for_each_fold(kept, left):
     ):
         split.require_trainable(folds, y, asked)
     split.require_trainable(folds.assign(trains=True), y, asked)
+    with pytest.raises(
+        BatonError, match="^there are 2 rows to learn from for fold 0, with 1 different .* Lower `folds`"
+    ):
+        split.require_trainable(folds.assign(trains=True), pd.Series([0, 1, 1, 1]), asked)

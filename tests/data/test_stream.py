@@ -150,7 +150,7 @@ def test_files_have_decimal_commas_if_all_of_them_have_and_as_many_rows_as_are_k
     pd.DataFrame({"a": [1, 2], "b": [3, 4]}).to_parquet(tmp_path / "3.parquet")
 
     def opened(*names: str) -> tuple:
-        source = stream.Source("t", [tmp_path / name for name in names])
+        source = stream.Source("t", {f"{place} {name}": tmp_path / name for place, name in enumerate(names)})
         return source.decimal, source.rows
 
     assert (opened("1.csv", "1.csv"), opened("1.csv", "2.csv")) == ((",", 2), (None, 2))
@@ -166,7 +166,7 @@ def test_a_database_is_written_down_as_it_comes(tmp_path, monkeypatch):
         rows.to_sql("t", database, index=False)
     files = stream.spool(f"sqlite:///{tmp_path}/t.db#t", tmp_path / "input", 2)
     assert [file.name for file in files] == ["input-00000.parquet", "input-00001.parquet", "input-00002.parquet"]
-    chunks = [*stream.Source("t", files).chunks(4)]
+    chunks = [*stream.Source("t", {file.name: file for file in files}).chunks(4)]
     assert pa.concat_tables(chunks).to_pydict() == {
         "a": [None, None, 1.0, 2.5, 3.0], "b": [None, None, None, "x", "y"],
         "c": [2**60 + 1, None, 2**60 + 2, None, None],

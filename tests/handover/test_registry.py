@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from baton import BatonError, ModelRefused, config
+from baton import BatonError, ModelRefused, config, models
 from baton.handover import intervals, registry, runner, saving, tracking
 from baton.training import preparation, tournament
 
@@ -77,6 +77,32 @@ def test_a_stack_predicts_in_its_own_process_what_it_predicted_when_fitted(tmp_p
     params = {"rf": {"n_estimators": 10}, "lightgbm": {"n_estimators": 10, "verbosity": -1}}
     estimator = tournament.make_estimator("stack(rf+lightgbm+knn)", params, asked, 90, seed=1)
     pipeline = tournament.assemble(preparation.prepare(None, X, task), estimator, None).fit(X, y)
+    saving.save(tmp_path / "model", saving.model_arguments(pipeline, asked, X, y, None))
+    predicted = registry.predict(saving.open_model(tmp_path / "model"), X)
+    np.testing.assert_array_equal(predicted, saving.probabilities(pipeline, X, asked))
+
+
+@pytest.mark.parametrize(
+    ("model", "params"),
+    [
+        ("lr", {}),
+        ("lightgbm", {"n_estimators": 10, "verbosity": -1}),
+        ("knn", {"metric": "manhattan"}),
+        ("knn", {"metric": "chebyshev"}),
+        ("knn", {"p": 1}),
+        ("mlp", {"solver": "sgd", "max_iter": 5}),
+    ],
+)
+def test_a_model_of_sentences_predicts_in_its_own_process_what_it_predicted_when_fitted(tmp_path, model, params):
+    words = ["the", "parcel", "came", "late", "and", "nobody", "knew", "why", "it", "was", "not", "sent", "on", "time"]
+    generator = np.random.default_rng(3)
+    notes = [f"{' '.join(generator.choice(words, 8))} {number}" for number in range(300)]
+    table = pd.DataFrame({"note": notes, "x": generator.normal(size=300), "y": ["late" in note for note in notes]})
+    asked = learn(table)
+    X, y = asked.read_features(table), asked.read_target(table)
+    step = preparation.prepare_texts(None, X, "binary", False, models.usual_preparation(model))
+    estimator = tournament.make_estimator(model, params, asked, 300, seed=1)
+    pipeline = tournament.assemble(step, estimator, None).fit(X, y)
     saving.save(tmp_path / "model", saving.model_arguments(pipeline, asked, X, y, None))
     predicted = registry.predict(saving.open_model(tmp_path / "model"), X)
     np.testing.assert_array_equal(predicted, saving.probabilities(pipeline, X, asked))

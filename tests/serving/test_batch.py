@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -218,6 +219,7 @@ def test_a_batch_from_an_object_store_is_read_as_a_file_is_and_published_in_one(
     pd.testing.assert_frame_equal(there[same], published("here")[same])
     assert objects.read_manifest(address)["key"] == manifest["key"]
     assert manifest["input"]["source"] == f"{bucket}/days/b.csv"
+    assert manifest["input"]["files"][0]["address"] == f"{bucket}/days/b.csv"
     assert manifest["input"]["files"][0]["modified"] == store.head("days/b.csv")["last_modified"].timestamp()
     assert batch.receive(asked)[0].complete is True
     # What is lost there is put there again, and a result that is not this one's is replaced.
@@ -226,6 +228,9 @@ def test_a_batch_from_an_object_store_is_read_as_a_file_is_and_published_in_one(
     score(asked)
     pd.testing.assert_frame_equal(batch.read(address)[same], there[same])
     assert batch.receive(asked)[0].complete is True
+    shutil.rmtree(folder())  # a machine that keeps nothing finds it there
+    assert batch.receive(asked)[0].complete is True
+    assert batch.read_published("demo", "b", f"{bucket}/out")["rows_scored"] == 40
     store.put("days/b.csv", ROWS.head(30).to_csv(index=False).encode())
     assert batch.receive(asked)[0].complete is False
     with pytest.raises(InputStale, match="days/b.csv: its newest file is 0.0 hours old, and max_age allows 1e-09"):
@@ -234,11 +239,11 @@ def test_a_batch_from_an_object_store_is_read_as_a_file_is_and_published_in_one(
         batch.read(f"{bucket}/out/demo/batch=c")
 
 
-def test_a_store_that_refuses_leaves_what_was_published(asked, bucket):
+def test_a_store_that_refuses_is_told_before_anything_is_scored(asked, bucket):
     score(asked)
     before = published()
     with pytest.raises(BatonError, match="s3://no-such-bucket/out/demo/batch=b: the object store says: "):
-        score(asked, predictions_store="s3://no-such-bucket/out")
+        batch.receive(asked.model_copy(update={"predictions_store": "s3://no-such-bucket/out"}))
     pd.testing.assert_frame_equal(published(), before)
 
 
@@ -270,7 +275,37 @@ def test_a_table_that_lacks_a_column_is_told_before_a_large_batch_is_scored(aske
     received, *_ = batch.receive(asked)
     with pytest.raises(BatonError, match="#scores: the table exists, and lacks the columns scored_at; name another"):
         scoring.score(received, asked)
-    assert 0 < len([*received.result.glob("part-*")]) < len(rows) / 2
+    made = sorted(received.result.glob("part-*"))
+    assert 0 < len(made) < len(rows) / 2
+    # Where a power failure cut off the first of them, another is looked at.
+    made[0].write_bytes(b"")
+    with pytest.raises(BatonError, match="#scores: the table exists, and lacks the columns scored_at; name another"):
+        scoring.score(received, asked)
+
+
+@pytest.mark.parametrize(
+    ("table", "rows"),
+    [
+        ({"x": [1.0]}, 100_000),
+        ({f"x{number}": [1.0] for number in range(40)}, 50_000),
+        ({"x": [1.0], "text": ["a" * 10_000]}, 6_000),
+        ({"x": [1.0], "text": ["a" * 10_000_000]}, 1_000),
+    ],
+)
+def test_a_chunk_has_fewer_rows_where_they_are_large(table, rows):
+    assert batch.rows_of_a_chunk(pd.DataFrame(table)) == pytest.approx(rows, rel=0.1)
+
+
+def test_a_draft_of_chunks_of_another_size_is_begun_anew(asked, monkeypatch):
+    received, *_ = batch.receive(asked)
+    for size, kept in ((7, False), (7, True), (9, False)):
+        monkeypatch.setattr(batch, "rows_of_a_chunk", lambda head, size=size: size)
+        marked = received.draft / "mark"
+        scoring.score(received, asked)
+        assert marked.exists() is kept
+        marked.touch()
+    batch.seal(received, json.loads((received.result / "_manifest.json").read_text()))
+    assert len(batch.read(received.result)) == 40
 
 
 def test_a_database_that_is_not_there_is_told_before_anything_is_scored(asked, postgres):

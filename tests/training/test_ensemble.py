@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from conftest import learn
 from sklearn.base import clone
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -143,6 +144,22 @@ def test_the_joined_model_gives_the_mean_of_its_members_also_when_it_is_saved_or
     np.testing.assert_allclose(registry.predict(saving.open_model(tmp_path / "model"), X), mean, rtol=1e-12)
     again = preparation.fit(clone(joined), X, y)
     np.testing.assert_allclose(saving.probabilities(again, X, contract), mean, rtol=1e-9)
+
+
+@pytest.mark.parametrize("threshold", [None, 0.3])
+def test_the_file_of_an_ensemble_holds_each_member_once(threshold, tmp_path):
+    rows = table("binary")
+    contract = learn(rows, "answer").with_threshold(threshold)
+    X, y = contract.read_features(rows), rows["answer"]
+    step = preparation.prepare(None, X, "binary")
+    forests = [ExtraTreesClassifier(50, random_state=seed) for seed in range(2)]
+    members = {f"m{seed}": tournament.assemble(step, one, None).fit(X, y) for seed, one in enumerate(forests)}
+    joined = ensemble.join(members, {"m0": 0.5, "m1": 0.5}, contract)
+    sizes = [
+        saving.save(tmp_path / name, saving.model_arguments(one, contract, X, y, None))
+        for name, one in (members | {"joined": joined}).items()
+    ]
+    assert sizes[2] < 1.5 * sum(sizes[:2])  # what is deeper in a file is indented further
 
 
 def test_the_feature_codes_steps_come_once_and_before_all_members(features, diabetes):
