@@ -126,6 +126,7 @@ def test_check_asks_what_the_champion_answers(capsys, tmp_path, monkeypatch):
     registering.promote(registering.register(tmp_path / "model", asked, facts), asked)
     keys = {key: value for key, value in asked.model_dump().items() if value not in (None, "", [], "unknown")}
     (tmp_path / "env.yaml").write_text(yaml.safe_dump(keys))
+    (tmp_path / "grids").symlink_to(PROJECT / "grids")
 
     rows.assign(y=rows["y"].map({"up": "down", "down": "up"})).to_csv(tmp_path / "t.csv", index=False)
     code, said, _ = run(capsys, "check")

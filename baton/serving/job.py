@@ -52,7 +52,9 @@ def score(changed: dict, again: bool = True) -> dict:
         record_failure(asked, error)
         if isinstance(error, BatonError) or (said := tracking.complaint(error)) is None:
             raise
-        raise BatonError(said) from error
+        complaint = BatonError(said)
+        complaint.recorded = True
+        raise complaint from error
     return report(batches.read_manifest(batches.folder_of(settings.name, settings.batch)))
 
 

@@ -221,6 +221,23 @@ def test_a_range_that_is_ended_from_outside_ends(tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_the_reason_of_a_mistake_of_ours_is_its_last_line():
-    error = RuntimeError("Traceback (most recent call last):\n  File ...\nValueError: no such thing\n")
-    assert job.failed(error) == {"outcome": "failed", "exit_code": 1, "reason": "ValueError: no such thing"}
+def test_the_reason_of_a_mistake_of_ours_is_the_error_that_came_first():
+    first = "Traceback (most recent call last):\n  File ...\nValueError: no such thing\n"
+    later = 'Traceback (most recent call last):\nploomber.exceptions.TaskBuildError: Error building task "score"\n'
+    for told in (first, f"{first}\nThe above exception was the direct cause of the following exception:\n\n{later}"):
+        found = job.failed(RuntimeError(told))
+        assert found == {"outcome": "failed", "exit_code": 1, "reason": "ValueError: no such thing"}
+    assert (
+        job.failed(RuntimeError(later))["reason"] == 'ploomber.exceptions.TaskBuildError: Error building task "score"'
+    )
+
+
+def test_a_day_without_a_champion_leaves_its_record_as_well(tmp_path):
+    keys = "name: demo\ntrain_data: t.csv\nscore_data: 'days/{batch}.csv'\ntarget: y\nbatch: x\n"
+    keys += "mlflow_tracking_uri: sqlite:///m.db\non_failure: cat >> told.json\n"
+    (tmp_path / "env.yaml").write_text(keys)
+    [outcome] = job.backfill(["2020-01-01"], {}, champion_then=True)
+    assert (outcome["outcome"], outcome["exit_code"]) == ("no champion", 4)
+    written = tmp_path / "predictions/demo/_failed/batch=2020-01-01/_manifest.json"
+    assert json.loads(written.read_text())["outcome"] == "no champion"
+    assert json.loads((tmp_path / "told.json").read_text())["batch"] == "2020-01-01"  # once: two are no JSON
