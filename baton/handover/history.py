@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Iterable
 
-from baton import BatonError
+from baton import BatonError, NoChampion
 from baton.handover import tracking
 
 CHAMPION = "champion"  # the alias
@@ -182,7 +182,7 @@ def _registered(client, name: str):
     except MlflowException as error:
         if not tracking.is_missing(error, client, name):
             raise
-        raise BatonError(f"no model named {name!r} is registered: train one with `ploomber build`") from None
+        raise NoChampion(f"no model named {name!r} is registered: train one with `ploomber build`") from None
 
 
 def _new_key(there: Iterable[str] = ()) -> str:
