@@ -27,6 +27,7 @@ COLOURS = [BLUE, ORANGE, "#38a169", "#805ad5", "#d53f8c", "#718096", "#d69e2e", 
 matplotlib.rcParams["text.parse_math"] = False  # a column may be called $a_b
 SHOWN = 24  # columns in a grid of small figures, or classes in one; a table may have hundreds
 SHUFFLES = 3  # of each column, to see what it is worth to a candidate
+FAR = 10  # times as far from the best as half of a sweep's candidates: no further is drawn
 RANKED = 20  # candidates on the leaderboard
 ROW = ("axes fraction", "data")  # coordinates of what stands beside a row
 
@@ -314,9 +315,14 @@ def sweep(ranking: pd.DataFrame, swept: dict[str, dict], metric: str) -> Figure 
             {key: value if _is_value(value) else str(value) for key, value in swept[name].items()}
             for name in candidates
         ]
-        table = pd.DataFrame(values, dtype="object").assign(**{metric: ranking.loc[candidates, "mean"].to_numpy()})
+        reached = ranking.loc[candidates, "mean"].to_numpy()
+        # One that diverged would leave the others no colours to be told apart by.
+        best, end = reached[0], reached[0] - FAR * (reached[0] - np.median(reached))
+        within = reached if end == best else np.maximum(reached, end) if end < best else np.minimum(reached, end)
+        table = pd.DataFrame(values, dtype="object").assign(**{metric: within})
         _parallel(lines, table, names, metric)
-        lines.set_title(f"{entry}: {len(table)} candidates, the best in orange")
+        cut = "" if (within == reached).all() else "; far worse ones are drawn at the end of the scale"
+        lines.set_title(f"{entry}: {len(table)} candidates, the best in orange{cut}")
         most = sorted(names, key=lambda name: -table[name].nunique())[:2]
         _means(means, table, [name for name in names if name in most], metric, of_others=len(names) > 2)
     return figure

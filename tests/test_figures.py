@@ -784,6 +784,18 @@ def test_without_trials_or_when_it_is_not_wanted_there_is_no_figure_of_a_search(
     assert [*figures.study(TRIALS, {}, "AUC", ["study"])] == ["study"]
 
 
+@pytest.mark.parametrize(("metric", "sign"), [("R2", 1), ("RMSE", -1)])
+def test_candidates_that_diverged_leave_the_others_their_colours(metric, sign):
+    swept = {str(number): one for number, one in enumerate(swept_over(x=[1, 2, 3, 4], y=[1, 2]).values())}
+    means = {name: sign * (0.9 - 0.01 * place) for place, name in enumerate(swept)} | {"7": sign * -1e7}
+    lines, map_, *_ = figures.sweep(ranked_by(means), swept, metric).axes
+    middle = np.median([*means.values()])
+    assert lines.get_title().endswith("; far worse ones are drawn at the end of the scale")
+    drawn = sorted(map_.images[0].get_array().ravel().tolist(), key=lambda mean: -sign * mean)
+    assert drawn[:7] == [*means.values()][:7]
+    assert drawn[7] == pytest.approx(means["0"] - 10 * (means["0"] - middle))
+
+
 def test_without_a_sweep_there_is_no_figure_of_one():
     assert figures.sweep(ranked_by({"lr": 1, "rf": 0}), {"lr": {}, "rf": {}}, "AUC") is None
 
