@@ -137,6 +137,7 @@ CASES = FILES | COLUMNS | DATABASES | KNOBS
 def test_a_bad_table_or_knob_is_named_by_the_check(tmp_path, monkeypatch, capsys, files, keys, expected):
     monkeypatch.setenv("BAD_PASSWORD", "correct horse")
     monkeypatch.setattr(config, "ROOT", tmp_path)
+    (tmp_path / "grids").symlink_to(PROJECT / "grids")
     (tmp_path / "env.yaml").write_text(yaml.safe_dump(put(tmp_path, files, keys)))
     assert cli.main(["check"]) == 1
     printed = capsys.readouterr()

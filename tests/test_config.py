@@ -13,7 +13,7 @@ from baton import BatonError, config
 from baton.training import evaluation
 
 ALL = {
-    "name": "demo", "target": "y", "train_data": "train.csv", "score_data": "new.csv", "predictions_table": None,
+    "name": "demo", "target": "y", "train_data": "train.csv", "score_data": "new.csv", "predictions_table": None, "predictions_store": None,
     "id_columns": [], "ignore_columns": [], "weight": None, "features": None, "grid": "default", "figures": ["auto"],
     "task": "auto", "positive": "auto", "threshold": "auto", "metric": "auto",
     "choose": "best", "promote": "superior", "confidence": 0.95, "margin": 0, "at_least": {}, "at_most": {}, "slices": [],

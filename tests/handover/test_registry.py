@@ -25,6 +25,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
+from training.test_preparation import sentences
 
 from baton import BatonError, ModelRefused, config, models
 from baton.handover import intervals, registry, runner, saving, tracking
@@ -94,12 +95,13 @@ def test_a_stack_predicts_in_its_own_process_what_it_predicted_when_fitted(tmp_p
     ],
 )
 def test_a_model_of_sentences_predicts_in_its_own_process_what_it_predicted_when_fitted(tmp_path, model, params):
-    words = ["the", "parcel", "came", "late", "and", "nobody", "knew", "why", "it", "was", "not", "sent", "on", "time"]
-    generator = np.random.default_rng(3)
-    notes = [f"{' '.join(generator.choice(words, 8))} {number}" for number in range(300)]
-    table = pd.DataFrame({"note": notes, "x": generator.normal(size=300), "y": ["late" in note for note in notes]})
+    notes = sentences()
+    y = [f"word{number}" in note for number, note in enumerate(notes)]
+    table = pd.DataFrame(
+        {"note": notes, "x": np.random.default_rng(3).normal(size=300), "y": np.where(y, 1, np.arange(300) % 2)}
+    )
     asked = learn(table)
-    X, y = asked.read_features(table), asked.read_target(table)
+    X, y = asked.read_features(table), asked.read_target(table).astype(int)
     step = preparation.prepare_texts(None, X, "binary", False, models.usual_preparation(model))
     estimator = tournament.make_estimator(model, params, asked, 300, seed=1)
     pipeline = tournament.assemble(step, estimator, None).fit(X, y)

@@ -119,6 +119,9 @@ def test_a_batch_is_entered_in_mlflow_though_a_run_was_killed_before(tmp_path, m
     ROWS.to_csv(tmp_path / "new.csv", index=False)
     (tmp_path / "report.html").write_text("report")
 
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
     def publish() -> str:
         received, *_ = batch.receive(asked)
         assert received.complete is False
@@ -126,7 +129,7 @@ def test_a_batch_is_entered_in_mlflow_though_a_run_was_killed_before(tmp_path, m
         return job.publish(received, tmp_path / "report.html", asked.mlflow_tracking_uri)
 
     with monkeypatch.context() as killed:
-        killed.setattr(tracking, "log_batch", lambda *_: signal.raise_signal(signal.SIGINT))
+        killed.setattr(tracking, "log_batch", interrupt)
         with pytest.raises(KeyboardInterrupt):
             publish()
     assert publish() == "Batch b of demo: 40 rows scored by version 1, 0 rejected, in predictions/demo/batch=b"
