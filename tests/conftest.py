@@ -317,14 +317,17 @@ def diabetes() -> Sample:
 
 
 @pytest.fixture(scope="session")
-def moto(tmp_path_factory) -> str:
+def moto(tmp_path_factory, worker_id) -> str:
     """The address of an S3 server of the tests' own; in an environment of its own, as it needs an older `dateutil`."""
     folder = tmp_path_factory.mktemp("moto")
-    pip = [sys._base_executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    pip += ["--only-binary=:all:", "--target", str(folder / "packages")]
-    subprocess.run([*pip, "moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"], check=True)
+    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    pip = [sys._base_executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    pip += ["--only-binary=:all:", "--target", str(shared / "packages-moto")]
+    with FileLock(shared / "moto.lock"):
+        if not (shared / "packages-moto").exists():
+            subprocess.run([*pip, "moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"], check=True)
     port = free_port()
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder / "packages")}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(shared / "packages-moto")}
 
     def ready():
         with contextlib.suppress(OSError):

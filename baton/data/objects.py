@@ -73,6 +73,8 @@ def serve() -> None:
     except Exception as error:
         answer = True, error
     pickle.dump(answer, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+    os._exit(0)  # at once: the thread that reads would be waited for
 
 
 def _end_with_parent() -> None:

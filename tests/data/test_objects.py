@@ -243,7 +243,7 @@ def test_a_reader_finds_the_former_result_or_the_new_one_whole(store, bucket, tm
 
     reader = threading.Thread(target=read)
     reader.start()
-    for number in range(20):
+    for number in range(6):
         publish(*results["ba"[number % 2]])
     ended.set()
     reader.join()
