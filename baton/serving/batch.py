@@ -179,17 +179,16 @@ def begin(batch: Batch, settled: contracts.Contract, chunk: int) -> Batch:
 
     `settled` is the contract by which its rows are read, `chunk` how many rows at once.
     """
-    plan, earlier = batch.draft / PLAN, {}
+    plan, earlier, token = batch.draft / PLAN, {}, uuid.uuid4().hex[:8]
     with contextlib.suppress(OSError, ValueError):
         earlier = json.loads(plan.read_text())
     if (earlier.get("key"), earlier.get("chunk", chunk)) == (batch.key, chunk):
-        batch = dataclasses.replace(batch, scored_at=earlier["scored_at"])
+        batch, token = dataclasses.replace(batch, scored_at=earlier["scored_at"]), earlier.get("token", token)
     else:
         for path in batch.draft.glob("*"):
             if path.name != "input":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         batch.result.mkdir(parents=True)
-    token = earlier.get("token") or uuid.uuid4().hex[:8]
     written = {"key": batch.key, "chunk": chunk, "scored_at": batch.scored_at, "token": token}
     write_json(plan, written | {"contract": settled.to_dict()})
     return batch

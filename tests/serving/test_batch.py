@@ -300,9 +300,12 @@ def test_a_draft_of_chunks_of_another_size_is_begun_anew(asked, monkeypatch):
     received, *_ = batch.receive(asked)
     for size, kept in ((7, False), (7, True), (9, False)):
         monkeypatch.setattr(batch, "rows_of_a_chunk", lambda head, size=size: size)
-        marked = received.draft / "mark"
+        marked, plan = received.draft / "mark", received.draft / "plan.json"
+        before = json.loads(plan.read_text())["token"] if plan.is_file() else None
         scoring.score(received, asked)
         assert marked.exists() is kept
+        # By it files are named in a store, where another result may have been put by the run before.
+        assert (json.loads(plan.read_text())["token"] == before) is kept
         marked.touch()
     batch.seal(received, json.loads((received.result / "_manifest.json").read_text()))
     assert len(batch.read(received.result)) == 40
