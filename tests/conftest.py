@@ -328,15 +328,10 @@ def moto(tmp_path_factory, worker_id) -> str:
             subprocess.run([*pip, "moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"], check=True)
     port = free_port()
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(shared / "packages-moto")}
-
-    def ready():
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port)).close()
-            return True
-
     command = [sys._base_executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with serving(command, ready, folder / "log", env=environment):
-        yield f"http://127.0.0.1:{port}"
+    address = f"http://127.0.0.1:{port}"
+    with serving(command, lambda: answers(f"{address}/moto-api/"), folder / "log", env=environment):
+        yield address
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from baton import BatonError, Busy, config
 
+HIDDEN = re.compile(r"(^|/)[._]")  # of a path: .ipynb_checkpoints and _delta_log hold no rows
 MANIFEST = "_manifest.json"
 NO_LOGIN = "http://169.254.169.254/"  # where a machine of AWS is asked for its role, if the environment has no login
 
@@ -95,8 +96,7 @@ def find(source: str, is_data: Callable[[PurePosixPath], bool]) -> list[Object]:
         found = [one for one in listed if pattern.match(one.path) and (one.size or is_data(PurePosixPath(one.path)))]
     else:
         found = [one for one in listed if is_data(PurePosixPath(one.path))]
-    hidden = re.compile(r"(^|/)[._]")
-    return sorted(one for one in found if not hidden.search(one.path.removeprefix(fixed)))
+    return sorted(one for one in found if not HIDDEN.search(one.path.removeprefix(fixed)))
 
 
 @_in_a_process

@@ -119,9 +119,9 @@ def require_trainable(folds: pd.DataFrame, y: pd.Series, contract: Contract) -> 
         different = y.iloc[fitted].nunique()
         if different < 2:
             number = folds["fold"].iloc[validated[0]]
-            leaves, remedy = ("select leaves", "Let it keep more rows, or lower") if not folds["trains"].all() else (
-                "there are", "Lower"
-            )  # fmt: skip
+            leaves, remedy = "there are", "Lower"
+            if not folds["trains"].all():
+                leaves, remedy = "select leaves", "Let it keep more rows, or lower"
             raise BatonError(
                 f"{leaves} {len(fitted)} rows to learn from for fold {number}, with {different} different values of"
                 f" {contract.target!r}. {remedy} `folds` in env.yaml"

@@ -32,8 +32,8 @@ CSV = (".csv", ".tsv", ".txt", ".data")
 PARQUET = (".parquet", ".pq")
 COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
 DELIMITERS = ",;\t|:^~ "
-PATIENCE = 120  # seconds after which a database that does not answer at all is given up
 USUAL = ",;\t|"  # the others stand in names and times as well
+PATIENCE = 120  # seconds after which a database that does not answer at all is given up
 
 csv.field_size_limit(2**31 - 1)  # a value may be a whole document
 
@@ -85,9 +85,9 @@ def files(source: str) -> list[Path]:
         return [path]
     found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
     named = path if path.is_dir() else Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
-    # What the source itself names may be called anything; below it, .ipynb_checkpoints and _delta_log hold no rows.
-    hidden = re.compile(r"(^|/)[._]")
-    data = sorted(file for file in found if file.is_file() and not hidden.search(file.relative_to(named).as_posix()))
+    # What the source itself names may be called anything.
+    below = ((file, file.relative_to(named).as_posix()) for file in found if file.is_file())
+    data = sorted(file for file, path in below if not objects.HIDDEN.search(path))
     if path.is_dir():
         data = [file for file in data if kind_of(file)]
     if not data:

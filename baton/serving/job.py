@@ -278,8 +278,9 @@ def _is_complete(published: dict, settings: config.Settings, again: bool) -> boo
         if left:  # once it is scored, it may be moved away
             return True
         raise
-    same = batches.same_rows(published, received) and batches.is_everywhere(received, published)
-    return received.complete or (left and same)
+    return received.complete or (
+        left and batches.same_rows(published, received) and batches.is_everywhere(received, published)
+    )
 
 
 def _pattern(key: str) -> str:
