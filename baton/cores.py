@@ -14,6 +14,8 @@ from multiprocessing.connection import wait
 from multiprocessing.synchronize import Lock, Semaphore
 from typing import Any, NamedTuple
 
+from baton.engine import Cluster
+
 PATIENCE = 0.5  # seconds after which to look again whether another core has fallen idle
 
 
@@ -55,11 +57,15 @@ def held() -> Iterator[None]:
 def spread(function: Callable, items: Iterable) -> Iterator:
     """Yield function(item) of all items in their order, computed on the core that is held and on those that are idle.
 
+    On a cluster's worker, the idle workers of the cluster take part: see `engine.Cluster.spread`.
     With another core, each is computed in a process that is forked for it, while this one waits: neither the function
     nor an item is pickled, but what is returned. If that process is killed, or the function raises, this one computes
     it again. Without, as outside of a build, and on systems where a process that has computed can't be forked, this one
     computes all.
     """
+    if cluster := Cluster.around():
+        yield from cluster.spread(function, items)
+        return
     if _cores is None or sys.platform != "linux":
         yield from map(function, items)
         return

@@ -7,15 +7,17 @@ import pickle
 import re
 import socket
 import sys
+import time
 from concurrent.futures import Future
 
 import mlflow
 import obstore
+import optuna
 import pandas as pd
 import pytest
 from conftest import PROGRAMS, answers, free_port, serving, warm_command
 
-from baton import BatonError, config, engine
+from baton import BatonError, config, cores, engine
 from baton.engine import Cluster
 from baton.serving import batch
 
@@ -168,11 +170,99 @@ def test_what_was_cancelled_was_lost():
     assert Cluster.was_lost(None, future)
 
 
-def test_what_is_asked_twice_is_done_twice():
+@contextlib.contextmanager
+def cluster_of(workers: int):
     from distributed import LocalCluster
 
-    how = {"n_workers": 1, "processes": False, "protocol": "tcp", "dashboard_address": None}
-    with LocalCluster(**how) as local, Cluster(local.scheduler_address.replace("tcp://", "dask://")) as cluster:
+    how = {"n_workers": workers, "threads_per_worker": 1, "processes": workers > 1, "protocol": "tcp"}
+    with LocalCluster(**how, dashboard_address=None) as local:
+        address = local.scheduler_address.replace("tcp://", "dask://")
+        with Cluster(address) as cluster:
+            yield cluster
+
+
+def test_what_is_asked_twice_is_done_twice():
+    with cluster_of(1) as cluster:
         futures = [cluster.submit(os.urandom, 8) for _ in range(2)]
         first, second = (future.result() for future in futures)
     assert first != second
+
+
+def spread(function, items) -> tuple[int, list]:
+    return os.getpid(), [*cores.spread(function, items)]
+
+
+def at_work(item: int) -> tuple[int, int]:
+    time.sleep(0.2)
+    return item, os.getpid()
+
+
+def in_trouble(item: tuple[int, str]) -> str:
+    if os.getpid() != item[0]:
+        if item[1] == "fail":
+            raise ValueError
+        if item[1] == "last":
+            time.sleep(20)
+        elif not os.path.exists(item[1]):
+            open(item[1], "w").close()
+            os.kill(os.getpid(), 9)
+    return item[1]
+
+
+def spread_trouble(troubles: list[str]) -> list[str]:
+    return [*cores.spread(in_trouble, [(os.getpid(), trouble) for trouble in troubles])]
+
+
+def test_a_worker_spreads_what_it_does_over_those_that_have_nothing_to_do(tmp_path):
+    with cluster_of(3) as cluster:
+        mine, results = cluster.submit(spread, at_work, range(12)).result()
+        assert [item for item, _ in results] == [*range(12)]
+        assert (len(who := {process for _, process in results}), mine in who) == (3, True)
+        assert cluster.submit(spread, at_work, []).result()[1] == []
+
+        # What another worker fails in, or is long about, this one does; what kills it is done again.
+        begun = time.monotonic()
+        troubles = ["fail", "last", str(tmp_path / "killed"), "fail"]
+        assert cluster.submit(spread_trouble, troubles).result() == troubles
+        assert time.monotonic() - begun < 15
+        assert (tmp_path / "killed").exists()
+
+
+def test_with_every_worker_at_work_each_does_its_own():
+    with cluster_of(2) as cluster:
+        both = [cluster.submit(spread, at_work, range(4)) for _ in range(2)]
+        for mine, results in (future.result() for future in both):
+            assert [process for _, process in results][:3] == [mine] * 3
+
+
+def test_trials_of_a_search_are_scored_by_workers_that_have_nothing_to_do(trained, scheduler):
+    trained.keep_candidates("tree")
+    trained.draw_nothing()
+    trained.edit("grids/default.yaml", "model: dt", "model: dt\n  tune: 12")
+    started = "    if time.time() >= deadline:\n"
+    note = f"    import os\n    open('who scores', 'a').write(f'{{os.getpid()}}\\n')\n{started}"
+    trained.edit("baton/training/study.py", started, note)
+    log = trained.folder / "products/diabetes/fit/tree/study.log"
+
+    def trials() -> list[tuple]:
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(log)))
+        names = [study.study_name for study in optuna.get_all_study_summaries(storage)]
+        found = [trial for name in names for trial in optuna.load_study(study_name=name, storage=storage).trials]
+        return [(trial.state, trial.params, trial.value, trial.intermediate_values) for trial in found]
+
+    with worker(trained, scheduler), worker(trained, scheduler):
+        trained.build("--env--engine", scheduler)
+        there = trials()
+        assert len(set((trained.folder / "who scores").read_text().split())) == 2
+        # Code that was changed is what the same workers run next.
+        with (trained.folder / "features.py").open("a") as features:
+            features.write("\n\nopen('changed', 'w').close()\n")
+        trained.build("--env--engine", scheduler)
+        assert (trained.folder / "changed").exists()
+        trained.edit("baton/cores.py", "import contextlib\n", "import contextlib  # changed\n")
+        printed = trained.run("ploomber", "build", "--force", "--env--engine", scheduler, succeeds=False)
+        assert "baton.cores was changed after a worker had loaded it: stop the workers, and start them" in printed
+    log.unlink()
+    trained.build("--force")
+    assert len(there) >= 12  # so many of each fold
+    assert there == trials()

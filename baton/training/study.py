@@ -66,10 +66,10 @@ def search(
     """Search a space for the settings with the best mean score; return them, {} if the start is best, and the trials.
 
     `space` maps a parameter to an Optuna distribution. `scores` yields the score of some settings on one fold after the
-    other, {} being the start; a fold that can't be scored yields NaN. Trials are scored on the idle cores of a build, a
-    batch at a time; one whose mean so far is worse than the median of earlier batches at that fold is pruned. The study
-    of that `name` in `file` is gone on with, if there is one; with a budget of trials, the same seed gives the same
-    trials on any number of cores, and whether or not it was stopped in between.
+    other, {} being the start; a fold that can't be scored yields NaN. Trials are scored on the idle cores of a build,
+    or workers of a cluster, a batch at a time; one whose mean so far is worse than the median of earlier batches at
+    that fold is pruned. The study of that `name` in `file` is gone on with, if there is one; with a budget of trials,
+    the same seed gives the same trials on any number of cores, and whether or not it was stopped in between.
     """
     import optuna
 
@@ -93,7 +93,7 @@ def search(
         begun = time.monotonic() - spent
         whole = len(trials) // BATCH * BATCH  # the trials of earlier batches; the others of this one need not be again
         asked = _ask(study, whole, space, budget.sampler, seed)[len(trials) - whole :]
-        score = functools.partial(_score, scores, begun + budget.seconds)
+        score = functools.partial(_score, scores, time.time() + budget.seconds - spent)
         for scored in cores.spread(score, asked[: min(BATCH, budget.trials - len(trials))]):
             spent = time.monotonic() - begun
             study.set_user_attr("spent", spent)
@@ -147,10 +147,13 @@ def _ask(study, whole: int, space: dict, sampler: str, seed: int) -> list:
 
 
 def _score(scores: Callable[[dict], Iterable[float]], deadline: float, trial):
-    """Score what was asked for and return it as a trial that has ended, or None if `deadline` has passed already."""
+    """Score what was asked for and return it as a trial that has ended, or None if `deadline` has passed already.
+
+    A deadline is a time.time(): a cluster's other worker has another clock of every other kind.
+    """
     import optuna
 
-    if time.monotonic() >= deadline:
+    if time.time() >= deadline:
         return None
     states = optuna.trial.TrialState
     state, error, found, means, started, begun = states.COMPLETE, None, [], {}, time.time(), time.perf_counter()
