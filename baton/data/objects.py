@@ -128,37 +128,37 @@ def fetch(source: str, found: list[Object], folder: Path) -> dict[str, Path]:
 
 
 @_in_a_process
-def publish(files: list[Path], manifest: dict, address: str, token: str) -> None:
+def publish(files: list[Path], manifest: dict, address: str, token: str, replacing: str | None) -> None:
     """Put a result in the place of the one that is there: its files first, then the manifest that names them.
 
-    A reader goes by the manifest, and so finds the former result or this one; the former's files are removed
-    afterwards. `token` makes names that no other result has, and the same again for a run that goes on with this one.
-    Nothing is done if a result of the same `key` is there. Raises `Busy` if another one was put there meanwhile, which
-    stays.
+    A reader goes by the manifest, and so finds the former result or this one. What no manifest names is removed
+    afterwards: the former's files, and those of a run that was killed. `token` makes names that no other result has,
+    and the same again for a run that goes on with this one. A result of the same `key` that is there stays. Raises
+    `Busy` if there is another than the one of the key `replacing`, which stays too.
     """
     with _opened(address, address) as (store, library):
         former, e_tag = _manifest(store, library)
-        if former and former["key"] == manifest["key"] and _is_whole(store, library, former):
-            return
+        if former and _is_whole(store, library, former):
+            if former["key"] == manifest["key"]:
+                _remove_unnamed(store, library, set())
+                return
+            if former["key"] != replacing:
+                raise _overtaken(address)
         named = {f"{file.stem}-{token}{file.suffix}": file for file in files}
         for name, file in named.items():
             library.put(store, name, file)
         sizes = [{"file": name, "bytes": file.stat().st_size} for name, file in named.items()]
         content = json.dumps(manifest | {"files": sizes}, indent=2, default=str).encode()
-        before = {part["file"] for part in former["files"]} if former else set()
         try:
             library.put(store, MANIFEST, content, mode={"e_tag": e_tag} if e_tag else "create", use_multipart=False)
         except (library.exceptions.AlreadyExistsError, library.exceptions.PreconditionError):
-            before, former = {*named}, _manifest(store, library)[0]
-            if not former or former["key"] != manifest["key"]:
-                raise Busy(
-                    f"{address}: another run has published this batch there in the meantime, and its result stays. If"
-                    " this one is to take its place, run it again"
-                ) from None
-        finally:
-            for name in before - {part["file"] for part in (_manifest(store, library)[0] or {"files": []})["files"]}:
+            former, _ = _manifest(store, library)
+            for name in {*named} - _names(former):
                 with contextlib.suppress(FileNotFoundError):
                     library.delete(store, name)
+            if not former or former["key"] != manifest["key"]:
+                raise _overtaken(address) from None
+        _remove_unnamed(store, library, _names(former))
 
 
 @_in_a_process
@@ -190,6 +190,31 @@ def _manifest(store, library) -> tuple[dict | None, str | None]:
         library.list(store).collect()  # which a bucket that is not there refuses
         return None, None
     return json.loads(bytes(answer.bytes())), answer.meta["e_tag"]
+
+
+def _names(manifest: dict | None) -> set[str]:
+    return {part["file"] for part in manifest["files"]} if manifest else set()
+
+
+def _remove_unnamed(store, library, former: set[str]) -> None:
+    """Remove the files of the former result, and what no manifest names and is older than the one that is there.
+
+    Who put it there can't publish it any more: the manifest is another one than before.
+    """
+    listed = {meta["path"]: meta["last_modified"] for meta in library.list(store).collect()}
+    manifest, _ = _manifest(store, library)
+    named = {MANIFEST, *_names(manifest)}
+    for name, modified in listed.items():
+        if name not in named and (name in former or MANIFEST in listed and modified < listed[MANIFEST]):
+            with contextlib.suppress(FileNotFoundError):
+                library.delete(store, name)
+
+
+def _overtaken(address: str) -> Busy:
+    return Busy(
+        f"{address}: another run has published this batch there in the meantime, and its result stays. If this one is"
+        " to take its place, run it again"
+    )
 
 
 def _copy(answer, file: Path) -> None:

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from baton import BatonError, InputEmpty, SchemaMismatch
 from baton.data import tables
 
-BLOCK = 4 * 2**20  # bytes of a CSV that are parsed at once, and so the longest row there may be
+BYTES = 32_000_000  # of rows that are held at once: fewer rows than are asked for, where they have long texts
+BLOCK = 4 * 2**20  # bytes of a file that are read at once; of a CSV, also the longest row there may be
 
 
 class Source:
@@ -41,7 +42,7 @@ class Source:
         self.rows = sum(part.rows for part in parts)
 
     def chunks(self, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """Yield the table, or some columns of it, in chunks of `rows` rows, the last one smaller, all of one schema.
+        """Yield the table, or some columns, in chunks of `rows` rows or `BYTES`, the last one smaller, of one schema.
 
         Raises `InputEmpty` if there is no row.
         """
@@ -97,7 +98,7 @@ class _Parquet:
     def _opened(self):
         packed = fsspec.open(str(self._file), "rb", compression="infer")
         with tables.unreadable(self.name, "parquet"), packed if packed.compression else _path(self._file) as opened:
-            yield pq.ParquetFile(opened, pre_buffer=False)
+            yield pq.ParquetFile(opened, pre_buffer=False, buffer_size=BLOCK)
 
     def schema(self, columns: list[str]) -> pa.Schema:
         kinds = [self._schema.field(self._original[column]).type for column in columns]
@@ -108,6 +109,9 @@ class _Parquet:
     def batches(self, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
         original = [self._original[column] for column in columns]
         with self._opened() as found:
+            groups = [found.metadata.row_group(number) for number in range(found.metadata.num_row_groups)]
+            wide = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=0)
+            rows = max(1, min(rows, int(BYTES / max(wide, 1))))
             for batch in found.iter_batches(rows, columns=original, use_threads=False):
                 yield batch.select(original).rename_columns(columns)
 
@@ -281,13 +285,27 @@ def _common_type(types: list[pa.DataType]) -> pa.DataType:
 
 
 def _of_equal_size(parts: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """The same rows in tables of `rows` rows each; the last one has the rest."""
-    kept, count = [], 0
-    for part in parts:
-        kept, count = [*kept, part], count + len(part)
+    """The same rows in tables of `rows` rows each, or of fewer that have `BYTES`; the last one has the rest."""
+    kept, count, size = [], 0, 0
+    for piece in (piece for part in parts for piece in _small(part)):
+        if kept and size + piece.nbytes > BYTES:
+            yield pa.concat_tables(kept)
+            kept, count, size = [], 0, 0
+        kept, count, size = [*kept, piece], count + len(piece), size + piece.nbytes
         while count >= rows:
             whole = pa.concat_tables(kept)
             yield whole.slice(0, rows)
-            kept, count = [whole.slice(rows)], count - rows
+            rest = whole.slice(rows)
+            kept, count, size = [rest] if len(rest) else [], len(rest), rest.nbytes
     if count:
         yield pa.concat_tables(kept)
+
+
+def _small(part: pa.Table) -> Iterator[pa.Table]:
+    """A table in pieces of at most `BYTES` each, or of a row."""
+    if part.nbytes <= BYTES or len(part) < 2:
+        yield part
+        return
+    half = len(part) // 2
+    yield from _small(part.slice(0, half))
+    yield from _small(part.slice(half))

@@ -115,13 +115,16 @@ def _missing(source: str, what: str) -> InputMissing:
 def append(parts: Iterable[pd.DataFrame], destination: str, replacing: dict) -> None:
     """Add rows to a table of a database, which is made if it doesn't exist, in one transaction: all or nothing.
 
-    Rows of the table with the values `replacing` in those columns are deleted first, so doing it twice changes nothing.
-    Raises `BatonError` if it can't be done.
+    Rows of the table with the values `replacing` in those columns are deleted first, so doing it twice changes nothing,
+    one after the other or at once. Raises `BatonError` if it can't be done.
     """
     import sqlalchemy
 
     schema, name = _table_name(destination)
     with _connected(destination) as connection:
+        if connection.dialect.name == "postgresql":  # else two machines would both delete first, and both add
+            asked = sqlalchemy.func.hashtext(repr((schema, name, replacing)))
+            connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(asked)))
         for number, rows in enumerate(parts):
             if number == 0 and _takes(connection, destination, rows.columns):
                 table, same = _rows_with(replacing, name, schema, connection)
@@ -141,16 +144,23 @@ def _copy(table, connection, columns: list[str], rows: Iterable[tuple]) -> None:
     connection.connection.cursor().execute(command, stream=written)
 
 
-def count(destination: str, where: dict) -> int:
-    """Count the rows of a table of a database that have these values; 0 if there is no such table."""
+def count(destination: str, where: dict, by: list[str]) -> dict[tuple, int]:
+    """Count the rows of a table of a database that have the values `where`, by what they have in other columns.
+
+    There are none if there is no such table, or it lacks such a column.
+    """
     import sqlalchemy
 
     schema, name = _table_name(destination)
     with _connected(destination) as connection:
         if not sqlalchemy.inspect(connection).has_table(name, schema):
-            return 0
+            return {}
         table, same = _rows_with(where, name, schema, connection)
-        return connection.execute(sqlalchemy.select(sqlalchemy.func.count()).select_from(table).where(*same)).scalar()
+        if not {*by} <= {*table.c.keys()}:
+            return {}
+        columns = [table.c[column] for column in by]
+        counted = sqlalchemy.select(*columns, sqlalchemy.func.count()).where(*same).group_by(*columns)
+        return {tuple(values): rows for *values, rows in connection.execute(counted)}
 
 
 def _rows_with(values: dict, name: str, schema: str | None, connection):

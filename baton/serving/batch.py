@@ -23,6 +23,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet as pq
 
 from baton import BatonError, InputStale, SchemaMismatch, SettingsError, config
 from baton.data import contract as contracts
@@ -31,7 +32,6 @@ from baton.handover import intervals, registry
 
 HEAD = 10_000  # rows by which a batch is looked at before it is scored
 CELLS = 2_000_000  # values of a chunk: what a process holds of a batch at once
-BYTES = 64_000_000  # the same in bytes, which count where there are long texts
 MOST_ROWS = 100_000  # rows of a chunk
 PLAN = "plan.json"  # says of a draft what it is made of
 ASIDE = "replaced"  # where a result lies, in a draft, that is taken away before the new one is put in its place
@@ -47,8 +47,8 @@ class Batch:
     """One run of scoring: these rows, this model version, these options.
 
     `files` are the input's: path, bytes and time of the last change. `complete` says that this very batch has been
-    published before, `replaces` what it takes the place of, "" for nothing. `scored_at` is UTC, ISO 8601, the same for
-    all of its rows.
+    published before, `replaces` what it takes the place of, "" for nothing, and `replaced_key` its key. `scored_at` is
+    UTC, ISO 8601, the same for all of its rows.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Batch:
     scored_at: str
     complete: bool = False
     replaces: str = ""
+    replaced_key: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -161,6 +162,8 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
     _require_kinds(settled, head, source)
     _require_columns(received, opened.columns, settled)
     same = bool(before) and before["key"] == received.key
+    if same:  # what is scored again, for a place that it is missing from, is the same to the last byte
+        received = dataclasses.replace(received, scored_at=before["scored_at"])
     if same and is_everywhere(received, before):
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(failed_folder(settings.name, settings.batch), ignore_errors=True)
@@ -171,7 +174,8 @@ def receive(settings: config.Settings) -> tuple[Batch, registry.Model, pd.DataFr
             f" and its input or options have changed. Score it by the same version: --env--model_version {kept}, or by"
             " the champion: --env--replace true"
         )
-    return dataclasses.replace(received, replaces=_described(before)), model, head
+    replaced = {"replaces": _described(before), "replaced_key": before and before["key"]}
+    return dataclasses.replace(received, **replaced), model, head
 
 
 def begin(batch: Batch, settled: contracts.Contract, chunk: int) -> Batch:
@@ -205,13 +209,13 @@ def read_manifest(folder: Path) -> dict | None:
 
 
 def read_published(name: str, batch: str, store: str | None) -> dict | None:
-    """Read the manifest of a published batch, or of what `predictions_store` has of it: all, for who keeps no folder.
+    """Read the manifest of what `predictions_store` has of a batch, or else of its folder.
 
-    Raises `BatonError` if the store does not answer.
+    Other machines publish in the store too. Raises `BatonError` if it does not answer.
     """
     address = _address(store, name, batch)
     there = address and objects.read_manifest(address)
-    return read_manifest(folder_of(name, batch)) or there
+    return there or read_manifest(folder_of(name, batch))
 
 
 def read(place: str | Path) -> pd.DataFrame:
@@ -243,16 +247,28 @@ def _parts(folder: Path, manifest: dict) -> Iterator[pd.DataFrame]:
 
 
 def read_part(file: Path, text_columns: list[str]) -> pd.DataFrame:
-    """Read a part as it was written: in a CSV, `text_columns` are text whatever they look like."""
+    """Read a part as it was written: in a CSV, `text_columns` are text whatever they look like.
+
+    Whole numbers of which some are missing stay whole numbers, as pandas' `Int64`.
+    """
     if file.suffix == ".parquet":
-        return pd.read_parquet(file)
+        return _to_frame(pq.read_table(file))
     # Text is in quotes there, and what is missing is not.
     how = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(text_columns, pa.string()), null_values=[""], strings_can_be_null=True,
         quoted_strings_can_be_null=False,
     )  # fmt: skip
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    return pyarrow.csv.read_csv(file, parse_options=parse, convert_options=how).to_pandas()
+    return _to_frame(pyarrow.csv.read_csv(file, parse_options=parse, convert_options=how))
+
+
+def _to_frame(part: pa.Table) -> pd.DataFrame:
+    holes = {field.name for field in part.schema if pa.types.is_integer(field.type) and part[field.name].null_count}
+    frame = part.select([name for name in part.column_names if name not in holes]).to_pandas()
+    for place, name in enumerate(part.column_names):
+        if name in holes:
+            frame.insert(place, name, part[name].to_pandas(types_mapper={part[name].type: pd.Int64Dtype()}.get))
+    return frame
 
 
 def seal(batch: Batch, manifest: dict) -> dict:
@@ -278,7 +294,8 @@ def publish(batch: Batch, report: Path, record: Callable[[dict], object] = lambd
         tables.append((part.assign(**key) for part in _parts(batch.result, manifest)), table, replacing=key)
     if address := _address(batch.options.get("predictions_store"), batch.name, batch.batch):
         token = json.loads((batch.draft / PLAN).read_text())["token"]
-        objects.publish([batch.result / part["file"] for part in manifest["files"]], manifest, address, token)
+        files = [batch.result / part["file"] for part in manifest["files"]]
+        objects.publish(files, manifest, address, token, batch.replaced_key)
     record(manifest)
     for file in [*batch.result.iterdir(), batch.result]:
         _flush(file)
@@ -311,7 +328,7 @@ def write_json(file: Path, content: dict) -> None:
 def rows_of_a_chunk(head: pd.DataFrame) -> int:
     """How many rows are held at once, of a table that begins so: fewer where they have many columns, or long texts."""
     row = head.memory_usage(deep=True, index=False).sum() / max(len(head), 1)
-    return max(1000, min(MOST_ROWS, CELLS // max(head.shape[1], 1), int(BYTES / max(row, 1))))
+    return max(1000, min(MOST_ROWS, CELLS // max(head.shape[1], 1), int(stream.BYTES / max(row, 1))))
 
 
 def _files(source: str, folder: Path) -> dict[str, Path]:
@@ -357,7 +374,7 @@ def _require_columns(batch: Batch, columns: list[str], contract: contracts.Contr
         if column not in columns:
             nearest = config.did_you_mean(column, columns)
             raise SettingsError(f"keep_columns names {column!r}, which {batch.source} lacks{nearest}")
-        if contracts.WRITTEN.fullmatch(column):
+        if contracts.WRITTEN.fullmatch(column.lower() if batch.options["predictions_table"] else column):
             raise SettingsError(f"keep_columns names {column!r}, which scoring writes; rename it in the table")
     for column in batch.options["bounds"]:
         if contract.kinds.get(column) not in {"number", "date"}:
@@ -381,11 +398,20 @@ def _key_in_table(batch: Batch) -> dict:
 
 
 def is_everywhere(batch: Batch, before: dict) -> bool:
-    """Tell whether a published batch is in `predictions_table` and `predictions_store` as well, if they are named."""
-    if (table := batch.options["predictions_table"]) and (
-        tables.count(table, _key_in_table(batch)) != before["rows_scored"]
-    ):
+    """Tell whether a published batch is all over: in `predictions_table`, in `predictions_store`, and in its folder.
+
+    One that has no folder at all was published from another machine, if no draft of it is here.
+    """
+    here = read_manifest(batch.folder)
+    unfinished = not here and (read_manifest(batch.result) or {}).get("key") == before["key"]
+    if unfinished or (here and here["key"] != before["key"]):
         return False
+    if table := batch.options["predictions_table"]:
+        found = tables.count(table, _key_in_table(batch), ["model_version", "scored_at"])
+        found = {(str(version), pd.to_datetime(at, utc=True)): rows for (version, at), rows in found.items()}
+        made = str(before["model_version"]), pd.Timestamp(before["scored_at"])
+        if found != ({made: before["rows_scored"]} if before["rows_scored"] else {}):
+            return False
     if address := _address(batch.options.get("predictions_store"), batch.name, batch.batch):
         there = objects.read_manifest(address)
         return bool(there) and there["key"] == before["key"]

@@ -123,7 +123,8 @@ def _exact(ids: pa.Table) -> pa.Table:
 
 def _plain_integers(ids: pa.Table) -> set[str]:
     texts = {name: ids[name].to_pandas() for name in ids.column_names if pa.types.is_string(ids[name].type)}
-    return {name for name, column in texts.items() if values.are_integers(column)}
+    there = {name: column[column.fillna("") != ""] for name, column in texts.items()}
+    return {name for name, column in there.items() if column.empty or values.are_integers(column)}
 
 
 def _within(column: pd.Series, least, most, kind: str) -> np.ndarray:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from tqdm import tqdm
@@ -176,8 +177,7 @@ def _predicted(
     `probability` is that of the positive class for two classes; there is a `probability_<class>` for each of more.
     """
     columns = {
-        column: table[column].cast(pa.int64()) if column in asked["integers"] else table[column]
-        for column in asked["ids"]
+        column: _as_integers(table[column]) if column in asked["integers"] else table[column] for column in asked["ids"]
     } or {"row": pa.array(numbers, pa.int64())}
     answers = predict(pipeline, X, contract)
     columns["prediction"] = pa.array(_labelled(answers, contract), _type_of(contract))
@@ -193,6 +193,10 @@ def _predicted(
     if asked["options"]["explain"]:
         columns |= _explained(pipeline, X, contract, usual, asked["options"]["explain"])
     return pa.table(columns)
+
+
+def _as_integers(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.equal(texts, ""), None, texts).cast(pa.int64())
 
 
 def _explained(pipeline, X: pd.DataFrame, contract: Contract, usual: pd.Series, count: int) -> dict[str, pa.Array]:

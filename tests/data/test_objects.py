@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 
 import obstore
 import pandas as pd
@@ -140,7 +141,8 @@ def test_that_there_is_no_login_is_told(monkeypatch):
 
 
 def publish(files: list, key: str, address: str, token: str = "t", scored_at: str = "now") -> None:
-    objects.publish(files, {"key": key, "scored_at": scored_at}, address, token)
+    there = objects.read_manifest(address) or {}
+    objects.publish(files, {"key": key, "scored_at": scored_at}, address, token, there.get("key"))
 
 
 def test_a_result_takes_the_place_of_the_former_whose_files_go(store, bucket, tmp_path):
@@ -175,6 +177,31 @@ def test_what_a_killed_run_put_there_is_no_leftover_of_the_run_that_goes_on(stor
     assert objects.read_manifest(f"{bucket}/b")["files"] == [{"file": "part-0-mine.parquet", "bytes": 4}]
 
 
+@pytest.mark.parametrize("key", ["k", "another"])
+def test_what_a_killed_run_left_goes_with_the_next_that_publishes_and_no_file_of_one_at_work(
+    store, bucket, tmp_path, key
+):
+    address, files = f"{bucket}/b", result(tmp_path, **{"part-0.parquet": "rows"})
+    store.put("b/part-0-killed.parquet", b"of a run that was killed before its manifest")
+    publish(files, "k", address, "one")
+    time.sleep(1.1)  # a store tells times by the second
+    store.put("b/part-0-at-work.parquet", b"of one that has yet to put its manifest")
+    publish(files, key, address, "two" if key != "k" else "one")
+    left = {name.removeprefix("b/") for name in names(store)} - {"_manifest.json", "part-0-at-work.parquet"}
+    assert left == ({"part-0-one.parquet"} if key == "k" else {"part-0-two.parquet"})
+    assert ("b/part-0-at-work.parquet" in names(store)) == (key == "k")
+
+
+def test_another_result_than_the_one_that_was_to_be_replaced_stays(store, bucket, tmp_path):
+    address, files = f"{bucket}/b", result(tmp_path, **{"part-0.parquet": "rows"})
+    publish(files, "by another machine", address, "one")
+    before = names(store)
+    for replacing in (None, "what was there before"):
+        with pytest.raises(Busy, match="another run has published this batch there in the meantime"):
+            objects.publish(files, {"key": "mine", "scored_at": "now"}, address, "two", replacing)
+    assert (objects.read_manifest(address)["key"], names(store)) == ("by another machine", before)
+
+
 @pytest.mark.parametrize("former", [None, "k0"])
 @pytest.mark.parametrize("other", ["another", "mine"])
 def test_of_two_that_publish_at_once_the_first_stays_and_the_second_leaves_nothing(
@@ -194,7 +221,7 @@ def test_of_two_that_publish_at_once_the_first_stays_and_the_second_leaves_nothi
     monkeypatch.setattr(obstore, "put", overtaken)
     told = pytest.raises(Busy, match="another run has published this batch there in the meantime")
     with told if other != "mine" else contextlib.nullcontext():
-        objects.publish.__wrapped__(files, {"key": "mine", "scored_at": "now"}, address, "second")
+        objects.publish.__wrapped__(files, {"key": "mine", "scored_at": "now"}, address, "second", former)
     assert objects.read_manifest(address)["key"] == other
     assert names(store) == ["b/_manifest.json", "b/part-0-first.parquet"]
 

@@ -119,6 +119,23 @@ def test_files_of_a_folder_follow_each_other_and_chunks_run_over_their_ends(tmp_
         stream.Source(str(tmp_path))
 
 
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_chunks_of_long_texts_have_fewer_rows_wherever_these_begin(tmp_path, monkeypatch, form):
+    monkeypatch.setattr(stream, "BYTES", 10_000)
+    monkeypatch.setattr(stream, "BLOCK", 40_000)
+    rows = pd.DataFrame({"n": range(600), "text": ["x"] * 400 + ["long" * 250] * 200})
+    file = tmp_path / f"t.{form}"
+    rows.to_parquet(file, index=False) if form == "parquet" else rows.to_csv(file, index=False)
+    opened = stream.Source(str(file))
+    chunks = [*opened.chunks(300)]
+    assert max(chunk.nbytes for chunk in chunks) <= 10_000
+    assert max(len(chunk) for chunk in chunks) == 300
+    found = pa.concat_tables(chunks).to_pandas().astype({"n": "int64", "text": "str"})
+    pd.testing.assert_frame_equal(found, rows.astype({"text": "str"}))
+    assert [len(chunk) for chunk in chunks] == [len(chunk) for chunk in opened.chunks(300)]
+    assert len(opened.head(300)) == (300 if form == "csv" else len(chunks[0]))
+
+
 def test_files_with_categories_of_their_own_are_one_table(tmp_path):
     for number, values in enumerate((["x", "y"], ["y", "z"])):
         pd.DataFrame({"a": pd.Categorical(values)}).to_parquet(tmp_path / f"{number}.parquet")

@@ -4,6 +4,7 @@ The database tests talk to a PostgreSQL server that the suite starts, and fail w
 """
 
 import bz2
+import contextlib
 import datetime
 import gzip
 import io
@@ -12,8 +13,10 @@ import os
 import re
 import socket
 import sqlite3
+import threading
 import urllib.parse
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import numpy as np
@@ -490,8 +493,32 @@ def test_odd_values_are_appended_as_they_are(database):
 def test_more_rows_are_appended_than_a_statement_takes(database):
     destination, rows = f"{database}#predictions", pd.DataFrame({"batch": "1", "id": range(80_000)})
     tables.append([rows], destination, {"batch": "1"})
-    assert tables.count(destination, {"batch": "1"}) == 80_000
     assert sorted(tables.read_table(destination)["id"]) == [*range(80_000)]
+    tables.append([rows.head(3).assign(batch="2")], destination, {"batch": "2"})
+    assert tables.count(destination, {"batch": "1"}, ["batch"]) == {("1",): 80_000}
+    assert sum(tables.count(destination, {"batch": "2"}, ["batch", "id"]).values()) == 3
+    assert tables.count(destination, {"batch": "3"}, ["batch"]) == {}
+    assert tables.count(destination, {"batch": "1"}, ["no column"]) == tables.count(f"{database}#no", {}, []) == {}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_two_machines_that_append_the_same_rows_at_once_double_none(postgres, there):
+    destination, begun = f"{postgres}#predictions", threading.Barrier(2)
+    rows = pd.DataFrame({"batch": "1", "id": range(1000)})
+    if there:
+        tables.append([rows.assign(batch="0")], destination, {"batch": "0"})
+
+    def parts():
+        for part in range(3):
+            yield rows
+            if part == 0:
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    begun.wait(1)  # the other one, too, has begun to add; or waits
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(tables.append, parts(), destination, {"batch": "1"}) for _ in range(2)]:
+            done.result()
+    assert tables.count(destination, {"batch": "1"}, ["batch"]) == {("1",): 3000}
 
 
 def test_an_append_that_fails_half_way_leaves_the_table_as_it_was(database):

@@ -166,6 +166,12 @@ def test_a_kept_column_that_scoring_writes_is_told(asked, column):
     ROWS.assign(**{column: 1}).to_csv(config.ROOT / "new.csv", index=False)
     with pytest.raises(SettingsError, match=f"keep_columns names '{column}', which scoring writes; rename it in the"):
         batch.receive(asked.model_copy(update={"keep_columns": [column]}))
+    # Databases do not tell names apart by their case.
+    ROWS.assign(**{column.title(): 1}).to_csv(config.ROOT / "new.csv", index=False)
+    asked = asked.model_copy(update={"keep_columns": [column.title()]})
+    assert batch.receive(asked)[0].complete is False
+    with pytest.raises(SettingsError, match=f"keep_columns names '{column.title()}', which scoring writes"):
+        batch.receive(asked.model_copy(update={"predictions_table": f"sqlite:///{config.ROOT}/out.db#scores"}))
 
 
 def test_an_interval_that_the_model_can_not_give_is_told_before_the_rows_are_looked_for(asked):
@@ -196,7 +202,7 @@ def test_a_batch_from_a_database_is_read_as_it_comes_and_goes_to_a_table_once(as
         assert batch.receive(again)[0].complete is False  # the rows are to be put back
         score(again)
         assert batch.receive(again)[0].complete is True
-        assert tables.count(keys["predictions_table"], {"batch": "two"}) == 40
+        assert sum(tables.count(keys["predictions_table"], {"batch": "two"}, ["batch"]).values()) == 40
     pinned = again.model_copy(update={"model_version": "1"})
     score(pinned)
     with sqlite3.connect(config.ROOT / "out.db") as database:
@@ -288,7 +294,7 @@ def test_a_table_that_lacks_a_column_is_told_before_a_large_batch_is_scored(aske
     [
         ({"x": [1.0]}, 100_000),
         ({f"x{number}": [1.0] for number in range(40)}, 50_000),
-        ({"x": [1.0], "text": ["a" * 10_000]}, 6_000),
+        ({"x": [1.0], "text": ["a" * 10_000]}, 3_000),
         ({"x": [1.0], "text": ["a" * 10_000_000]}, 1_000),
     ],
 )
@@ -361,7 +367,88 @@ def test_a_draft_that_holds_what_was_replaced_is_not_gone_on_with(asked, monkeyp
     with sqlite3.connect(config.ROOT / "out.db") as database:
         database.execute("DROP TABLE scores")
     score(asked, **keys)
-    assert len(published()) == tables.count(keys["predictions_table"], {"batch": "b"}) == 30
+    assert len(published()) == 30
+    assert tables.count(keys["predictions_table"], {"batch": "b"}, ["batch"]) == {("b",): 30}
+
+
+def test_a_table_that_holds_other_rows_of_as_many_is_put_right(asked):
+    """Of a run that wrote there and could not go on: of other rows, or by another version."""
+    keys = {"predictions_table": f"sqlite:///{config.ROOT}/out.db#scores"}
+    at = score(asked, **keys)["scored_at"]
+    expected = tables.read_table(keys["predictions_table"])
+    received = asked.model_copy(update=keys)
+    assert batch.receive(received)[0].complete is True
+    for changed in ("model_version = '9'", "scored_at = '2020-01-01 00:00:00'"):
+        with sqlite3.connect(config.ROOT / "out.db") as database:
+            database.execute(f"UPDATE scores SET {changed}")
+        assert batch.receive(received)[0].complete is False
+        assert score(asked, **keys)["scored_at"] == at
+        pd.testing.assert_frame_equal(tables.read_table(keys["predictions_table"]), expected)
+        assert batch.receive(received)[0].complete is True
+
+
+@pytest.mark.parametrize("step", ["_flush", "_swap"])
+def test_a_run_that_was_killed_when_its_result_was_in_the_store_alone_is_gone_on_with(asked, bucket, monkeypatch, step):
+    asked = asked.model_copy(update={"predictions_store": f"{bucket}/out"})
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(batch, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            score(asked)
+    there = batch.read(f"{bucket}/out/demo/batch=b")
+    assert not folder().exists()
+    assert batch.receive(asked)[0].complete is False
+    score(asked)
+    pd.testing.assert_frame_equal(published(), there)
+    assert batch.receive(asked)[0].complete is True
+
+
+def test_what_another_machine_has_put_in_the_store_is_what_is_replaced(asked, bucket, tmp_path):
+    asked = asked.model_copy(update={"predictions_store": f"{bucket}/out"})
+    score(asked)
+    here = tmp_path / "here"
+    folder().rename(here)
+    ROWS.head(30).to_csv(config.ROOT / "new.csv", index=False)
+    at = score(asked)["scored_at"]  # by another machine, which has a folder of its own
+    shutil.rmtree(folder())
+    here.rename(folder())
+    assert batch.receive(asked)[0].complete is False  # the folder here has the former result
+    score(asked)
+    assert len(published()) == 30
+    here = tmp_path / "new"
+    ROWS.head(20).to_csv(config.ROOT / "new.csv", index=False)
+    assert batch.receive(asked)[0].replaces == f"30 rows scored by version 1 at {at}"
+    ROWS.to_csv(config.ROOT / "second.csv", index=False)
+    with pytest.raises(SettingsError, match=r"batch b of demo was made from new.csv \(30 rows\)"):
+        batch.receive(asked.model_copy(update={"score_data": "second.csv"}))
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_whole_numbers_stay_whole_where_one_is_missing_and_in_a_table(asked, form, postgres):
+    """Ids of a CSV, and ids and a column that is kept of a Parquet file."""
+    large, new = 2**53 + 1, config.ROOT / f"new.{form}"
+    rows = ROWS.assign(many=range(40)).astype({"id": "Int64", "many": "Int64"})
+    keys = {"predictions_table": f"{postgres}#whole", "predictions_format": form, "score_data": str(new)}
+    keys |= {"keep_columns": ["many"]} if form == "parquet" else {}
+    columns = ["id", *keys.get("keep_columns", [])]
+    for name, holes in (("full", []), ("holes", [0, 5])):
+        rows.loc[7, ["id", "many"]] = large
+        rows.loc[holes, ["id", "many"]] = pd.NA
+        rows.to_parquet(new) if form == "parquet" else rows.to_csv(new, index=False)
+        score(asked, **keys, batch=name)
+        found = published(name)
+        assert found.columns.tolist()[:2] == ["id", "prediction"]
+        for column in columns:
+            assert found[column].dtype == ("Int64" if holes else "int64")
+            assert found[column].isna().sum() == len(holes)
+            assert found[column][7] == large
+    with tables._connected(postgres) as connection:
+        for column in columns:
+            of_it = [value for (value,) in connection.exec_driver_sql(f"SELECT {column} FROM whole")]
+            assert (len(of_it), of_it.count(large), of_it.count(None)) == (80, 2, 2)
 
 
 def test_where_folders_can_not_be_exchanged_one_is_moved_after_the_other(tmp_path, monkeypatch):
