@@ -116,10 +116,15 @@ def check(asked) -> str:
     champion = registry.champion_contract(settings)
     learned = contract.learn_contract(table, settings, champion)
     comparison.require_comparable(learned, champion, table)
-    for candidate in candidates:
-        grid.check(candidate, learned.task)
     division = split.separate(table, learned, settings)
     found, facts = checks.check(table, division, settings), division.facts
+    try:
+        for candidate in candidates:
+            grid.check(candidate, learned.task)
+    except BatonError as mistake:  # which what was found in the table may explain
+        told = "".join(f"\n  Look at this: {warning}" for warning in found)
+        question = f"The question is {learned.task}, because {learned.task_reason}."
+        raise SettingsError(f"{mistake}\n{question}{told}") from None
     kinds = ", ".join(f"{column} ({kind})" for column, kind in learned.kinds.items())
     return "\n".join(
         [

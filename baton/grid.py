@@ -66,7 +66,10 @@ def read(grid: str) -> list[dict]:
             raise SettingsError(f"{where}: {error}") from None
         for candidate in expanded:
             if candidate["candidate"] in candidates:
-                raise SettingsError(f"{where}: two candidates are called {candidate['candidate']!r}")
+                tip = ". A list is values to try; one value that is a list is written [[50, 50]]"
+                raise SettingsError(
+                    f"{where}: two candidates are called {candidate['candidate']!r}{tip if len(expanded) > 1 else ''}"
+                )
             candidates[candidate["candidate"]] = candidate
     ensembles = [name for name, candidate in candidates.items() if candidate["model"] == models.ENSEMBLE]
     if len(ensembles) > 1:
@@ -108,7 +111,7 @@ def check(candidate: dict, task: str | None = None) -> None:
             f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})"
         )
     for part in [model_params, *model_params.values()]:
-        if isinstance(part, dict) and isinstance(part.get("class_weight"), dict):
+        if isinstance(part, dict) and any(isinstance(part.get(key), dict) for key in ("class_weight", "class_weights")):
             raise SettingsError(
                 f"{where}: class_weight is balanced, or left out; to weigh classes otherwise, give each row its weight"
                 " in a column, and name that as weight in env.yaml"

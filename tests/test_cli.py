@@ -92,7 +92,8 @@ def test_check_takes_ploombers_options(capsys, visits, options, said):
         ("defalt", "grid: there is no file grids/defalt.yaml (did you mean 'default'?)"),
         (
             "- {candidate: a, model: ridge}",
-            "candidate 'a': the question is multiclass, and model 'ridge' can't answer it",
+            "candidate 'a': the question is multiclass, and model 'ridge' can't answer it; take another\n"
+            "The question is multiclass, because ",
         ),
     ],
 )

@@ -63,7 +63,17 @@ class Verdict:
             serves = " It serves fitted anew on all rows."
         elif self.serves_reason:
             serves = f" It serves as judged: {self.serves_reason}."
-        return f"{self.evidence}. So {self.outcome}.{serves}"
+        return f"{self.evidence}. So {self.outcome}.{serves}{self._shifted()}"
+
+    def _shifted(self) -> str:
+        """Say of probabilities that tell less than the share of each class does."""
+        mine, same = (self.scores.get(name, {}).get("Log Loss", {}).get("value") for name in ("challenger", "baseline"))
+        if mine is None or same is None or not mine > same:
+            return ""
+        return (
+            f" Its probabilities order rows, and say no more: their log loss is {mine:.4f}, and {same:.4f} with the"
+            " share of each class for every row. Does class_weight shift them?"
+        )
 
     def table(self) -> pd.DataFrame:
         """The scores by the metric that decides, and the challenger's leads, a row for each model."""

@@ -19,6 +19,7 @@ from baton.training import evaluation
 POWER = 0.8  # the share of holdouts like this one in which the detectable lead is found
 FEWEST = 30  # rows of a slice
 MOST_VALUES = 8  # of a column, each a slice
+LOWEST = {"R2": -np.inf, "Kappa": -1, "MCC": -1}  # that a score can be, where it is not 0
 EXACT = 1e-12  # what is closer to 0 is rounding
 
 
@@ -54,7 +55,7 @@ def measure_score(
     value, without = _score(truth, predictions, task, metric, weights)
     error, freedom = _jackknife(value, without, groups, weights)
     reach = stats.t.ppf(0.975, freedom) * error
-    low, high = (-np.inf, 1) if evaluation.METRICS[metric].higher_is_better else (0, np.inf)
+    low, high = (LOWEST.get(metric, 0), 1) if evaluation.METRICS[metric].higher_is_better else (0, np.inf)
     return Score(value, float(np.maximum(value - reach, low)), float(np.minimum(value + reach, high)))
 
 

@@ -4,7 +4,9 @@ Everything here is plain scikit-learn, so a registered model needs nothing of Ba
 """
 
 import contextlib
+import functools
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -253,6 +255,11 @@ def _asking_for_weights(pipeline: Pipeline):
         (type(model), "get_metadata_routing"): _ask_for_weights if _takes_weights(model) else _ask_for_nothing
         for model in _models(pipeline)
     }
+    asking |= {
+        (type(part), "fit_transform"): _without_routing(type(part).fit_transform)
+        for part in _parts(pipeline)
+        if isinstance(part, TargetEncoder)
+    }
     before = {(kind, name): vars(kind)[name] for kind, name in asking if name in vars(kind)}
     for (kind, name), value in asking.items():
         setattr(kind, name, value)
@@ -263,6 +270,17 @@ def _asking_for_weights(pipeline: Pipeline):
             delattr(kind, name)
         for (kind, name), value in before.items():
             setattr(kind, name, value)
+
+
+def _without_routing(fit_transform: Callable) -> Callable:
+    """An encoder that is given no groups would look for them all the same."""
+
+    @functools.wraps(fit_transform)
+    def fit(encoder, X, y, **groups):
+        with sklearn.config_context(enable_metadata_routing=bool(groups)):
+            return fit_transform(encoder, X, y, **groups)
+
+    return fit
 
 
 def _takes_weights(model) -> bool:

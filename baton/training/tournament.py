@@ -34,7 +34,7 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.model_selection import FixedThresholdClassifier, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
-from baton import BatonError
+from baton import BatonError, config
 from baton.data import tables
 from baton.data.contract import Contract
 from baton.data.split import make_splitter
@@ -56,6 +56,14 @@ SKEWED = 1.0  # skewness of a target above which its logarithm is tried, or coun
 ALONE = 0.9  # groups for each row, below which rows are not divided one by one
 FEW_ROWS = pd.DataFrame({"a": np.arange(20.0)})  # for PyCaret, where it is only asked for models
 STACK_FOLDS = 5  # by which the members of a stack predict rows for the model that combines them
+
+WRAPPERS = {"lightgbm": "LGBMModel", "xgboost": "XGBModel"}  # of packages whose models take parameters of any name
+# XGBoost's other names of its parameters, and its parameters that its models do not name.
+XGBOOST = {
+    "learning_rate": ["eta"], "reg_alpha": ["alpha"], "reg_lambda": ["lambda"], "gamma": ["min_split_loss"],
+    **dict.fromkeys(("rate_drop", "skip_drop", "one_drop", "sample_type", "normalize_type"), ()),  # of booster: dart
+    **dict.fromkeys(("tweedie_variance_power", "huber_slope", "quantile_alpha", "updater", "process_type"), ()),
+}  # fmt: skip
 
 
 class Result(NamedTuple):
@@ -273,6 +281,7 @@ def make_estimator(model: str, model_params: dict, contract: Contract, fewest: i
         return joined.set_params(estimators=[*zip(names, made, strict=True)])
     if unable(model, contract.task):
         raise BatonError(f"model {model!r} can't predict {kind}; take another for {contract.target!r}")
+    model_params = _known(model, model_params)
     if path := CATALOGUE[model].classes.get(kind):
         module, _, name = path.rpartition(".")
         estimator = getattr(importlib.import_module(module), name)()
@@ -287,6 +296,29 @@ def make_estimator(model: str, model_params: dict, contract: Contract, fewest: i
     if "n_neighbors" in estimator.get_params():
         estimator.set_params(n_neighbors=min(estimator.n_neighbors, fewest))
     return estimator
+
+
+def _known(model: str, model_params: dict) -> dict:
+    """Parameters by the names that a search knows them by; raise `BatonError` for one that the model would pass over.
+
+    LightGBM and XGBoost take whatever they are given. LightGBM has several names for most of its parameters.
+    """
+    package = PACKAGES[CATALOGUE[model].package]
+    if package not in WRAPPERS:
+        return model_params
+    module = importlib.import_module(package)
+    names, found = {*getattr(module, WRAPPERS[package])().get_params()}, {}
+    others = XGBOOST if package == "xgboost" else module.basic._ConfigAliases._get_all_param_aliases()
+    for name, value in model_params.items():
+        same = next(({main, *more} for main, more in others.items() if name in {main, *more}), set())
+        known = name if name in names else min(same & names, default=name if same else None)
+        if known is None:
+            nearest = config.did_you_mean(name, sorted(names | others.keys()))
+            raise BatonError(f"model {model!r} has no parameter {name!r}{nearest}")
+        if known in found:
+            raise BatonError(f"model {model!r}: {name!r} is another name of {known!r}, which is given as well")
+        found[known] = value
+    return found
 
 
 def set_up(X: pd.DataFrame, y: pd.Series, folds: pd.DataFrame, contract: Contract, seed: int, prepare=None):

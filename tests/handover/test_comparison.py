@@ -879,3 +879,14 @@ def test_the_policy_of_a_decision_is_kept_whole():
     keys = {"at_most": {"megabytes": 5}, "at_least": {"AUC": 0.5}, "confidence": 0.9}
     policy = compare(model(table, "good", "2"), None, *halves(table), **keys).policy
     assert policy == {"promote": "superior", "margin": 0, "final_fit": "all"} | keys
+
+
+@pytest.mark.parametrize(("mine", "told"), [(0.5, True), (0.3, False), (None, False)])
+def test_probabilities_that_tell_less_than_the_share_of_each_class_are_told(mine, told):
+    scores = {
+        "challenger": {} if mine is None else {"Log Loss": {"value": mine}},
+        "baseline": {"Log Loss": {"value": 0.3}},
+    }
+    reason = comparison.Verdict("promoted", "Found", "it follows", "AUC", scores=scores).reason
+    said = "their log loss is 0.5000, and 0.3000 with the share of each class for every row"
+    assert (said in reason) == told == (reason != "Found. So it follows.")

@@ -69,6 +69,11 @@ def test_a_score_has_a_two_sided_interval_that_ends_where_its_range_does():
     one_wrong = np.eye(2)[np.where(np.arange(40) == 3, 1 - TRUTH, TRUTH)]
     assert gate.measure_score(TRUTH, one_wrong, "binary", "Accuracy").high == 1
     assert gate.measure_score(np.zeros(40), np.eye(40)[0], "regression", "MAE").low == 0
+    rare = np.eye(2)[(TRUTH > 2).astype(int)]
+    rare[np.flatnonzero(TRUTH)[0]] = [0, 1]  # of the positive rows, one is found
+    assert gate.measure_score(TRUTH, rare, "binary", "Recall").low == 0
+    assert gate.measure_score(np.array([0, 1] * 3), np.eye(2)[[1, 0, 1, 0, 0, 1]], "binary", "MCC").low == -1
+    assert gate.measure_score(np.array([0.0, 1, 2]), np.array([9.0, -5, 0]), "regression", "R2").low < -1
 
 
 def test_with_few_rows_or_groups_an_interval_is_students():

@@ -27,7 +27,7 @@ from sklearn.model_selection import (
 )
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, StandardScaler, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from baton import BatonError, config, models
@@ -517,3 +517,23 @@ def test_weights_and_groups_are_given_to_those_that_take_them():
     expected = clone(LOGISTIC).fit(encoded, y, weights / weights.mean())
     np.testing.assert_allclose(found[-1].coef_, expected.coef_)
     assert np.abs(preparation.fit(clone(pipeline), X, y, groups)[-1].coef_ - expected.coef_).max() > 0.01
+
+
+@pytest.mark.parametrize("groups", ["none", "few", "enough"])
+def test_texts_of_many_values_are_encoded_where_rows_have_weights(groups):
+    generator = np.random.default_rng(9)
+    X = pd.DataFrame({"town": [f"t{number}" for number in generator.integers(0, 60, 2400)]})
+    y, weights = generator.integers(0, 2, 2400), generator.lognormal(size=2400)
+    of_rows = {"none": None, "few": np.arange(2400) % 3, "enough": np.arange(2400) // 4}[groups]
+    pipeline = make_pipeline(preparation.prepare(None, X, "binary", grouped=groups != "none"), LOGISTIC)
+    assert any(isinstance(part, TargetEncoder) for part in pipeline.get_params().values())
+    before = TargetEncoder.fit_transform
+    found = preparation.fit(clone(pipeline), X, y, of_rows, weights)
+    assert TargetEncoder.fit_transform is before
+    step, routed = clone(pipeline[0]), groups == "enough"
+    if not routed:
+        step.set_params(**preparation.encoder_folds(step)[1])
+    with sklearn.config_context(enable_metadata_routing=routed):
+        encoded = step.fit_transform(X, y, **({"groups": of_rows} if routed else {}))
+    expected = clone(LOGISTIC).fit(encoded, y, weights / weights.mean())
+    np.testing.assert_allclose(found[-1].coef_, expected.coef_)

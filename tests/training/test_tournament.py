@@ -300,6 +300,29 @@ def test_what_the_grid_says_goes_before_pycarets_defaults(params, iterations):
     assert (made.max_iter, made.random_state) == (iterations, 3)
 
 
+@pytest.mark.parametrize(
+    ("model", "given", "known"),
+    [
+        ("lightgbm", "min_data_in_leaf", "min_child_samples"), ("lightgbm", "eta", "learning_rate"),
+        ("lightgbm", "is_unbalance", "is_unbalance"), ("lightgbm", "extra_tree", "extra_tree"),
+        ("lightgbm", "max_depth", "max_depth"), ("lightgbm", "class_weight", "class_weight"),
+        ("xgboost", "lambda", "reg_lambda"), ("xgboost", "rate_drop", "rate_drop"), ("xgboost", "max_depth", "max_depth"),
+        ("lr", "C", "C"),
+    ],
+)  # fmt: skip
+def test_a_parameter_has_the_name_that_a_search_knows(model, given, known):
+    assert tournament._known(model, {given: 1}) == {known: 1}
+
+
+@pytest.mark.parametrize("model", ["lightgbm", "xgboost"])
+def test_a_parameter_that_a_model_would_pass_over_is_told(model):
+    contract = divided(small())[0]
+    with pytest.raises(BatonError, match=f"model '{model}' has no parameter 'max_dept' .did you mean 'max_depth'"):
+        tournament.make_estimator(model, {"max_dept": 3}, contract, 10, seed=3)
+    with pytest.raises(BatonError, match=f"model '{model}': 'eta' is another name of 'learning_rate', which is given"):
+        tournament.make_estimator(model, {"learning_rate": 0.1, "eta": 0.3}, contract, 10, seed=3)
+
+
 def test_no_model_asks_for_more_neighbours_than_there_are_rows(monkeypatch):
     contract, X, y, folds = divided(small().head(12).assign(answer=["yes", "no"] * 6))
     fewest = len(X) - folds["fold"].value_counts().max()
