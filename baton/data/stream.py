@@ -23,6 +23,7 @@ from baton import BatonError, InputEmpty, SchemaMismatch
 from baton.data import tables
 
 BYTES = 32_000_000  # of rows that are held at once: fewer rows than are asked for, where they have long texts
+FEW = 2048  # rows of a Parquet file with texts that are read at once
 BLOCK = 4 * 2**20  # bytes of a file that are read at once; of a CSV, also the longest row there may be
 
 
@@ -111,7 +112,9 @@ class _Parquet:
         with self._opened() as found:
             groups = [found.metadata.row_group(number) for number in range(found.metadata.num_row_groups)]
             wide = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=0)
-            rows = max(1, min(rows, int(BYTES / max(wide, 1))))
+            texts = not all(map(pa.types.is_primitive, self.schema(columns).types))
+            # A text that is often there is written once, so that nothing tells how long the rows are.
+            rows = max(1, min(rows, int(BYTES / max(wide, 1)), FEW if texts else rows))
             for batch in found.iter_batches(rows, columns=original, use_threads=False):
                 yield batch.select(original).rename_columns(columns)
 

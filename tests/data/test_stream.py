@@ -136,6 +136,15 @@ def test_chunks_of_long_texts_have_fewer_rows_wherever_these_begin(tmp_path, mon
     assert len(opened.head(300)) == (300 if form == "csv" else len(chunks[0]))
 
 
+def test_a_text_that_is_written_once_is_not_read_for_all_its_rows_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "FEW", 50)
+    file = tmp_path / "t.parquet"
+    pd.DataFrame({"n": range(600), "text": ["long" * 250] * 600}).to_parquet(file, index=False)
+    parts = stream.Source(str(file))._parts
+    assert {len(batch) for batch in parts[0].batches(300, ["n", "text"])} == {50}
+    assert {len(batch) for batch in parts[0].batches(300, ["n"])} == {300}
+
+
 def test_files_with_categories_of_their_own_are_one_table(tmp_path):
     for number, values in enumerate((["x", "y"], ["y", "z"])):
         pd.DataFrame({"a": pd.Categorical(values)}).to_parquet(tmp_path / f"{number}.parquet")

@@ -13,7 +13,7 @@ import pytest
 import registering
 from serving.test_scoring import ROWS, published, score, train
 
-from baton import BatonError, InputEmpty, InputMissing, InputStale, NoChampion, SettingsError, config
+from baton import BatonError, Busy, InputEmpty, InputMissing, InputStale, NoChampion, SettingsError, config
 from baton.data import objects, tables
 from baton.handover import registry
 from baton.serving import batch, scoring
@@ -424,6 +424,22 @@ def test_what_another_machine_has_put_in_the_store_is_what_is_replaced(asked, bu
     ROWS.to_csv(config.ROOT / "second.csv", index=False)
     with pytest.raises(SettingsError, match=r"batch b of demo was made from new.csv \(30 rows\)"):
         batch.receive(asked.model_copy(update={"score_data": "second.csv"}))
+
+
+def test_of_two_machines_the_one_that_is_refused_by_the_store_leaves_the_table_as_it_is(asked, bucket):
+    keys = {"predictions_table": f"sqlite:///{config.ROOT}/out.db#scores", "predictions_store": f"{bucket}/out"}
+    asked = asked.model_copy(update=keys)
+    first, *_ = batch.receive(asked)
+    scoring.score(first, asked)
+    kept = first.draft.rename(first.draft.with_name("kept"))
+    ROWS.head(30).to_csv(config.ROOT / "new.csv", index=False)
+    score(asked)  # by another machine, with other rows
+    expected = tables.read_table(keys["predictions_table"])
+    kept.rename(first.draft)
+    with pytest.raises(Busy, match="another run has published this batch there in the meantime"):
+        batch.publish(first, config.ROOT / "report.html")
+    pd.testing.assert_frame_equal(tables.read_table(keys["predictions_table"]), expected)
+    assert len(batch.read(f"{bucket}/out/demo/batch=b")) == len(expected) == 30
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])
