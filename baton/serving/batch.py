@@ -401,10 +401,11 @@ def _key_in_table(batch: Batch) -> dict:
 def is_everywhere(batch: Batch, before: dict) -> bool:
     """Tell whether a published batch is all over: in `predictions_table`, in `predictions_store`, and in its folder.
 
-    One that has no folder at all was published from another machine, if no draft of it is here.
+    One that has no folder at all was published from another machine, if no draft of it is here; one that has a damaged
+    one is to be scored again.
     """
     here = read_manifest(batch.folder)
-    unfinished = not here and (read_manifest(batch.result) or {}).get("key") == before["key"]
+    unfinished = not here and (batch.folder.exists() or (read_manifest(batch.result) or {}).get("key") == before["key"])
     if unfinished or (here and here["key"] != before["key"]):
         return False
     if table := batch.options["predictions_table"]:

@@ -183,9 +183,11 @@ def test_what_a_killed_run_left_goes_with_the_next_that_publishes_and_no_file_of
 ):
     address, files = f"{bucket}/b", result(tmp_path, **{"part-0.parquet": "rows"})
     store.put("b/part-0-killed.parquet", b"of a run that was killed before its manifest")
-    publish(files, "k", address, "one")
     time.sleep(1.1)  # a store tells times by the second
+    publish(files, "k", address, "one")
+    time.sleep(1.1)
     store.put("b/part-0-at-work.parquet", b"of one that has yet to put its manifest")
+    time.sleep(1.1)
     publish(files, key, address, "two" if key != "k" else "one")
     left = {name.removeprefix("b/") for name in names(store)} - {"_manifest.json", "part-0-at-work.parquet"}
     assert left == ({"part-0-one.parquet"} if key == "k" else {"part-0-two.parquet"})
