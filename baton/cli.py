@@ -118,22 +118,21 @@ def check(asked) -> str:
     comparison.require_comparable(learned, champion, table)
     division = split.separate(table, learned, settings)
     found, facts = checks.check(table, division, settings), division.facts
+    question = f"The question is {learned.task}, because {learned.task_reason}"
+    told = [f"\n  Look at this: {warning}" for warning in found]
     try:
         for candidate in candidates:
             grid.check(candidate, learned.task)
     except BatonError as mistake:  # which what was found in the table may explain
-        told = "".join(f"\n  Look at this: {warning}" for warning in found)
-        question = f"The question is {learned.task}, because {learned.task_reason}."
-        raise SettingsError(f"{mistake}\n{question}{told}") from None
+        raise SettingsError(f"{mistake}\n{question}.{''.join(told)}") from None
     kinds = ", ".join(f"{column} ({kind})" for column, kind in learned.kinds.items())
     return "\n".join(
         [
             f"{settings.train_data}: {len(table)} rows; {facts['training']} training, {facts['holdout']} holdout"
             f" ({facts['holdout_share']:.1%}).",
-            f"The question is {learned.task}, because {learned.task_reason}; candidates are chosen by"
-            f" {learned.metric}.",
+            f"{question}; candidates are chosen by {learned.metric}.",
             f"{len(learned.columns)} column{'s' * (len(learned.columns) > 1)} to learn from: {kinds}.",
-            *(f"\n  Look at this: {warning}" for warning in found),
+            *told,
             f"\n{len(found) or 'No'} warning{'' if len(found) == 1 else 's'}. Training can start: ploomber build",
         ]
     )

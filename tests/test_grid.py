@@ -122,7 +122,7 @@ def test_a_value_that_is_a_list_is_kept_whole(written):
         ("- &a {candidate: a, model: lr, model_params: *a}", "grids/mine.yaml, entry 1: it holds a value that is no number"),
         ("- {candidate: a/b, model: lr}", "grids/mine.yaml, entry 1: 'a/b' names a folder: write it in letters, digits"),
         ("- {candidate: a, model: lr}\n- {candidate: a, model: rf}", "grids/mine.yaml: two candidates are called 'a'"),
-        ("- {candidate: a, model: lr, model_params: {C: [1, 1.0, 1]}}", "two candidates are called 'a-C=1'. A list is values to try; one value that is a list is written [[50, 50]]"),
+        ("- {candidate: a, model: lr, model_params: {C: [1, 1.0, 1]}}", "grids/mine.yaml: two candidates are called 'a-C=1'. A list is values to try; one value that is a list is written [[50, 50]]"),
         ("- {candidate: a, model: lrr}", "grids/mine.yaml: candidate 'a': there is no model 'lrr' (did you mean 'lr'?)"),
         (f"- {{candidate: a, model: lr, model_params: {{class_weight: [null, {'x' * 150}]}}}}", "too long to name a folder: sweep less"),
     ],
@@ -162,10 +162,7 @@ def test_a_grid_that_is_not_there_is_named_with_those_that_are(written):
             "class_weight is balanced, or left out",
         ),
         ({"model": "lr+rf", "model_params": {"rf": {"class_weight": {0: 1}}}}, "class_weight is balanced, or left out"),
-        (
-            {"model": "lr", "model_params": {"class_weights": {0: 1}}},
-            "class_weight is balanced, or left out",
-        ),  # CatBoost's
+        ({"model": "lr", "model_params": {"class_weights": {0: 1}}}, "class_weight is balanced, or left out"),
         ({"model_params": None}, "model_params must be a mapping such as {max_depth: 4} (it is None)"),
         *(
             (

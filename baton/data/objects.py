@@ -153,9 +153,7 @@ def publish(files: list[Path], manifest: dict, address: str, token: str, replaci
             library.put(store, MANIFEST, content, mode={"e_tag": e_tag} if e_tag else "create", use_multipart=False)
         except (library.exceptions.AlreadyExistsError, library.exceptions.PreconditionError):
             former, _ = _manifest(store, library)
-            for name in {*named} - _names(former):
-                with contextlib.suppress(FileNotFoundError):
-                    library.delete(store, name)
+            _delete(store, library, {*named} - _names(former))
             if not former or former["key"] != manifest["key"]:
                 raise _overtaken(address) from None
         _remove_unnamed(store, library, _names(former))
@@ -204,10 +202,14 @@ def _remove_unnamed(store, library, former: set[str]) -> None:
     listed = {meta["path"]: meta["last_modified"] for meta in library.list(store).collect()}
     manifest, _ = _manifest(store, library)
     named = {MANIFEST, *_names(manifest)}
-    for name, modified in listed.items():
-        if name not in named and (name in former or MANIFEST in listed and modified < listed[MANIFEST]):
-            with contextlib.suppress(FileNotFoundError):
-                library.delete(store, name)
+    old = {name for name, modified in listed.items() if MANIFEST in listed and modified < listed[MANIFEST]}
+    _delete(store, library, (former & listed.keys() | old) - named)
+
+
+def _delete(store, library, names: set[str]) -> None:
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):  # another run was first
+            library.delete(store, name)
 
 
 def _overtaken(address: str) -> Busy:

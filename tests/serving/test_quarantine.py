@@ -118,11 +118,7 @@ def chunks(ids: dict, size: int) -> list[pa.Table]:
         ({"a": ["1", "1", "2"], "b": ["x", "y", "x"]}, [], ["a"]),
         ({"a": ["1", "1", "2"], "b": ["x", "x", "x"]}, [1], ["a"]),
         ({"a": ["01", "1", "1"]}, [2], []),
-        (
-            {"a": ["", "", None, "5"]},
-            [],
-            ["a"],
-        ),  # a row without an id is no copy of another, and makes no text of others'
+        ({"a": ["", "", None, "5"]}, [], ["a"]),  # a row without an id is no copy of another
         ({"a": ["ab", "a"], "b": ["c", "bc"]}, [], []),
         ({"a": ["5", None, "5"], "b": ["", "x", ""]}, [2], ["a"]),
         ({"a": [2**60, None, 2**60 + 1, 2**60]}, [3], []),  # which are the same as fractions
