@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -199,7 +200,7 @@ def _remove_unnamed(store, library, former: set[str]) -> None:
 
     Who put it there can't publish it any more: the manifest is another one than before.
     """
-    listed = {meta["path"]: meta["last_modified"] for meta in library.list(store).collect()}
+    listed = {meta["path"]: meta["last_modified"] for meta in library.list(store).collect() if "/" not in meta["path"]}
     manifest, _ = _manifest(store, library)
     named = {MANIFEST, *_names(manifest)}
     old = {name for name, modified in listed.items() if MANIFEST in listed and modified < listed[MANIFEST]}
@@ -257,7 +258,9 @@ def _opened(address: str, source: str) -> Iterator[tuple[Any, Any]]:
     try:
         # Without TLS where the endpoint has none: a store on this machine, or behind a proxy of the same one.
         plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        yield obstore.store.from_url(address, client_options={"allow_http": plain}), obstore
+        bucket, path = _divide(address)
+        url = f"{bucket}/{urllib.parse.quote(path)}"  # a % in an address is one in the path, too
+        yield obstore.store.from_url(url, client_options={"allow_http": plain}), obstore
     except (obstore.exceptions.BaseError, FileNotFoundError) as error:  # the second, where there is no such bucket
         said = re.search(r"<Message>(.*?)</Message>", str(error), re.DOTALL)
         reason = said[1] if said else str(error).strip().splitlines()[0]

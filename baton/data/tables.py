@@ -123,14 +123,15 @@ def append(parts: Iterable[pd.DataFrame], destination: str, replacing: dict) -> 
     schema, name = _table_name(destination)
     with _connected(destination) as connection:
         if connection.dialect.name == "postgresql":  # else two machines would both delete first, and both add
-            asked = sqlalchemy.func.hashtext(repr((schema, name, replacing)))
+            asked = sqlalchemy.func.hashtext(repr((schema or connection.dialect.default_schema_name, name, replacing)))
             connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(asked)))
         for number, rows in enumerate(parts):
             if number == 0 and _takes(connection, destination, rows.columns):
                 table, same = _rows_with(replacing, name, schema, connection)
                 connection.execute(sqlalchemy.delete(table).where(*same))
             method = _copy if connection.dialect.driver == "pg8000" else None
-            rows.to_sql(name, connection, schema=schema, if_exists="append", index=False, method=method)
+            if len(rows):  # else a table might be made of columns whose types nothing tells
+                rows.to_sql(name, connection, schema=schema, if_exists="append", index=False, method=method)
 
 
 def _copy(table, connection, columns: list[str], rows: Iterable[tuple]) -> None:

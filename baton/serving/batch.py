@@ -186,7 +186,9 @@ def begin(batch: Batch, settled: contracts.Contract, chunk: int) -> Batch:
     plan, earlier, token = batch.draft / PLAN, {}, uuid.uuid4().hex[:8]
     with contextlib.suppress(OSError, ValueError):
         earlier = json.loads(plan.read_text())
-    if (earlier.get("key"), earlier.get("chunk", chunk)) == (batch.key, chunk):
+    # What was published elsewhere in the meantime has its time in each of its rows.
+    other = batch.replaced_key == batch.key and earlier.get("scored_at") != batch.scored_at
+    if (earlier.get("key"), earlier.get("chunk", chunk)) == (batch.key, chunk) and not other:
         batch, token = dataclasses.replace(batch, scored_at=earlier["scored_at"]), earlier.get("token", token)
     else:
         for path in batch.draft.glob("*"):
@@ -259,7 +261,10 @@ def read_part(file: Path, text_columns: list[str]) -> pd.DataFrame:
         quoted_strings_can_be_null=False,
     )  # fmt: skip
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    return _to_frame(pyarrow.csv.read_csv(file, parse_options=parse, convert_options=how))
+    found = pyarrow.csv.read_csv(file, parse_options=parse, convert_options=how)
+    # A column in which nothing stands, and that is no text, is one of numbers: of a batch without a row, each.
+    kinds = [(one.name, pa.float64() if pa.types.is_null(one.type) else one.type) for one in found.schema]
+    return _to_frame(found.cast(pa.schema(kinds)))
 
 
 def _to_frame(part: pa.Table) -> pd.DataFrame:

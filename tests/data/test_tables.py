@@ -503,6 +503,7 @@ def test_more_rows_are_appended_than_a_statement_takes(database):
 
 @pytest.mark.parametrize("there", [True, False])
 def test_two_machines_that_append_the_same_rows_at_once_double_none(postgres, there):
+    """The table is the same with its schema and without."""
     destination, begun = f"{postgres}#predictions", threading.Barrier(2)
     rows = pd.DataFrame({"batch": "1", "id": range(1000)})
     if there:
@@ -516,7 +517,8 @@ def test_two_machines_that_append_the_same_rows_at_once_double_none(postgres, th
                     begun.wait(1)  # the other one, too, has begun to add; or waits
 
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(tables.append, parts(), destination, {"batch": "1"}) for _ in range(2)]:
+        names = (destination, f"{postgres}#public.predictions")
+        for done in [pool.submit(tables.append, parts(), name, {"batch": "1"}) for name in names]:
             done.result()
     assert tables.count(destination, {"batch": "1"}, ["batch"]) == {("1",): 3000}
 
@@ -529,6 +531,16 @@ def test_an_append_that_fails_half_way_leaves_the_table_as_it_was(database):
     with pytest.raises(BatonError, match=f"^{re.escape(destination)}: the database says: .*(?i:constraint)"):
         tables.append([pd.DataFrame({"batch": "1", "id": range(10)})], destination, {"batch": "1"})
     assert stored(destination) == [("1", 1), ("1", 2)]
+
+
+def test_parts_without_a_row_make_no_table_and_take_the_rows_of_before_away(database):
+    destination, rows = f"{database}#predictions", pd.DataFrame({"batch": "1", "id": [1, 2]})
+    tables.append([rows[:0].astype({"id": "float"})], destination, {"batch": "1"})
+    assert tables.count(destination, {}, []) == {}
+    tables.append([rows[:0].astype({"id": "float"}), rows], destination, {"batch": "1"})
+    assert stored(destination) == [("1", 1), ("1", 2)]
+    tables.append([rows[:0]], destination, {"batch": "1"})
+    assert tables.count(destination, {"batch": "1"}, ["id"]) == {}
 
 
 def test_an_append_that_fails_makes_no_table(tmp_path):

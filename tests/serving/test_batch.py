@@ -1,5 +1,6 @@
 """A batch is what was asked for, is published whole in one step, and replaces another only when that is meant."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -426,6 +427,21 @@ def test_what_another_machine_has_put_in_the_store_is_what_is_replaced(asked, bu
     ROWS.to_csv(config.ROOT / "second.csv", index=False)
     with pytest.raises(SettingsError, match=r"batch b of demo was made from new.csv \(30 rows\)"):
         batch.receive(asked.model_copy(update={"score_data": "second.csv"}))
+
+
+def test_a_draft_of_another_time_than_what_the_store_has_of_the_same_is_begun_anew(asked, bucket):
+    """A run that was killed here, after which another machine published the same batch."""
+    asked = asked.model_copy(update={"predictions_store": f"{bucket}/out"})
+    received, *_ = batch.receive(asked)
+    early = dataclasses.replace(received, scored_at="2020-01-01T00:00:00+00:00")
+    scoring.score(early, asked)
+    kept = early.draft.rename(early.draft.with_name("kept"))
+    at = score(asked)["scored_at"]  # by another machine
+    shutil.rmtree(folder())
+    kept.rename(early.draft)
+    assert score(asked)["scored_at"] == at
+    pd.testing.assert_frame_equal(published(), batch.read(f"{bucket}/out/demo/batch=b"))
+    assert batch.receive(asked)[0].complete is True
 
 
 def test_of_two_machines_the_one_that_is_refused_by_the_store_leaves_the_table_as_it_is(asked, bucket):

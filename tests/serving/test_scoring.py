@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import registering
 
-from baton import BatonError, SchemaMismatch, TooManyRejects, config
+from baton import BatonError, SchemaMismatch, TooManyRejects, config, figures
 from baton.handover import intervals, registry, runner, saving
 from baton.serving import batch, reasons, scoring
 
@@ -490,6 +490,23 @@ def test_the_extremes_are_the_highest_and_lowest_or_of_many_classes_the_least_ce
     # Where all are alike, or few, no row is shown twice.
     assert scoring.extremes(pd.DataFrame({"prediction": [1.5] * 6}), 2).index.tolist() == [0, 1, 5, 4]
     assert scoring.extremes(pd.DataFrame({"prediction": [1.0, 3.0, 2.0]}), 2).index.tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize("written", ["parquet", "csv"])
+@pytest.mark.parametrize("target", [10 * ROWS["x"], ROWS["x"] > 0, ROWS["city"], ["a", "b", "c", "d"] * 10])
+def test_a_batch_of_which_no_row_is_scored_is_reported(tmp_path, monkeypatch, target, written):
+    asked = train(tmp_path, monkeypatch, target=target)
+    bad = ROWS.astype("str").assign(x=["?", "0.5"] * 20, when=["2026-01-01", ""] * 20)
+    keys = {"predictions_format": written, "max_reject_rate": 1, "predictions_table": f"sqlite:///{tmp_path}/o.db#t"}
+    assert score(asked, bad, **keys)["rows_scored"] == 0
+    assert batch.receive(asked.model_copy(update=keys))[0].complete is True
+    folder = config.ROOT / "predictions/demo/batch=b"
+    monkeypatch.setattr(batch.Batch, "result", folder)  # of which the report is made before it is published
+    found = scoring.sample(batch.receive(asked)[0])
+    numbers = found.filter(regex="^(prediction(_low|_high)?$|probability)").describe(include="number")
+    assert (numbers.loc["count"] == 0).all()
+    assert figures.predictions(found, None).axes[0].get_title() in {"0 rows", "Predictions of 0 rows"}
+    assert len(scoring.extremes(found)) == 0
 
 
 def test_where_there_is_no_terminal_progress_is_lines(capfd, monkeypatch):
