@@ -70,6 +70,7 @@ def backfill(days: list[str], changed: dict, champion_then: bool = False) -> lis
             " --env--score_data 'days/{batch}.csv'"
         )
     outcomes = []
+    TERMINATED.clear()
     for day in days:
         try:
             version = {"model_version": _champion_on(day, config.check_settings(asked))} if champion_then else {}

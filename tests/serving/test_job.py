@@ -180,6 +180,7 @@ def test_a_range_goes_on_after_a_day_that_fails_in_a_way_that_nobody_thought_of(
         return {"outcome": "scored", "batch": changed["batch"]}
 
     monkeypatch.setattr(job, "score", score)
+    job.TERMINATED.set()  # by a batch before, in the same process
     assert job.backfill(["2026-01-01", "2026-01-02"], {}) == [
         {"outcome": "failed", "exit_code": 1, "reason": "what a library says", "batch": "2026-01-01"},
         {"outcome": "scored", "batch": "2026-01-02"},
