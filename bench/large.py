@@ -80,7 +80,7 @@ def fit_again(folder: str, of_all: bool) -> float:
     model = Path(folder)
     pipeline, contract = runner.load(model), saving.open_model(model).contract
     table = pd.read_parquet("rows.parquet")
-    X, y = contract.read_features(table), contract.encode(table["buys"]).astype("int64")
+    X, y = contract.read_features(table), contract.encode(table["buys"]).to_numpy(dtype="int64")
     fold = np.random.default_rng(0).integers(0, FOLDS, len(X))
     trains = np.random.default_rng(1).random(len(X)) > 0.2
     started = time.perf_counter()

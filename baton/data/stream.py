@@ -73,12 +73,15 @@ def spool(source: str, folder: Path, rows: int) -> list[Path]:
     """Write what a database answers to Parquet files of `rows` rows each, as it comes; return them."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for part in tables.query(source, rows):
+
+    def write(part: pd.DataFrame) -> None:
         files.append(folder / f"input-{len(files):05}.parquet")
         found = pa.Table.from_pandas(part, preserve_index=False)
         # A column without any value is of no kind yet: it takes that of the rows that follow.
         kinds = [pa.nulls(len(found)) if column.null_count == len(found) else column for column in found.columns]
         pq.write_table(pa.table(kinds, found.column_names), files[-1])
+
+    tables.query(source, write, rows)
     return files
 
 

@@ -17,7 +17,7 @@ import socket
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 
 import fsspec
@@ -34,6 +34,16 @@ COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
 DELIMITERS = ",;\t|:^~ "
 USUAL = ",;\t|"  # the others stand in names and times as well
 PATIENCE = 120  # seconds after which a database that does not answer at all is given up
+# What a COPY of PostgreSQL is read as, by the numbers that it has for its types.
+COPIED = {
+    **dict.fromkeys((20, 21, 23), pyarrow.int64()), **dict.fromkeys((700, 701, 1700), pyarrow.float64()),
+    **dict.fromkeys((25, 1042, 1043), pyarrow.string()), 16: pyarrow.bool_(), 1082: pyarrow.date32(),
+    1114: pyarrow.timestamp("us"), 1184: pyarrow.timestamp("us", "UTC"),
+}  # fmt: skip
+NULLABLE = {
+    pyarrow.int64(): pd.Int64Dtype(), pyarrow.float64(): pd.Float64Dtype(), pyarrow.bool_(): pd.BooleanDtype(),
+    pyarrow.string(): pd.StringDtype(),
+}  # fmt: skip
 
 csv.field_size_limit(2**31 - 1)  # a value may be a whole document
 
@@ -47,8 +57,9 @@ def read_table(source: str) -> pd.DataFrame:
     not a table.
     """
     source = str(source)
+    parts = {}
     if is_database(source):
-        parts = {source: pd.concat(query(source), ignore_index=True)}
+        query(source, lambda answer: parts.update({source: answer}))
     elif objects.is_address(source):
         with tempfile.TemporaryDirectory() as folder:
             parts = {name: _read_file(path, name) for name, path in fetch(source, Path(folder)).items()}
@@ -397,26 +408,99 @@ def plain(column: pd.Series) -> pd.Series:
     return column.astype("str").where(column.notna(), None).astype("str")
 
 
-def query(source: str, rows: int | None = None) -> Iterator[pd.DataFrame]:
-    """Yield what a database answers, `rows` rows at a time as they come, or all at once."""
+def query(source: str, take: Callable[[pd.DataFrame], object], rows: int | None = None) -> None:
+    """Give what a database answers to `take`: `rows` rows at a time, as they come, or all at once."""
     import sqlalchemy
 
-    asked = source.partition("#")[2]
-    if re.search(r"\s", asked.strip()):
-        # A colon is a cast, or a time; there is nothing to fill in.
-        statement = sqlalchemy.text(asked.replace(":", r"\:"))
-    else:
-        schema, name = _table_name(source)
-        quoted = sqlalchemy.table(name, schema=schema)
-        statement = sqlalchemy.select(sqlalchemy.text("*")).select_from(quoted)
+    asked = source.partition("#")[2].strip()
+    is_query = bool(re.search(r"\s", asked))
+    schema, name = (None, None) if is_query else _table_name(source)
     with _connected(source, reading=True) as connection:
+        if is_query:
+            # A colon is a cast, or a time; there is nothing to fill in.
+            statement = sqlalchemy.text(asked.replace(":", r"\:"))
+        else:
+            quoted = sqlalchemy.table(name, schema=schema)
+            statement = sqlalchemy.select(sqlalchemy.text("*")).select_from(quoted)
+            asked = f"SELECT * FROM {connection.dialect.identifier_preparer.format_table(quoted)}"
+
+        def give(part: pd.DataFrame) -> None:
+            require_different_names(part.columns, source)
+            take(part.apply(plain))
+
+        if kinds := _copyable(asked, connection):
+            _copy_out(asked, connection, kinds, give, rows)
+            return
         streamed = connection.execution_options(stream_results=rows is not None)
         # In parts, a column of whole numbers stays one, whether or not some are missing in a part.
         how = {} if rows is None else {"dtype_backend": "numpy_nullable"}
         found = pd.read_sql_query(statement, streamed, chunksize=rows, **how)
         for part in [found] if rows is None else found:
-            require_different_names(part.columns, source)
-            yield part.apply(plain)
+            give(part)
+
+
+def _copyable(asked: str, connection) -> pyarrow.Schema | None:
+    """The columns of an answer that PostgreSQL can give by COPY: its driver makes each value in Python, at a fifth of
+    the speed.
+
+    None where not all are of the kinds of `COPIED`, or where the database has something to say against it.
+    """
+    if connection.dialect.driver != "pg8000":
+        return None
+    cursor = connection.connection.cursor()
+    try:
+        with connection.begin_nested():
+            cursor.execute(f"SELECT * FROM ({asked.rstrip(';')}\n) AS asked LIMIT 0")
+            columns = [(name, COPIED.get(kind)) for name, kind, *_ in cursor.description or ()]
+    except Exception:  # it will say so again
+        return None
+    return pyarrow.schema(columns) if columns and all(kind for _, kind in columns) else None
+
+
+def _copy_out(asked: str, connection, schema: pyarrow.Schema, give: Callable, rows: int | None) -> None:
+    read = _Copied(schema, give, rows)
+    driver = connection.connection.driver_connection  # a cursor would take a % for the place of a value
+    driver.execute_unnamed(f"COPY ({asked.rstrip(';')}\n) TO STDOUT (FORMAT CSV)", stream=read)
+    read.end()
+
+
+class _Copied:
+    """What PostgreSQL sends of a COPY, a row at a time, given on as tables of `rows` rows, or as one."""
+
+    def __init__(self, schema: pyarrow.Schema, give: Callable[[pd.DataFrame], object], rows: int | None):
+        self._schema, self._give, self._rows, self._lines, self._given = schema, give, rows, [], 0
+
+    def write(self, line: bytes) -> None:
+        self._lines.append(line)
+        if len(self._lines) == self._rows:
+            self._give_on()
+
+    def end(self) -> None:
+        if self._lines or not self._given:
+            self._give_on()
+
+    def _give_on(self) -> None:
+        content, self._lines, self._given = b"".join(self._lines), [], self._given + 1
+        table = self._parsed(content)
+        for place, (name, kind) in enumerate(zip(self._schema.names, self._schema.types, strict=True)):
+            with contextlib.suppress(pyarrow.ArrowInvalid):  # a day such as "infinity" is for whoever reads texts
+                table = table.set_column(place, name, table[place].cast(kind))
+        self._give(table.to_pandas() if self._rows is None else table.to_pandas(types_mapper=NULLABLE.get))
+
+    def _parsed(self, content: bytes) -> pyarrow.Table:
+        kinds = [pyarrow.string() if pyarrow.types.is_temporal(kind) else kind for kind in self._schema.types]
+        schema = pyarrow.schema([*zip(self._schema.names, kinds, strict=True)])
+        if not content:
+            return schema.empty_table()
+        # What is missing is not in quotes there, and an empty text is.
+        how = pyarrow.csv.ConvertOptions(
+            column_types=schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False,
+            true_values=["t"], false_values=["f"],
+        )  # fmt: skip
+        size = min(len(content) + 1, 2**31 - 1)
+        options = pyarrow.csv.ReadOptions(column_names=schema.names, block_size=size, use_threads=False)
+        parse = pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)  # of one column, NULL
+        return pyarrow.csv.read_csv(io.BytesIO(content), options, parse, how)
 
 
 def _table_name(source: str) -> tuple[str | None, str]:

@@ -268,7 +268,7 @@ def test_what_parquet_holds_becomes_number_boolean_date_or_text(tmp_path, given,
     ],
 )
 def test_what_databases_mix_in_a_column_becomes_one_kind(monkeypatch, given, expected):
-    monkeypatch.setattr(tables, "query", lambda source: [pd.DataFrame({"a": pd.Series(given, dtype="object")})])
+    monkeypatch.setattr(tables, "query", lambda _, take: take(pd.DataFrame({"a": pd.Series(given, dtype="object")})))
     assert [*map(str, tables.read_table("sqlite:///any#table")["a"])] == [*map(str, expected)]
 
 
@@ -289,7 +289,7 @@ WRITTEN = [repr(float(number)) for number in FULL]
     ids=["floats", "missing", "arrow", "decimals", "mixed", "objects"],
 )
 def test_numbers_keep_every_bit(monkeypatch, numbers):
-    monkeypatch.setattr(tables, "query", lambda source: [pd.DataFrame({"a": numbers})])
+    monkeypatch.setattr(tables, "query", lambda _, take: take(pd.DataFrame({"a": numbers})))
     found = tables.read_table("sqlite:///any#table")["a"]
     assert values.parse_numbers(found)[:1000].tolist() == FULL.tolist()
 
@@ -601,6 +601,62 @@ def test_casts_and_what_postgres_holds_become_number_boolean_date_or_text(postgr
         "v": ("float64", "3600.0", 1),
         "x": ("str", "12", 1),
     }  # fmt: skip
+
+
+KINDS = {
+    "big": "bigint", "small": "smallint", "n": "numeric", "f": "double precision", "r": "real", "t": "text",
+    "c": "char(3)", "v": "varchar(9)", "b": "boolean", "d": "date", "at": "timestamp", "zone": "timestamptz",
+    "odd %s name": "integer",
+}  # fmt: skip
+VALUES = [
+    [9007199254740993, -1, "0.1", "Infinity", "0.1", "", "a", "NULL", True, "1000-01-01", "1900-01-01 00:00:00.000001"],
+    [
+        7,
+        32767,
+        "12345678901234567890.5",
+        "NaN",
+        "1e30",
+        ' "q", \\. 50%',
+        "b",
+        "é\n\r\n",
+        False,
+        "2026-11-27",
+        "9999-12-31",
+    ],
+    [None] * 11,
+    [-7, 0, "NaN", "1e-300", "-0", "t", "", "", None, "2000-02-29", "2000-01-01"],
+]
+EXTRA = [["1969-12-31 23:59:59+05:30", 1], ["2026-01-01 12:00:00.5-08", 2], [None, None], ["2000-01-01+00", 4]]
+
+
+@pytest.mark.parametrize("rows", [None, 1, 3, 4, 100])
+@pytest.mark.parametrize("day", ["2026-01-01", "infinity"])
+def test_postgres_gives_the_same_rows_by_copy_as_one_by_one(postgres, monkeypatch, rows, day):
+    columns = ", ".join(f'"{name}" {kind}' for name, kind in KINDS.items())
+    run(postgres, 'DROP TABLE IF EXISTS "All Kinds"', f'CREATE TABLE "All Kinds" ({columns})')
+    with tables._connected(postgres) as connection:
+        for values in [[*first, *second] for first, second in zip(VALUES, EXTRA, strict=True)]:
+            connection.exec_driver_sql(f'INSERT INTO "All Kinds" VALUES ({", ".join(["%s"] * 13)})', tuple(values))
+        connection.exec_driver_sql('UPDATE "All Kinds" SET d = %s WHERE small = 0', (day,))
+    sources = ['SELECT * FROM "All Kinds" ORDER BY small NULLS FIRST -- and so on']
+    sources += ['SELECT "odd %s name" % 2 AS a, big::text FROM "All Kinds" WHERE t LIKE \'%50%%\';']
+    sources += ['SELECT * FROM "All Kinds" WHERE small = 99']
+    for source in sources:
+        by_copy, one_by_one = [], []
+        tables.query(f"{postgres}#{source}", by_copy.append, rows)
+        with monkeypatch.context() as patched:
+            patched.setattr(tables, "COPIED", {})
+            tables.query(f"{postgres}#{source}", one_by_one.append, rows)
+        assert [*map(len, by_copy)] == [*map(len, one_by_one)]
+        for pair in zip(by_copy, one_by_one, strict=True):
+            assert [*pair[0]] == [*pair[1]]
+            # NaN is missing, as NULL is; a column without any value is of no kind; days may be texts in parts.
+            as_one = dict.fromkeys(pair[0].columns[pair[1].dtypes == "Float64"], "float64") | dict.fromkeys(
+                {"d"} & {*pair[0]}, "str"
+            )
+            pair = [part.astype(as_one) for part in pair]
+            there = pair[1].columns[pair[1].notna().any()]
+            pd.testing.assert_frame_equal(*(part[there] for part in pair), check_exact=True)
 
 
 def test_the_identity_of_a_database_changes_with_every_row(database):
