@@ -184,7 +184,8 @@ def _find_entity(columns: pd.DataFrame, y: pd.Series, division: Division) -> tup
     The target goes with the values of such a column, and more so than with the values next to them: that tells it from
     a measurement, such as an age. Either the column is a feature itself, or others give it away.
     """
-    contract, groups = division.contract, division.folds["group"].to_numpy()
+    contract = division.contract
+    groups, answers = (pd.factorize(of)[0].astype("int64") for of in (division.folds["group"].to_numpy(), y))
     found = {}
     for column in columns if contract.split == "hash" else []:
         if not _may_be_entity(columns[column]):
@@ -192,7 +193,7 @@ def _find_entity(columns: pd.DataFrame, y: pd.Series, division: Division) -> tup
         codes, there = pd.factorize(columns[column], sort=True)
         if _pairs(codes, groups) < 1.1 * len(there):  # its rows stay together as it is
             continue
-        if _pairs(codes, y) < 1.1 * min(len(there), y.nunique()):  # the target under other names
+        if _pairs(codes, answers) < 1.1 * min(len(there), y.nunique()):  # the target under other names
             continue
         if columns[column].count() > EACH[1] * len(there):
             if related := _attributes(columns[contract.features].drop(columns=column, errors="ignore"), y, codes):
@@ -235,10 +236,9 @@ def _attributes(X: pd.DataFrame, y: pd.Series, codes: np.ndarray) -> list[str]:
     return related if shares[0] >= TOGETHER and len(related) >= max(2, len(X.columns) / 2) else []
 
 
-def _pairs(codes: np.ndarray, other) -> int:
-    """How many different pairs of values two columns have."""
-    other = pd.factorize(other)[0].astype("int64")
-    return len(np.unique(codes[codes >= 0] * (other.max() + 1) + other[codes >= 0]))
+def _pairs(codes: np.ndarray, others: np.ndarray) -> int:
+    """How many different pairs of values two columns have, by their codes."""
+    return len(pd.unique(codes[codes >= 0] * (others.max() + 1) + others[codes >= 0]))
 
 
 def _explain(coded: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

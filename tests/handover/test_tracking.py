@@ -78,6 +78,16 @@ def test_a_training_names_the_rows_it_was_given(store, source, name):
     run = mlflow.MlflowClient(asked.mlflow_tracking_uri).get_run(tracking.start_training(asked, {}, ROWS))
     [given] = run.inputs.dataset_inputs
     assert (given.dataset.name, json.loads(given.dataset.profile)) == (name, {"num_rows": 2, "num_elements": 2})
+    assert [column["name"] for column in json.loads(given.dataset.schema)["mlflow_colspec"]] == [*ROWS]
+
+
+def test_a_training_names_every_row_that_it_was_given(store):
+    large, given = pd.DataFrame({"x": range(20_000)}), []
+    for rows in (large, large, large.replace(19_999, 7)):
+        run = mlflow.MlflowClient(store[0].mlflow_tracking_uri).get_run(tracking.start_training(store[0], {}, rows))
+        given += [one.dataset for one in run.inputs.dataset_inputs]
+    assert [json.loads(one.profile)["num_rows"] for one in given] == [20_000] * 3
+    assert given[0].digest == given[1].digest != given[2].digest
 
 
 def test_a_build_whose_task_is_run_again_is_one_training(store, monkeypatch):
