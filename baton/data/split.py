@@ -176,10 +176,13 @@ def identify_for_split(rows: pd.DataFrame, contract: Contract) -> tuple[np.ndarr
     return identity, groups, times
 
 
-def fingerprint_training(training: pd.DataFrame, holdout: pd.DataFrame, contract: Contract) -> np.ndarray:
-    """The fingerprints of the training rows, for a model to keep."""
+def fingerprint_both(
+    training: pd.DataFrame, holdout: pd.DataFrame, contract: Contract
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The fingerprints of the training rows, and of the holdout's, for a model to keep."""
     rows = pd.concat([training, holdout]).sort_index()  # as they stood in the table
-    return pd.Series(identify(rows, contract), rows.index)[training.index].to_numpy()
+    found = pd.Series(identify(rows, contract), rows.index)
+    return found[training.index].to_numpy(), found[holdout.index].to_numpy()
 
 
 def find_seen(

@@ -219,8 +219,10 @@ def _describe_version(
 ) -> None:
     """Add to a version's folder what tells of it: fingerprints, profile, decision, card."""
     contract = challenger.contract
-    np.save(folder / saving.FINGERPRINTS, np.unique(split.fingerprint_training(training, holdout, contract)))
-    np.save(folder / saving.JUDGED_ON, np.unique(split.fingerprint_training(holdout, training, contract)))
+    for name, rows in zip(
+        (saving.FINGERPRINTS, saving.JUDGED_ON), split.fingerprint_both(training, holdout, contract), strict=True
+    ):
+        np.save(folder / name, np.unique(rows))
     learned = pd.concat([training, holdout]).sort_index() if verdict.serves == "all" else training
     described = profile.describe(
         contract.read_features(learned), learned[contract.target], verdict.answers, contract

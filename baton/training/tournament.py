@@ -34,7 +34,7 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.model_selection import FixedThresholdClassifier, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
-from baton import BatonError, config
+from baton import BatonError, config, cores
 from baton.data import tables
 from baton.data.contract import Contract
 from baton.data.split import make_splitter
@@ -55,6 +55,7 @@ PLAIN, LOG, POISSON = "plain", "log", "poisson"  # how the target is fitted
 SKEWED = 1.0  # skewness of a target above which its logarithm is tried, or counts as Poisson
 ALONE = 0.9  # groups for each row, below which rows are not divided one by one
 FEW_ROWS = pd.DataFrame({"a": np.arange(20.0)})  # for PyCaret, where it is only asked for models
+WORTH = 0.5  # seconds of fitting that are worth another process
 STACK_FOLDS = 5  # by which the members of a stack predict rows for the model that combines them
 
 WRAPPERS = {"lightgbm": "LGBMModel", "xgboost": "XGBModel"}  # of packages whose models take parameters of any name
@@ -140,11 +141,20 @@ def cross_validate(
     def predict(choose: Callable) -> np.ndarray:
         """Predict each fold by the pipeline that is chosen for its number and the rows it is fitted on."""
         predictions = np.full((len(X), len(contract.labels)) if contract.labels else len(X), np.nan)
-        for fitted, validated in splitter.split():
+
+        def answer(part: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+            fitted, validated = part
             pipeline = clone(choose(fold[validated[0]], fitted))
             with_weights = evaluation.part(weights, fitted)
             pipeline = preparation.fit(pipeline, X.iloc[fitted], coded.iloc[fitted], groups[fitted], with_weights)
-            predictions[validated] = _predict(pipeline, X.iloc[validated], contract)
+            return _predict(pipeline, X.iloc[validated], contract)
+
+        begun, (first, *others) = time.monotonic(), splitter.split()
+        predictions[first[1]] = answer(first)
+        # A search within a fold shares its trials by itself; and what takes no time is not worth another process.
+        alone = tune or time.monotonic() - begun < WORTH
+        for (_, validated), found in zip(others, (map if alone else cores.spread)(answer, others), strict=True):
+            predictions[validated] = found
         return predictions
 
     def score(predictions: np.ndarray) -> pd.DataFrame:

@@ -644,7 +644,7 @@ def test_equal_rows_that_are_different_cases_are_found_by_their_number():
     learned, settings = set_up(table)
     division = split.separate(table, learned, settings)
     assert division.contract.equal_rows_differ
-    fingerprints = split.fingerprint_training(division.training, division.holdout, division.contract)
+    fingerprints, _ = split.fingerprint_both(division.training, division.holdout, division.contract)
     # The rows in another order, and more of them: no row of this holdout was learned from.
     later = pd.concat([table, table.head(300)]).sample(frac=1, random_state=1, ignore_index=True)
     again = split.separate(later, learned, settings)

@@ -534,7 +534,7 @@ def test_where_equal_rows_are_different_cases_each_is_told_by_itself():
     kinds.loc[::7, "y"] = 1 - kinds.loc[::7, "y"]
     asked = dataclasses.replace(learn(kinds), equal_rows_differ=True)
     training, holdout = halves(kinds)
-    kept = split.fingerprint_training(training, holdout, asked)
+    kept, _ = split.fingerprint_both(training, holdout, asked)
     challenger = Answering(asked, "good", None, "2")
     assert compare(challenger, Answering(asked, "bad", kept, "1"), training, holdout).rows == 100
     more = np.union1d(kept, split.identify(kinds, asked)[150:])

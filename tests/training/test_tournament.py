@@ -1,6 +1,7 @@
 """The tournament's scores are scikit-learn's own, PyCaret's agree with them, and no row has a say in its own prediction."""
 
 import dataclasses
+import multiprocessing
 import os
 import re
 import subprocess
@@ -30,7 +31,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, TargetEncoder
 
-from baton import BatonError, models
+from baton import BatonError, cores, models
 from baton.data import split
 from baton.handover import runner, saving
 from baton.training import evaluation, preparation, tournament
@@ -119,6 +120,28 @@ def test_a_prediction_of_a_row_comes_from_a_model_that_did_not_see_it():
     noise = pd.Series(np.random.default_rng(5).integers(0, 2, len(y)), index=y.index)
     result = cross_validate("rf", contract, X, noise, folds)
     assert 0.4 < (result.predictions.argmax(axis=1) == noise.to_numpy()).mean() < 0.6
+
+
+@pytest.mark.parametrize(("worth", "shared"), [(0, True), (60, False)])
+def test_folds_that_are_worth_it_are_shared_with_idle_cores_and_come_to_the_same(monkeypatch, tmp_path, worth, shared):
+    contract, X, y, folds = divided(table("mixed", "three"))
+    alone = cross_validate("rf", contract, X, y, folds, {"n_estimators": 5})
+    predict, log = tournament._predict, tmp_path / "who"
+
+    def noted(*given):
+        with log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return predict(*given)
+
+    monkeypatch.setattr(tournament, "_predict", noted)
+    monkeypatch.setattr(tournament, "WORTH", worth)
+    cores.use(cores.make(1, multiprocessing.get_context("fork")))
+    try:
+        found = cross_validate("rf", contract, X, y, folds, {"n_estimators": 5})
+    finally:
+        cores.use(None)
+    np.testing.assert_array_equal(found.predictions, alone.predictions)
+    assert (len({*log.read_text().split()}) > 1) == shared
 
 
 def test_a_blend_averages_its_members():
