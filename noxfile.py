@@ -14,7 +14,7 @@ nox.options.sessions = ["lint", "tests"]
 
 WORK = ".venv"  # trains, tests, and opens notebooks; what an editor finds by itself
 SERVE = ".venv-serve"  # what the nightly job needs, and nothing that trains
-# Groups of pyproject.toml that are wanted as well: "xgboost", "catboost"; "object-store" (S3); "dask" (a cluster)
+# Groups of pyproject.toml that are wanted as well: "xgboost", "catboost"; "object-store" (S3); "dask", "ray" (cluster)
 GROUPS = []
 
 # Container images often tell Python to keep no compiled code. uv compiles nothing when it installs: each process that
@@ -107,8 +107,8 @@ def server(session: nox.Session) -> None:
 @nox.session
 def cluster(session: nox.Session) -> None:
     """Train and score on a real cluster, with servers of S3 and MLflow, while workers are killed: see docs/scale.md"""
-    make(session, WORK, "object-store", "dask", "server")
-    run(session, WORK, "pytest", "-v", "tests/test_engine.py", *session.posargs)
+    make(session, WORK, "object-store", "dask", "ray", "server")
+    run(session, WORK, "pytest", "-v", "tests/test_engine.py", *session.posargs, env={"BATON_ENGINES": "dask ray"})
 
 
 @nox.session

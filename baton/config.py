@@ -204,8 +204,8 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("engine")
     @classmethod
     def _an_address(cls, value):
-        if not re.fullmatch(r"local|dask://[^/@:]+:\d+", value):
-            raise ValueError("write local, or the address of a Dask scheduler, as in dask://10.0.0.7:8786")
+        if not re.fullmatch(r"local|(dask|ray)://[^/@:]+:\d+", value):
+            raise ValueError("write local, or a cluster's address, as in dask://10.0.0.7:8786 or ray://10.0.0.7:10001")
         return value
 
     @pydantic.model_validator(mode="after")

@@ -14,7 +14,7 @@ from multiprocessing.connection import wait
 from multiprocessing.synchronize import Lock, Semaphore
 from typing import Any, NamedTuple
 
-from baton.engine import Cluster
+from baton import engine
 
 PATIENCE = 0.5  # seconds after which to look again whether another core has fallen idle
 
@@ -63,7 +63,7 @@ def spread(function: Callable, items: Iterable) -> Iterator:
     it again. Without, as outside of a build, and on systems where a process that has computed can't be forked, this one
     computes all.
     """
-    if cluster := Cluster.around():
+    if cluster := engine.around():
         yield from cluster.spread(function, items)
         return
     if _cores is None or sys.platform != "linux":

@@ -1,8 +1,9 @@
-"""Where candidates are fitted and chunks scored: in processes of this machine, or on the workers of a Dask cluster.
+"""Where candidates are fitted and chunks scored: in processes of this machine, or on the workers of a cluster.
 
-`engine` in env.yaml says where: `local`, or `dask://host:port`, the address of a scheduler. Its workers find the
-project's folder where this machine has it, and run in the environment that uv.lock describes: see docs/scale.md. They
-are asked for nothing but `submit`, which gives the futures of `concurrent.futures`.
+`engine` in env.yaml says where: `local`; `dask://host:port`, the address of a Dask scheduler; or `ray://host:port`,
+that of Ray's server for clients. The workers find the project's folder where this machine has it, and run in the
+environment that uv.lock describes: see docs/scale.md. They are asked for nothing but `submit`, which gives the futures
+of `concurrent.futures`.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import os
 import pickle
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -19,71 +21,58 @@ from types import ModuleType
 from baton import BatonError, config
 
 LOCAL = "local"
-START = "Start its scheduler: see docs/scale.md"
+START = "Start it: see docs/scale.md"
 LONG = 1.0  # seconds that what another worker does may take at least
-PATIENCE = 30  # seconds that a scheduler, and its first worker, are waited for
+PATIENCE = 30  # seconds that a cluster, and its first worker, are waited for
 
 
-class Cluster:
-    """The workers of a Dask cluster, each of which does one thing at a time; they may come and go.
+class Cluster(ABC):
+    """The workers of a cluster, each of which does one thing at a time; they may come and go.
 
     What a worker was doing that was killed is done again by another, up to three times: so it may be done twice, and
-    has to come to the same. Raises `BatonError` if the cluster does not answer, or has no worker.
+    has to come to the same. Opening one raises `BatonError` if it does not answer, or has no worker.
     """
 
-    LOST = "each worker that tried it was killed, most often for want of memory, or the cluster's scheduler is gone"
-
-    def __init__(self, address: str):
-        try:
-            from distributed import Client
-        except ImportError:
-            raise BatonError(
-                f"engine: {address} needs Dask, which is not installed. Add 'dask' to GROUPS in noxfile.py"
-            ) from None
-        for name in ("distributed", "distributed.client", "tornado.application"):  # each has a level of its own
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # else they tell of each worker that comes or goes
-        self.address = address
-        try:
-            self._client = Client(address.replace("dask://", "tcp://"), timeout=PATIENCE)
-        except (OSError, TimeoutError) as error:
-            raise BatonError(f"{self} does not answer: {error}. {START}") from None
-        try:
-            self._client.wait_for_workers(1, timeout=PATIENCE)
-        except TimeoutError:
-            self._client.close()
-            raise BatonError(f"{self} has no workers. Start some: see docs/scale.md") from None
-        self._pool = self._client.get_executor(pure=False)
-
-    @classmethod
-    def around(cls) -> "Cluster | None":
-        """The cluster that this process is a worker of, while it does what it was asked for; None if it is not."""
-        if "distributed" not in sys.modules:
-            return None
-        from distributed import get_client, get_worker
-
-        try:
-            get_worker()
-        except ValueError:
-            return None
-        cluster = cls.__new__(cls)
-        cluster._client = get_client()
-        cluster._pool = cluster._client.get_executor(pure=False)
-        return cluster
-
-    @property
-    def count(self) -> int:
-        """How many things are done at once, by the workers that there are now."""
-        try:
-            return sum(self._client.nthreads().values())
-        except (OSError, ValueError):  # the second, where the client has given up
-            raise BatonError(f"{self} does not answer any more: its scheduler is gone. {START}") from None
+    LOST = "each worker that tried it was killed, most often for want of memory, or the cluster itself is gone"
 
     def submit(self, function: Callable, *arguments) -> Future:
         """Have it done by a worker. Both are pickled, as for a process of this machine."""
         return self._submit(function, arguments)
 
     def _submit(self, function: Callable, arguments: tuple, *shared) -> Future:
-        return self._pool.submit(_do, str(config.ROOT), pickle.dumps((function, arguments)), *shared)
+        return self._ask(str(config.ROOT), pickle.dumps((function, arguments)), *shared)
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many things are done at once, by the workers that there are now."""
+
+    @abstractmethod
+    def _ask(self, *arguments) -> Future:
+        """Have `_do` done by a worker, to which an argument that `_share` gave is what was shared."""
+
+    @abstractmethod
+    def _share(self, content: bytes):
+        """Send something once to each worker that will have need of it."""
+
+    @abstractmethod
+    def _idle(self) -> int:
+        """How many more things could be done right now."""
+
+    @abstractmethod
+    def _is_loss(self, error: BaseException | None) -> bool:
+        """Tell whether this says that workers, or all of the cluster, are gone."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Ask for nothing more."""
+
+    def was_lost(self, future: Future) -> bool:
+        """Tell whether this was given up, because each worker that tried it was killed, or nobody is there to try."""
+        try:
+            return self._is_loss(future.exception())
+        except CancelledError:
+            return True
 
     def spread(self, function: Callable, items: Iterable) -> Iterator:
         """Yield function(item) of all items in their order, computed by this worker and by those with nothing to do.
@@ -91,7 +80,7 @@ class Cluster:
         Both are pickled, with what they use of the project's own code. What another worker fails in, or is long about,
         this one computes: so it may be computed twice.
         """
-        shared = self._client.scatter(_pickle(function), hash=False)  # sent once to each worker that has need of it
+        shared = self._share(_pickle(function))
         waiting, running, found, following, longest = dict(enumerate(items)), {}, {}, 0, LONG
         here, kept = None, set()  # those that another worker has failed in stay here
         with ThreadPoolExecutor(1) as mine:
@@ -122,20 +111,6 @@ class Cluster:
                 for future in running:
                     future.cancel()
 
-    def _idle(self) -> int:
-        """How many more things could be done right now."""
-        at_work = self._client.processing()
-        return sum(max(0, count - len(at_work[worker])) for worker, count in self._client.nthreads().items())
-
-    def was_lost(self, future: Future) -> bool:
-        """Tell whether this was given up, because each worker that tried it was killed, or nobody is there to try."""
-        from distributed import KilledWorker
-
-        try:
-            return isinstance(future.exception(), KilledWorker)
-        except CancelledError:
-            return True
-
     def __str__(self) -> str:
         return f"engine: {self.address}"
 
@@ -143,12 +118,163 @@ class Cluster:
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
+        self._close()
+        if self._is_loss(error):
+            raise BatonError(f"{self}: {self.LOST}") from None
+
+
+class Dask(Cluster):
+    """The workers of a Dask scheduler."""
+
+    def __init__(self, address: str):
+        from distributed import Client
+
+        for name in ("distributed", "distributed.client", "tornado.application"):  # each has a level of its own
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # else they tell of each worker that comes or goes
+        self.address = address
+        try:
+            self._use(Client(address.replace("dask://", "tcp://"), timeout=PATIENCE))
+        except (OSError, TimeoutError) as error:
+            raise BatonError(f"{self} does not answer: {error}. {START}") from None
+        try:
+            self._client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError:
+            self._close()
+            raise BatonError(f"{self} has no workers. Start some: see docs/scale.md") from None
+
+    @classmethod
+    def around(cls) -> "Dask | None":
+        if "distributed" not in sys.modules:
+            return None
+        from distributed import get_client, get_worker
+
+        try:
+            get_worker()
+        except ValueError:
+            return None
+        cluster = cls.__new__(cls)
+        cluster._use(get_client())
+        return cluster
+
+    def _use(self, client) -> None:
+        self._client, self._pool = client, client.get_executor(pure=False)
+
+    @property
+    def count(self) -> int:
+        try:
+            return sum(self._client.nthreads().values())
+        except (OSError, ValueError):  # the second, where the client has given up
+            raise BatonError(f"{self} does not answer any more: its scheduler is gone. {START}") from None
+
+    def _ask(self, *arguments) -> Future:
+        return self._pool.submit(_do, *arguments)
+
+    def _share(self, content: bytes):
+        return self._client.scatter(content, hash=False)
+
+    def _idle(self) -> int:
+        at_work = self._client.processing()
+        return sum(max(0, count - len(at_work[worker])) for worker, count in self._client.nthreads().items())
+
+    def _is_loss(self, error: BaseException | None) -> bool:
         from distributed import KilledWorker
 
+        return isinstance(error, CancelledError | KilledWorker)
+
+    def _close(self) -> None:
         self._pool.shutdown(wait=False)
         self._client.close()
-        if isinstance(error, CancelledError | KilledWorker):
-            raise BatonError(f"{self}: {self.LOST}") from None
+
+
+class Ray(Cluster):
+    """The workers of a Ray cluster, one a processor."""
+
+    def __init__(self, address: str):
+        import ray
+
+        self.address, deadline, opened = address, time.monotonic() + PATIENCE, False
+        while not opened:  # on a busy machine, the process that it starts for each client may come too late
+            try:
+                ray.init(address, logging_level=logging.CRITICAL, log_to_driver=False)
+                opened = True
+            except (ConnectionError, RuntimeError) as error:
+                if time.monotonic() > deadline:
+                    raise BatonError(f"{self} does not answer: {' '.join(str(error).split())}. {START}") from None
+        while not self.count and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if not self.count:
+            self._close()
+            raise BatonError(f"{self} has no workers. Start some: see docs/scale.md")
+
+    @classmethod
+    def around(cls) -> "Ray | None":
+        ray = sys.modules.get("ray")
+        return cls.__new__(cls) if ray and ray.is_initialized() and ray.get_runtime_context().get_task_id() else None
+
+    @property
+    def count(self) -> int:
+        import ray
+
+        try:
+            return int(ray.cluster_resources().get("CPU", 0))
+        except Exception:  # a client that has lost its server raises no kind of its own
+            raise BatonError(f"{self} does not answer any more. {START}") from None
+
+    def _ask(self, *arguments) -> Future:
+        import ray
+
+        asked, done = ray.remote(num_cpus=1, max_retries=3)(_do).remote(*arguments).future(), Future()
+
+        def pass_on(_):
+            error = asked.exception()
+            if not done.set_running_or_notify_cancel():
+                return
+            if error:
+                done.set_exception(getattr(error, "cause", None) or error)  # without Ray's account of it
+            else:
+                done.set_result(asked.result())
+
+        asked.add_done_callback(pass_on)
+        return done
+
+    def _share(self, content: bytes):
+        import ray
+
+        return ray.put(content)
+
+    def _idle(self) -> int:
+        import ray
+
+        return int(ray.available_resources().get("CPU", 0))
+
+    def _is_loss(self, error: BaseException | None) -> bool:
+        from ray.exceptions import RayError
+
+        return isinstance(error, RayError | ConnectionError)
+
+    def _close(self) -> None:
+        import ray
+
+        ray.shutdown()
+
+
+KINDS = {"dask": Dask, "ray": Ray}
+
+
+def connect(address: str) -> Cluster:
+    """Open the cluster of an address."""
+    kind = address.partition(":")[0]
+    try:
+        return KINDS[kind](address)
+    except ImportError:
+        raise BatonError(
+            f"engine: {address} needs {kind.capitalize()}, which is not installed. Add {kind!r} to GROUPS in noxfile.py"
+        ) from None
+
+
+def around() -> Cluster | None:
+    """The cluster that this process is a worker of, while it does what it was asked for; None if it is not."""
+    return next(filter(None, (kind.around() for kind in KINDS.values())), None)
 
 
 def _do(folder: str, work: bytes, *shared):

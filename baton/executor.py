@@ -32,7 +32,7 @@ from ploomber.executors.abc import Executor
 
 from baton import BatonError, config, cores, grid, models
 from baton.data import contract
-from baton.engine import LOCAL, Cluster
+from baton.engine import LOCAL, connect
 from baton.handover import tracking
 from baton.lock import hold
 
@@ -185,7 +185,7 @@ class Parallel(Executor):
     def _workers(self):
         """What runs the tasks."""
         try:
-            return _Pool(self.processes, self.start_method) if self.engine == LOCAL else Cluster(self.engine)
+            return _Pool(self.processes, self.start_method) if self.engine == LOCAL else connect(self.engine)
         except BatonError as mistake:
             raise BuildFailed(f"\nNothing was run.\n{mistake}", _kind(mistake), str(mistake)) from None
 

@@ -102,9 +102,9 @@ def test_each_pipeline_names_every_setting(pipeline):
         ("name", "1e5", "it would be read as the number 100000.0"),
         ("track", "perhaps", "input should be a valid boolean"),
         ("mlflow_tracking_uri", None, "input should be a valid string"),
-        ("engine", "dask", "write local, or the address of a Dask scheduler, as in dask://10.0.0.7:8786"),
-        ("engine", "ray://10.0.0.7:8786", "write local, or the address of a Dask scheduler"),
-        ("engine", "dask://10.0.0.7", "write local, or the address of a Dask scheduler"),
+        ("engine", "dask", "write local, or a cluster's address, as in dask://10.0.0.7:8786 or ray://10.0.0.7:10001"),
+        ("engine", "spark://10.0.0.7:8786", "write local, or a cluster's address"),
+        ("engine", "dask://10.0.0.7", "write local, or a cluster's address"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(key, value, message):

@@ -7,6 +7,7 @@ import pickle
 import re
 import socket
 import sys
+import tempfile
 import time
 from concurrent.futures import Future
 
@@ -18,7 +19,7 @@ import pytest
 from conftest import PROGRAMS, answers, free_port, serving, warm_command
 
 from baton import BatonError, config, cores, engine
-from baton.engine import Cluster
+from baton.engine import Dask, connect
 from baton.serving import batch
 
 # The worker that fits first is killed in the middle of it, by the project's feature code.
@@ -41,31 +42,71 @@ DIE_WHILE_SCORING = """    _ask(_there.process, model, work, asked)
 """
 
 
-@contextlib.contextmanager
-def running(project, *command: str, ready=lambda: True):
-    log = project.folder / f"dask-{command[0]}-{len([*project.folder.glob('dask-*')])}.log"
-    command = [*warm_command(), "dask", *command, "--no-dashboard"]
-    with serving(command, ready, log, cwd=project.folder, env=project.environment()) as server:
-        yield server
+KINDS = os.environ.get("BATON_ENGINES", "dask").split()  # "dask ray" where Ray is installed too: nox -s cluster
 
 
-@pytest.fixture
-def scheduler(trained):
-    """The address of one that has no workers yet."""
-    port = free_port()
-
-    def ready():
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port)).close()
-            return True
-
-    with running(trained, "scheduler", "--host", "127.0.0.1", "--port", str(port), ready=ready):
-        yield f"dask://127.0.0.1:{port}"
+def running(project, name: str, *command: str, ready=lambda: True):
+    log = project.folder / f"{name}-{len([*project.folder.glob(f'{name}-*')])}.log"
+    start = [*warm_command(), "dask"] if name == "dask" else [PROGRAMS / name]
+    return serving([*start, *command], ready, log, cwd=project.folder, env=project.environment())
 
 
-def worker(project, address: str):
-    # With a nanny, another would take the place of the one that is killed.
-    return running(project, "worker", address.replace("dask://", "tcp://"), "--nthreads", "1", "--no-nanny")
+def answering(port: int):
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port)).close()
+        return True
+
+
+class OfDask:
+    """Starts a scheduler of Dask, and workers."""
+
+    def __init__(self, project):
+        self.project, self.port = project, free_port()
+        self.address = f"dask://127.0.0.1:{self.port}"
+
+    def start(self):
+        where = ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"]
+        return running(self.project, "dask", "scheduler", *where, ready=lambda: answering(self.port))
+
+    @contextlib.contextmanager
+    def workers(self, count: int):
+        # With a nanny, another would take the place of the one that is killed.
+        how = [self.address.replace("dask", "tcp"), "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+        with contextlib.ExitStack() as started:
+            for _ in range(count):
+                started.enter_context(running(self.project, "dask", "worker", *how))
+            yield
+
+
+class OfRay:
+    """Starts a head of Ray that does nothing itself, and a node of some processors."""
+
+    def __init__(self, project):
+        self.project, self.port, self.clients = project, free_port(), free_port()
+        self.address = f"ray://127.0.0.1:{self.clients}"
+
+    @contextlib.contextmanager
+    def start(self):
+        ports = ["--port", str(self.port), "--ray-client-server-port", str(self.clients)]
+        with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as short:  # the path of a socket
+            how = ["--head", *ports, "--num-cpus", "0", "--include-dashboard", "false", "--temp-dir", short]
+            with self._node(*how, ready=lambda: answering(self.clients)) as head:
+                yield head
+
+    def workers(self, count: int):
+        return self._node("--address", f"127.0.0.1:{self.port}", "--num-cpus", str(count))
+
+    def _node(self, *how: str, **ready):
+        any_port = ["--min-worker-port", "0", "--max-worker-port", "0", "--node-ip-address", "127.0.0.1"]
+        return running(self.project, "ray", "start", "--block", "--disable-usage-stats", *any_port, *how, **ready)
+
+
+@pytest.fixture(params=KINDS)
+def cluster(trained, request):
+    """One that is started, and has no workers yet."""
+    cluster = {"dask": OfDask, "ray": OfRay}[request.param](trained)
+    with cluster.start():
+        yield cluster
 
 
 @pytest.fixture
@@ -85,11 +126,11 @@ def server(tmp_path):
 
 
 def test_on_a_cluster_the_same_is_trained_and_scored_though_workers_are_killed(
-    trained, bucket, server, scheduler, monkeypatch
+    trained, bucket, server, cluster, monkeypatch
 ):
     monkeypatch.setattr(engine, "PATIENCE", 0.5)
-    with pytest.raises(BatonError, match=f"engine: {scheduler} has no workers. Start some"):
-        Cluster(scheduler)
+    with pytest.raises(BatonError, match=f"engine: {cluster.address} has no workers. Start some"):
+        connect(cluster.address)
     here = trained.folder / "products/diabetes/compare/leaderboard.csv"
     expected = pd.read_csv(here, index_col="candidate")
     store = obstore.store.from_url(bucket, client_options={"allow_http": True})
@@ -106,8 +147,8 @@ def test_on_a_cluster_the_same_is_trained_and_scored_though_workers_are_killed(
     trained.edit("baton/serving/batch.py", "max(1000, min", "max(40, min")
     trained.edit("baton/serving/batch.py", "MOST_ROWS = 100_000", "MOST_ROWS = 40")
     trained.edit("baton/handover/registry.py", "    _ask(_there.process, model, work, asked)\n", DIE_WHILE_SCORING)
-    with worker(trained, scheduler), worker(trained, scheduler):
-        printed = trained.build("--env--engine", scheduler)
+    with cluster.workers(2):
+        printed = trained.build("--env--engine", cluster.address)
         assert (trained.folder / "died").exists()
         assert "A process was killed" not in printed  # the cluster itself has another do it
         found = pd.read_csv(here, index_col="candidate")
@@ -119,8 +160,8 @@ def test_on_a_cluster_the_same_is_trained_and_scored_though_workers_are_killed(
         assert sorted(run.data.tags.get("candidate", "the training") for run in made) == ["lr", "the training", "tree"]
         assert {run.info.status for run in made} == {"FINISHED"}
 
-    with worker(trained, scheduler), worker(trained, scheduler):
-        trained.run("baton", "score", "--env--engine", scheduler, "--env--batch", "there")
+    with cluster.workers(2):
+        trained.run("baton", "score", "--env--engine", cluster.address, "--env--batch", "there")
     assert (trained.folder / "died again").exists()
     trained.run("baton", "score", "--env--batch", "here")
     there, here = (batch.read(f"{bucket}/out/diabetes/batch={one}") for one in ("there", "here"))
@@ -133,28 +174,29 @@ def test_on_a_cluster_the_same_is_trained_and_scored_though_workers_are_killed(
 def test_a_scheduler_that_dies_half_way_is_told_and_the_next_run_goes_on(trained, work):
     trained.keep_candidates("tree")
     trained.draw_nothing()
-    port = free_port()
-    address, code = f"dask://127.0.0.1:{port}", "    function, arguments = pickle.loads(work)\n"
+    dask, code = OfDask(trained), "    function, arguments = pickle.loads(work)\n"
     trained.edit("baton/engine.py", "PATIENCE = 30", "PATIENCE = 5")
-    scheduler = running(trained, "scheduler", "--host", "127.0.0.1", "--port", str(port))
-    with scheduler as process, worker(trained, address):
+    with dask.start() as process, dask.workers(1):
         kill = f"    os.kill({process.pid}, 9)\n"  # whatever is asked of a worker
         trained.edit("baton/engine.py", code, kill + code)
-        printed = trained.run(*work.split(), "--env--engine", address, succeeds=False)
+        printed = trained.run(*work.split(), "--env--engine", dask.address, succeeds=False)
     assert "Traceback" not in printed
-    assert re.search(f"engine: {address}.* scheduler is gone", printed)
+    assert re.search(f"engine: {dask.address}.* is gone", printed)
     trained.edit("baton/engine.py", kill, "")
     trained.run(*work.split())
 
 
 def test_a_cluster_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr(engine, "PATIENCE", 0.5)
-    address = f"dask://127.0.0.1:{free_port()}"
-    with pytest.raises(BatonError, match=f"engine: {address} does not answer: .*Start its scheduler"):
-        Cluster(address)
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(BatonError, match=r"needs Dask, which is not installed. Add 'dask' to GROUPS in noxfile.py"):
-        Cluster(address)
+    for kind in KINDS:
+        address = f"{kind}://127.0.0.1:{free_port()}"
+        with pytest.raises(BatonError, match=f"engine: {address} does not answer: .*Start it: see docs/scale.md"):
+            connect(address)
+    for kind, package in (("dask", "distributed"), ("ray", "ray")):
+        monkeypatch.setitem(sys.modules, package, None)
+        told = f"needs {kind.capitalize()}, which is not installed. Add '{kind}' to GROUPS in noxfile.py"
+        with pytest.raises(BatonError, match=told):
+            connect(f"{kind}://127.0.0.1:{free_port()}")
 
 
 def test_a_worker_does_what_it_is_asked_in_this_project_and_in_no_other(tmp_path, monkeypatch):
@@ -167,7 +209,7 @@ def test_a_worker_does_what_it_is_asked_in_this_project_and_in_no_other(tmp_path
 def test_what_was_cancelled_was_lost():
     future = Future()
     future.cancel()
-    assert Cluster.was_lost(None, future)
+    assert Dask.__new__(Dask).was_lost(future)
 
 
 @contextlib.contextmanager
@@ -177,7 +219,7 @@ def cluster_of(workers: int):
     how = {"n_workers": workers, "threads_per_worker": 1, "processes": workers > 1, "protocol": "tcp"}
     with LocalCluster(**how, dashboard_address=None) as local:
         address = local.scheduler_address.replace("tcp://", "dask://")
-        with Cluster(address) as cluster:
+        with connect(address) as cluster:
             yield cluster
 
 
@@ -235,7 +277,7 @@ def test_with_every_worker_at_work_each_does_its_own():
             assert [process for _, process in results][:3] == [mine] * 3
 
 
-def test_trials_of_a_search_are_scored_by_workers_that_have_nothing_to_do(trained, scheduler):
+def test_trials_of_a_search_are_scored_by_workers_that_have_nothing_to_do(trained, cluster):
     trained.keep_candidates("tree")
     trained.draw_nothing()
     trained.edit("grids/default.yaml", "model: dt", "model: dt\n  tune: 12")
@@ -250,17 +292,17 @@ def test_trials_of_a_search_are_scored_by_workers_that_have_nothing_to_do(traine
         found = [trial for name in names for trial in optuna.load_study(study_name=name, storage=storage).trials]
         return [(trial.state, trial.params, trial.value, trial.intermediate_values) for trial in found]
 
-    with worker(trained, scheduler), worker(trained, scheduler):
-        trained.build("--env--engine", scheduler)
+    with cluster.workers(2):
+        trained.build("--env--engine", cluster.address)
         there = trials()
         assert len(set((trained.folder / "who scores").read_text().split())) == 2
         # Code that was changed is what the same workers run next.
         with (trained.folder / "features.py").open("a") as features:
             features.write("\n\nopen('changed', 'w').close()\n")
-        trained.build("--env--engine", scheduler)
+        trained.build("--env--engine", cluster.address)
         assert (trained.folder / "changed").exists()
         trained.edit("baton/cores.py", "import contextlib\n", "import contextlib  # changed\n")
-        printed = trained.run("ploomber", "build", "--force", "--env--engine", scheduler, succeeds=False)
+        printed = trained.run("ploomber", "build", "--force", "--env--engine", cluster.address, succeeds=False)
         assert "baton.cores was changed after a worker had loaded it: stop the workers, and start them" in printed
     log.unlink()
     trained.build("--force")

@@ -26,7 +26,7 @@ import yaml
 
 from baton import BatonError, ModelRefused, NoChampion, config
 from baton.data.contract import Contract
-from baton.engine import LOCAL, Cluster
+from baton.engine import LOCAL, connect
 from baton.handover import history, saving, store, tracking
 from baton.handover.saving import Model
 
@@ -295,7 +295,7 @@ def workers(model: Model, engine: str = LOCAL):
     the process of the model that they were last asked for.
     """
     if engine != LOCAL:
-        with Cluster(engine) as cluster:
+        with connect(engine) as cluster:
             yield lambda work, **asked: cluster.submit(_do_there, model, work, asked), cluster.count
         return
     mine, started, count = threading.local(), [], cores()
