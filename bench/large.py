@@ -70,6 +70,18 @@ def watch(command: list[str], project: Path) -> tuple[float, dict[str, float], s
     return time.perf_counter() - started, most, printed
 
 
+def uncalibrated(pipeline):
+    """The same pipeline, unfitted, as it is cross-validated: with no threshold, and no fits for its calibration."""
+    from sklearn.base import clone
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.model_selection import FixedThresholdClassifier
+    from sklearn.pipeline import Pipeline
+
+    model = pipeline[-1].estimator if isinstance(pipeline[-1], FixedThresholdClassifier) else pipeline[-1]
+    model = model.estimator if isinstance(model, CalibratedClassifierCV) else model
+    return clone(Pipeline([*pipeline.steps[:-1], ("model", model)]))
+
+
 def fit_again(folder: str, of_all: bool) -> float:
     """Fit a saved pipeline as the build did; return the seconds."""
     import threadpoolctl
@@ -86,7 +98,7 @@ def fit_again(folder: str, of_all: bool) -> float:
     started = time.perf_counter()
     with threadpoolctl.threadpool_limits(1):
         for number in range(FOLDS):
-            fitted = clone(pipeline).fit(X[trains & (fold != number)], y[trains & (fold != number)])
+            fitted = uncalibrated(pipeline).fit(X[trains & (fold != number)], y[trains & (fold != number)])
             fitted.predict_proba(X[trains & (fold == number)])
         clone(pipeline).fit(X[trains], y[trains])
         if of_all:

@@ -315,7 +315,7 @@ def test_a_registry_that_does_not_answer_is_told(project, monkeypatch):
     assert run(project)[0] == 0
 
 
-@pytest.mark.parametrize("where", ["FETCH", "COPY"], ids=["reading", "writing"])
+@pytest.mark.parametrize("where", ["COPY (", "COPY nightly_scores"], ids=["reading", "writing"])
 def test_a_database_that_is_lost_half_way_publishes_nothing_and_the_next_run_is_right(project, postgres, where):
     """PostgreSQL itself ends the connection in the middle of that statement."""
     engine = sqlalchemy.create_engine(
@@ -346,7 +346,8 @@ def test_a_database_that_is_lost_half_way_publishes_nothing_and_the_next_run_is_
     ended.set()
     thread.join()
     assert (was_cut, code, said["outcome"]) == (True, 1, "failed"), printed
-    assert "the database says: " in said["reason"]
+    destination = "nightly_scores" if where.endswith("scores") else "nightly"
+    assert f"#{destination}: the database says: " in said["reason"]
     assert "Traceback" not in printed
     assert not (project.folder / "predictions/demo/batch=night").exists()
     assert not sqlalchemy.inspect(engine).has_table("nightly_scores")  # its transaction was rolled back

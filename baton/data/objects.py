@@ -28,6 +28,7 @@ from baton import BatonError, Busy, config
 
 HIDDEN = re.compile(r"(^|/)[._]")  # of a path: .ipynb_checkpoints and _delta_log hold no rows
 MANIFEST = "_manifest.json"
+OURS = re.compile(r"(part-\d+|_rejects|_report)-[\w.-]+")  # names of a result's files in a store; others are not ours
 NO_LOGIN = "http://169.254.169.254/"  # where a machine of AWS is asked for its role, if the environment has no login
 
 
@@ -200,10 +201,11 @@ def _remove_unnamed(store, library, former: set[str]) -> None:
 
     Who put it there can't publish it any more: the manifest is another one than before.
     """
-    listed = {meta["path"]: meta["last_modified"] for meta in library.list(store).collect() if "/" not in meta["path"]}
+    listed = {meta["path"]: meta["last_modified"] for meta in library.list(store).collect()}
     manifest, _ = _manifest(store, library)
     named = {MANIFEST, *_names(manifest)}
-    old = {name for name, modified in listed.items() if MANIFEST in listed and modified < listed[MANIFEST]}
+    ours = {name: modified for name, modified in listed.items() if OURS.fullmatch(name)}
+    old = {name for name, modified in ours.items() if MANIFEST in listed and modified < listed[MANIFEST]}
     _delete(store, library, (former & listed.keys() | old) - named)
 
 

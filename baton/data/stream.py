@@ -81,7 +81,7 @@ def spool(source: str, folder: Path, rows: int) -> list[Path]:
         kinds = [pa.nulls(len(found)) if column.null_count == len(found) else column for column in found.columns]
         pq.write_table(pa.table(kinds, found.column_names), files[-1])
 
-    tables.query(source, write, rows)
+    tables.query(source, write, rows, BYTES)
     return files
 
 

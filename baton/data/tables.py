@@ -5,6 +5,7 @@ same in an object store, such as `s3://bucket/days/2026-*.csv`; or a database: `
 with a table's name or a whole query behind the `#`.
 """
 
+import codecs
 import contextlib
 import csv
 import glob
@@ -34,6 +35,8 @@ COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
 DELIMITERS = ",;\t|:^~ "
 USUAL = ",;\t|"  # the others stand in names and times as well
 PATIENCE = 120  # seconds after which a database that does not answer at all is given up
+# How PostgreSQL's driver, and COPY, expect it to write, whatever is usual for a database or a role.
+SPOKEN = {"client_encoding": "UTF8", "DateStyle": "ISO"}
 # What a COPY of PostgreSQL is read as, by the numbers that it has for its types.
 COPIED = {
     **dict.fromkeys((20, 21, 23), pyarrow.int64()), **dict.fromkeys((700, 701, 1700), pyarrow.float64()),
@@ -123,11 +126,14 @@ def _missing(source: str, what: str) -> InputMissing:
     return InputMissing(f"{source}: there is {what}. {where}")
 
 
-def append(parts: Iterable[pd.DataFrame], destination: str, replacing: dict) -> None:
+def append(
+    parts: Iterable[pd.DataFrame], destination: str, replacing: dict, last: Callable[[], object] = lambda: None
+) -> None:  # fmt: skip
     """Add rows to a table of a database, which is made if it doesn't exist, in one transaction: all or nothing.
 
     Rows of the table with the values `replacing` in those columns are deleted first, so doing it twice changes nothing,
-    one after the other or at once. Raises `BatonError` if it can't be done.
+    one after the other or at once. When all is done but to commit it, `last` is called: if it raises, the table stays
+    as it was. Raises `BatonError` if it can't be done.
     """
     import sqlalchemy
 
@@ -143,6 +149,7 @@ def append(parts: Iterable[pd.DataFrame], destination: str, replacing: dict) -> 
             method = _copy if connection.dialect.driver == "pg8000" else None
             if len(rows):  # else a table might be made of columns whose types nothing tells
                 rows.to_sql(name, connection, schema=schema, if_exists="append", index=False, method=method)
+        last()
 
 
 def _copy(table, connection, columns: list[str], rows: Iterable[tuple]) -> None:
@@ -408,71 +415,96 @@ def plain(column: pd.Series) -> pd.Series:
     return column.astype("str").where(column.notna(), None).astype("str")
 
 
-def query(source: str, take: Callable[[pd.DataFrame], object], rows: int | None = None) -> None:
-    """Give what a database answers to `take`: `rows` rows at a time, as they come, or all at once."""
+def query(
+    source: str, take: Callable[[pd.DataFrame], object], rows: int | None = None, size: int | None = None
+) -> None:  # fmt: skip
+    """Give what a database answers to `take`: as it comes, `rows` rows at a time, or all at once.
+
+    From PostgreSQL come fewer rows where they have more than `size` bytes.
+    """
     import sqlalchemy
 
     asked = source.partition("#")[2].strip()
     is_query = bool(re.search(r"\s", asked))
     schema, name = (None, None) if is_query else _table_name(source)
-    with _connected(source, reading=True) as connection:
-        if is_query:
-            # A colon is a cast, or a time; there is nothing to fill in.
-            statement = sqlalchemy.text(asked.replace(":", r"\:"))
-        else:
-            quoted = sqlalchemy.table(name, schema=schema)
-            statement = sqlalchemy.select(sqlalchemy.text("*")).select_from(quoted)
-            asked = f"SELECT * FROM {connection.dialect.identifier_preparer.format_table(quoted)}"
+    failed = []
 
-        def give(part: pd.DataFrame) -> None:
+    def give(part: pd.DataFrame) -> None:
+        try:
             require_different_names(part.columns, source)
             take(part.apply(plain))
+        except Exception as error:
+            failed.append(error)
+            raise
 
-        if kinds := _copyable(asked, connection):
-            _copy_out(asked, connection, kinds, give, rows)
-            return
-        streamed = connection.execution_options(stream_results=rows is not None)
-        # In parts, a column of whole numbers stays one, whether or not some are missing in a part.
-        how = {} if rows is None else {"dtype_backend": "numpy_nullable"}
-        found = pd.read_sql_query(statement, streamed, chunksize=rows, **how)
-        for part in [found] if rows is None else found:
-            give(part)
-
-
-def _copyable(asked: str, connection) -> pyarrow.Schema | None:
-    """The columns of an answer that PostgreSQL can give by COPY: its driver makes each value in Python, at a fifth of
-    the speed.
-
-    None where not all are of the kinds of `COPIED`, or where the database has something to say against it.
-    """
-    if connection.dialect.driver != "pg8000":
-        return None
-    cursor = connection.connection.cursor()
     try:
-        with connection.begin_nested():
-            cursor.execute(f"SELECT * FROM ({asked.rstrip(';')}\n) AS asked LIMIT 0")
-            columns = [(name, COPIED.get(kind)) for name, kind, *_ in cursor.description or ()]
-    except Exception:  # it will say so again
-        return None
-    return pyarrow.schema(columns) if columns and all(kind for _, kind in columns) else None
+        with _connected(source, reading=True) as connection:
+            if is_query:
+                # A colon is a cast, or a time; there is nothing to fill in.
+                statement = sqlalchemy.text(asked.replace(":", r"\:"))
+            else:
+                quoted = sqlalchemy.table(name, schema=schema)
+                statement = sqlalchemy.select(sqlalchemy.text("*")).select_from(quoted)
+                asked = f"SELECT * FROM {connection.dialect.identifier_preparer.format_table(quoted)}"
+            if connection.dialect.driver == "pg8000" and _copy_out(asked, connection, give, rows, size):
+                return
+            streamed = connection.execution_options(stream_results=rows is not None)
+            # In parts, a column of whole numbers stays one, whether or not some are missing in a part.
+            how = {} if rows is None else {"dtype_backend": "numpy_nullable"}
+            found = pd.read_sql_query(statement, streamed, chunksize=rows, **how)
+            for part in [found] if rows is None else found:
+                give(part)
+    except BatonError:
+        if failed:  # which the database has nothing to do with
+            raise failed[0] from None
+        raise
 
 
-def _copy_out(asked: str, connection, schema: pyarrow.Schema, give: Callable, rows: int | None) -> None:
-    read = _Copied(schema, give, rows)
-    driver = connection.connection.driver_connection  # a cursor would take a % for the place of a value
-    driver.execute_unnamed(f"COPY ({asked.rstrip(';')}\n) TO STDOUT (FORMAT CSV)", stream=read)
-    read.end()
+def _copy_out(asked: str, connection, give: Callable, rows: int | None, size: int | None) -> bool:
+    """Give what PostgreSQL answers by COPY: its driver makes each value in Python, at a fifth of the speed.
+
+    Returns False, and gives nothing, where columns are of other kinds than those in `COPIED`, or where the database has
+    something to say against it, which it says again.
+    """
+    import pg8000
+
+    driver, cursor = connection.connection.driver_connection, connection.connection.cursor()
+    asked = f"{asked.rstrip(';')}\n"  # its last line may be a comment
+    try:
+        attempt = connection.begin_nested()
+        try:
+            cursor.execute(f"SELECT * FROM ({asked}) AS asked LIMIT 0")
+        except pg8000.Error:
+            attempt.rollback()
+            return False
+        attempt.commit()
+        schema = [(name, COPIED.get(kind)) for name, kind, *_ in cursor.description or ()]
+        if not schema or any(kind is None for _, kind in schema):
+            return False
+        if rows is not None:  # a day such as "infinity" would make text of some parts
+            schema = [(name, pyarrow.string() if kind == pyarrow.date32() else kind) for name, kind in schema]
+        cursor.execute("SET LOCAL statement_timeout = 0")  # which is meant for each part of an answer, and this is all
+        read = _Copied(pyarrow.schema(schema), give, rows, size)
+        # Not by the cursor, which would take a % for the place of a value.
+        driver.execute_unnamed(f"COPY ({asked}) TO STDOUT (FORMAT CSV)", stream=read)
+        read.end()
+    except BaseException:  # amid an answer, nothing else can be asked, not even to roll back
+        connection.invalidate()
+        raise
+    return True
 
 
 class _Copied:
-    """What PostgreSQL sends of a COPY, a row at a time, given on as tables of `rows` rows, or as one."""
+    """What PostgreSQL sends of a COPY, a row at a time, given on in parts of `rows` rows or `size` bytes, or as one."""
 
-    def __init__(self, schema: pyarrow.Schema, give: Callable[[pd.DataFrame], object], rows: int | None):
-        self._schema, self._give, self._rows, self._lines, self._given = schema, give, rows, [], 0
+    def __init__(self, schema: pyarrow.Schema, give: Callable[[pd.DataFrame], object], rows, size: int | None):
+        self._schema, self._give, self._rows, self._size = schema, give, rows, size
+        self._lines, self._held, self._given = [], 0, 0
 
     def write(self, line: bytes) -> None:
         self._lines.append(line)
-        if len(self._lines) == self._rows:
+        self._held += len(line)
+        if len(self._lines) == self._rows or (self._size is not None and self._held > self._size):
             self._give_on()
 
     def end(self) -> None:
@@ -480,7 +512,7 @@ class _Copied:
             self._give_on()
 
     def _give_on(self) -> None:
-        content, self._lines, self._given = b"".join(self._lines), [], self._given + 1
+        content, self._lines, self._held, self._given = b"".join(self._lines), [], 0, self._given + 1
         table = self._parsed(content)
         for place, (name, kind) in enumerate(zip(self._schema.names, self._schema.types, strict=True)):
             with contextlib.suppress(pyarrow.ArrowInvalid):  # a day such as "infinity" is for whoever reads texts
@@ -497,9 +529,10 @@ class _Copied:
             column_types=schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False,
             true_values=["t"], false_values=["f"],
         )  # fmt: skip
-        size = min(len(content) + 1, 2**31 - 1)
+        size = min(len(content) + 4, 2**31 - 1)
         options = pyarrow.csv.ReadOptions(column_names=schema.names, block_size=size, use_threads=False)
         parse = pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)  # of one column, NULL
+        content = codecs.BOM_UTF8 + content  # else it would take one from the first value
         return pyarrow.csv.read_csv(io.BytesIO(content), options, parse, how)
 
 
@@ -527,8 +560,8 @@ def _connected(source: str, reading: bool = False):
             if reading and not Path(url.database).is_file():
                 raise BatonError(f"{source}: there is no such file, and reading would make an empty one")
         is_pg8000 = url.drivername == "postgresql+pg8000"
-        patience = {"timeout": PATIENCE} if is_pg8000 else {}
-        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args=patience)
+        how = {"timeout": PATIENCE, "startup_params": SPOKEN} if is_pg8000 else {}
+        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args=how)
         if is_pg8000:
             sqlalchemy.event.listen(engine, "connect", lambda connected, _: _watch(connected._usock))
         with engine.begin() as connection:

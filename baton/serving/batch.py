@@ -288,20 +288,25 @@ def seal(batch: Batch, manifest: dict) -> dict:
 def publish(batch: Batch, report: Path, record: Callable[[dict], object] = lambda manifest: None) -> dict:
     """Put a scored batch, with its report, in its place, in one step; return its manifest.
 
-    Its `predictions_store` comes first, where of two machines one is refused, then its `predictions_table`, in one
-    transaction, then `record`, which is given the manifest: a run that is killed in between does all of it again, and
-    nothing is doubled or left out. Raises `BatonError` if the store or the database refuses; then nothing is published
-    here.
+    Its `predictions_table` has all rows, but to commit them, before its `predictions_store`, where of two machines one
+    is refused; then comes `record`, which is given the manifest. A run that is killed in between does all of it again,
+    and nothing is doubled or left out. Raises `BatonError` if the database or the store refuses; then nothing is
+    published anywhere.
     """
     shutil.copyfile(report, batch.result / "_report.html")
     manifest = seal(batch, json.loads((batch.result / "_manifest.json").read_text()))
-    if address := _address(batch.options.get("predictions_store"), batch.name, batch.batch):
-        token = json.loads((batch.draft / PLAN).read_text())["token"]
-        files = [batch.result / part["file"] for part in manifest["files"]]
-        objects.publish(files, manifest, address, token, batch.replaced_key)
+
+    def put_in_store() -> None:
+        if address := _address(batch.options.get("predictions_store"), batch.name, batch.batch):
+            token = json.loads((batch.draft / PLAN).read_text())["token"]
+            files = [batch.result / part["file"] for part in manifest["files"]]
+            objects.publish(files, manifest, address, token, batch.replaced_key)
+
     if table := batch.options["predictions_table"]:
         key = _key_in_table(batch)
-        tables.append((part.assign(**key) for part in _parts(batch.result, manifest)), table, replacing=key)
+        tables.append((part.assign(**key) for part in _parts(batch.result, manifest)), table, key, put_in_store)
+    else:
+        put_in_store()
     record(manifest)
     for file in [*batch.result.iterdir(), batch.result]:
         _flush(file)

@@ -179,12 +179,14 @@ def test_what_a_killed_run_put_there_is_no_leftover_of_the_run_that_goes_on(stor
 
 def test_a_result_in_a_folder_of_unusual_name_has_its_files_alone(store, bucket, tmp_path):
     address, files = f"{bucket}/100%20 of?#1/b", result(tmp_path, **{"part-0.parquet": "rows"})
-    store.put("100%20 of?#1/b/notes/of-somebody.txt", b"not of a result, and older than it")
+    for other in ("notes/of-somebody.txt", "README.txt", "_SUCCESS"):
+        store.put(f"100%20 of?#1/b/{other}", b"not of a result, and older than it")
     time.sleep(1.1)  # a store tells times by the second
     publish(files, "k", address, "one")
     assert objects.read_manifest(address)["key"] == "k"
     assert names(store) == [
-        f"100%20 of?#1/b/{name}" for name in ("_manifest.json", "notes/of-somebody.txt", "part-0-one.parquet")
+        f"100%20 of?#1/b/{name}"
+        for name in ("README.txt", "_SUCCESS", "_manifest.json", "notes/of-somebody.txt", "part-0-one.parquet")
     ]
 
 

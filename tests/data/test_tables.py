@@ -11,9 +11,11 @@ import io
 import lzma
 import os
 import re
+import signal
 import socket
 import sqlite3
 import threading
+import time
 import urllib.parse
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -657,6 +659,81 @@ def test_postgres_gives_the_same_rows_by_copy_as_one_by_one(postgres, monkeypatc
             pair = [part.astype(as_one) for part in pair]
             there = pair[1].columns[pair[1].notna().any()]
             pd.testing.assert_frame_equal(*(part[there] for part in pair), check_exact=True)
+
+
+@pytest.fixture
+def otherwise(postgres):
+    """The address of a database, and of a role, that are set up in another way than most."""
+    for statement in (
+        "DROP DATABASE IF EXISTS otherwise", "DROP ROLE IF EXISTS impatient",
+        "CREATE DATABASE otherwise ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0",
+        "CREATE ROLE impatient LOGIN SUPERUSER PASSWORD 'x'", "ALTER ROLE impatient SET datestyle TO 'German'",
+        "ALTER ROLE impatient SET statement_timeout TO '500ms'", "ALTER ROLE impatient SET client_encoding TO 'LATIN1'",
+    ):  # fmt: skip
+        with tables._connected(postgres) as connection:
+            driver = connection.connection.driver_connection
+            driver.rollback()
+            driver.autocommit = True  # no transaction makes a database
+            driver.cursor().execute(statement)
+    at = postgres.partition("@")[2].rpartition("/")[0]
+    return f"postgresql://impatient:x@{at}/otherwise"
+
+
+@pytest.mark.parametrize("rows", [None, 2])
+def test_values_are_the_same_whatever_is_usual_for_a_database_or_a_role(otherwise, rows):
+    texts = ["Ã¤", "Müller", "\u00ad", ""]
+    chosen = " UNION ALL ".join(
+        f"SELECT {n} AS n, '{text}' AS t, '2026-02-01 03:04:05'::timestamp AS at" for n, text in enumerate(texts)
+    )
+    found = []
+    tables.query(f"{otherwise}#{chosen}", found.append, rows)
+    found = pd.concat(found)
+    assert found["t"].tolist() == texts
+    assert found["at"].tolist() == [pd.Timestamp("2026-02-01 03:04:05")] * 4
+    slow = "SELECT n, (pg_sleep(0.1) IS NULL) AS t FROM generate_series(1, 12) AS n"
+    answers = []
+    tables.query(f"{otherwise}#{slow}", answers.append, rows)
+    assert sum(map(len, answers)) == 12
+
+
+def test_an_answer_is_given_on_in_parts_of_some_bytes_and_each_value_keeps_what_it_begins_with(postgres):
+    asked, found = "SELECT E'\\ufeff' || n AS t, repeat('x', 1000) AS x FROM generate_series(1, 9) AS n", []
+    tables.query(f"{postgres}#{asked}", found.append, 100, 3000)
+    assert [*map(len, found)] == [3, 3, 3]
+    assert pd.concat(found)["t"].tolist() == [f"\ufeff{n}" for n in range(1, 10)]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), BatonError("ended from outside"), KeyboardInterrupt()]
+)
+def test_what_goes_wrong_with_an_answer_is_told_as_it_is(database, error):
+    run(database, "CREATE TABLE many (a INTEGER)", f"INSERT INTO many VALUES {', '.join(['(1)'] * 5000)}")
+
+    def take(part):
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        tables.query(f"{database}#many", take, 10)
+    assert raised.value is error
+    assert len(tables.read_table(f"{database}#many")) == 5000
+
+
+def test_whoever_ends_a_query_need_not_wait_for_the_database(postgres):
+    def end(*_):
+        raise BatonError("ended from outside")
+
+    run(postgres, "DROP TABLE IF EXISTS locked", "CREATE TABLE locked (a INTEGER)")
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        with tables._connected(postgres) as connection:
+            connection.exec_driver_sql("LOCK TABLE locked")
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            begun = time.monotonic()
+            with pytest.raises(BatonError, match="^ended from outside$"):
+                tables.read_table(f"{postgres}#locked")
+            assert time.monotonic() - begun < 10  # it is locked for as long as this takes
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_the_identity_of_a_database_changes_with_every_row(database):

@@ -460,6 +460,19 @@ def test_of_two_machines_the_one_that_is_refused_by_the_store_leaves_the_table_a
     assert len(batch.read(f"{bucket}/out/demo/batch=b")) == len(expected) == 30
 
 
+def test_what_the_table_refuses_is_not_in_the_store_either(asked, bucket):
+    keys = {"predictions_table": f"sqlite:///{config.ROOT}/out.db#scores", "predictions_store": f"{bucket}/out"}
+    score(asked, **keys)
+    before = batch.read(f"{bucket}/out/demo/batch=b")
+    ROWS.head(30).to_csv(config.ROOT / "new.csv", index=False)
+    with sqlite3.connect(config.ROOT / "out.db") as database:
+        database.execute("ALTER TABLE scores DROP COLUMN probability")
+    with pytest.raises(BatonError, match="the table exists, and lacks the columns probability"):
+        score(asked, **keys)
+    pd.testing.assert_frame_equal(batch.read(f"{bucket}/out/demo/batch=b"), before)
+    assert len(published()) == 40
+
+
 @pytest.mark.parametrize("form", ["parquet", "csv"])
 def test_whole_numbers_stay_whole_where_one_is_missing_and_in_a_table(asked, form, postgres):
     """Ids of a CSV, and ids and a column that is kept of a Parquet file."""
