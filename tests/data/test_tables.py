@@ -645,7 +645,9 @@ def test_postgres_gives_the_same_rows_by_copy_as_one_by_one(postgres, monkeypatc
     sources += ['SELECT * FROM "All Kinds" WHERE small = 99']
     for source in sources:
         by_copy, one_by_one = [], []
-        tables.query(f"{postgres}#{source}", by_copy.append, rows)
+        with monkeypatch.context() as patched:
+            patched.setattr(pd, "read_sql_query", None)
+            tables.query(f"{postgres}#{source}", by_copy.append, rows)
         with monkeypatch.context() as patched:
             patched.setattr(tables, "COPIED", {})
             tables.query(f"{postgres}#{source}", one_by_one.append, rows)
