@@ -301,7 +301,7 @@ def _prepare() -> None:
     # are loaded are set, and those to come.
     threadpoolctl.threadpool_limits(1)
     for library in ("OMP", "OPENBLAS", "MKL"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+        os.environ[f"{library}_NUM_THREADS"] = "1"  # whatever is usual for the machine
     # Ploomber logs each error with its traceback as it happens; the build's last message says it once.
     logging.getLogger("ploomber").addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a picture in another alphabet

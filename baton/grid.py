@@ -22,6 +22,7 @@ from baton.training.study import SAMPLERS
 KEYS = {"candidate": None, "model": None, "model_params": {}, "tune": 0, "prepare": "auto"}
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # which YAML takes for a text: 1e-3
 FEWEST_ROWS = 100  # by which settings may be searched
+THREADS = ("n_jobs", "num_threads", "num_thread", "nthread", "nthreads", "thread_count")  # as each package calls them
 LONGEST = 150  # letters in the name of a candidate, which names a folder
 
 
@@ -110,8 +111,12 @@ def check(candidate: dict, task: str | None = None) -> None:
         raise SettingsError(
             f"{where}: model_params must be a mapping such as {{max_depth: 4}} (it is {model_params!r})"
         )
-    for part in [model_params, *model_params.values()]:
-        if isinstance(part, dict) and any(isinstance(part.get(key), dict) for key in ("class_weight", "class_weights")):
+    for part in [one for one in (model_params, *model_params.values()) if isinstance(one, dict)]:
+        if threads := next((key for key in THREADS if part.get(key, 1) != 1), None):
+            raise SettingsError(
+                f"{where}: {threads} is {part[threads]}, and a build has a process on each core already: leave it out"
+            )
+        if any(isinstance(part.get(key), dict | list) for key in ("class_weight", "class_weights")):
             raise SettingsError(
                 f"{where}: class_weight is balanced, or left out; to weigh classes otherwise, give each row its weight"
                 " in a column, and name that as weight in env.yaml"
@@ -126,7 +131,7 @@ def check(candidate: dict, task: str | None = None) -> None:
         raise SettingsError(
             f"{where}: tune: there is no sampler {sampler!r}{nearest}. Choose from: {', '.join(SAMPLERS)}"
         )
-    if not re.fullmatch(r"[A-Za-z_]\w*", str(prepare)):
+    if not isinstance(prepare, str) or not re.fullmatch(r"[A-Za-z_]\w*", prepare):
         raise SettingsError(
             f"{where}: prepare must be auto, {models.SCALED}, {models.NATIVE}, or a function of your feature"
             f" file (it is {prepare!r})"

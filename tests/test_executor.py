@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -466,3 +467,26 @@ def test_idle_workers_are_not_waited_for(tmp_path):
     finally:
         sys.path.remove(str(tmp_path))
     assert (products / "second").read_text() == "done"
+
+
+ON_TWO_CORES = """
+import multiprocessing
+import numpy as np
+from baton import cores, executor
+
+executor._prepare()
+from sklearn.ensemble import HistGradientBoostingClassifier as Trees
+
+cores.use(cores.make(2, multiprocessing.get_context("fork")))
+X = np.random.default_rng(0).normal(size=(3000, 20))
+def fit(depth):
+    return Trees(max_iter=5, max_depth=depth).fit(X, X[:, 0] > 0).score(X, X[:, 0] > 0)
+print(len([fit(3), *cores.spread(fit, [3, 4, 5])]))
+"""
+
+
+def test_a_machine_that_allows_more_threads_does_not_stop_what_is_forked_for_a_part_of_a_task():
+    """A library that has computed in threads would wait for them, in a process that is forked from this one."""
+    command, more = [sys.executable, "-c", ON_TWO_CORES], os.environ | {"OMP_NUM_THREADS": "2"}
+    done = subprocess.run(command, env=more, cwd=config.ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.stdout.strip(), done.returncode) == ("4", 0), done.stderr

@@ -158,6 +158,17 @@ def test_a_grid_that_is_not_there_is_named_with_those_that_are(written):
         ({"model": "lr+"}, "there is no model ''"),
         ({"model_params": [4]}, "model_params must be a mapping such as {max_depth: 4} (it is [4])"),
         (
+            {"model": "lightgbm", "model_params": {"n_jobs": 2}},
+            "n_jobs is 2, and a build has a process on each core already: leave it out",
+        ),
+        (
+            {"model": "lr+catboost", "model_params": {"catboost": {"thread_count": -1}}},
+            "thread_count is -1, and a build",
+        ),
+        ({"model": "lr", "prepare": None}, "prepare must be auto, "),
+        ({"model": "lr", "prepare": True}, "prepare must be auto, "),
+        ({"model": "catboost", "model_params": {"class_weights": [1, 5]}}, "class_weight is balanced, or left out"),
+        (
             {"model": "lr", "model_params": {"class_weight": {"no": 1, "yes": 5}}},
             "class_weight is balanced, or left out",
         ),
