@@ -302,6 +302,7 @@ def _prepare() -> None:
     threadpoolctl.threadpool_limits(1)
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ[f"{library}_NUM_THREADS"] = "1"  # whatever is usual for the machine
+    os.environ["OMP_THREAD_LIMIT"] = "1"  # for LightGBM, which asks for all cores by itself
     # Ploomber logs each error with its traceback as it happens; the build's last message says it once.
     logging.getLogger("ploomber").addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a picture in another alphabet

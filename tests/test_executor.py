@@ -475,11 +475,13 @@ import numpy as np
 from baton import cores, executor
 
 executor._prepare()
+from lightgbm import LGBMClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier as Trees
 
 cores.use(cores.make(2, multiprocessing.get_context("fork")))
 X = np.random.default_rng(0).normal(size=(3000, 20))
 def fit(depth):
+    LGBMClassifier(n_estimators=5, max_depth=depth, n_jobs=2, verbosity=-1).fit(X, X[:, 0] > 0)
     return Trees(max_iter=5, max_depth=depth).fit(X, X[:, 0] > 0).score(X, X[:, 0] > 0)
 print(len([fit(3), *cores.spread(fit, [3, 4, 5])]))
 """

@@ -28,7 +28,8 @@ from baton import BatonError, Busy, config
 
 HIDDEN = re.compile(r"(^|/)[._]")  # of a path: .ipynb_checkpoints and _delta_log hold no rows
 MANIFEST = "_manifest.json"
-OURS = re.compile(r"(part-\d+|_rejects|_report)-[\w.-]+")  # names of a result's files in a store; others are not ours
+# Names of a result's files in a store; those of other programs are not ours to remove.
+OURS = re.compile(r"(part-\d+(-[0-9a-f]{12})?|_rejects|_report)-[0-9a-z-]{1,8}\.(parquet|csv|html)")
 NO_LOGIN = "http://169.254.169.254/"  # where a machine of AWS is asked for its role, if the environment has no login
 
 
@@ -189,7 +190,13 @@ def _manifest(store, library) -> tuple[dict | None, str | None]:
     except FileNotFoundError:
         library.list(store).collect()  # which a bucket that is not there refuses
         return None, None
-    return json.loads(bytes(answer.bytes())), answer.meta["e_tag"]
+    manifest = json.loads(bytes(answer.bytes()))
+    if not isinstance(manifest, dict) or not {"files", "key"} <= manifest.keys():
+        raise BatonError(
+            f"predictions_store: there is a {MANIFEST} in a batch's folder that no batch has written. Remove it, or"
+            " name another place"
+        )
+    return manifest, answer.meta["e_tag"]
 
 
 def _names(manifest: dict | None) -> set[str]:

@@ -40,7 +40,7 @@ SPOKEN = {"client_encoding": "UTF8", "DateStyle": "ISO"}
 # What a COPY of PostgreSQL is read as, by the numbers that it has for its types.
 COPIED = {
     **dict.fromkeys((20, 21, 23), pyarrow.int64()), **dict.fromkeys((700, 701, 1700), pyarrow.float64()),
-    **dict.fromkeys((25, 1042, 1043), pyarrow.string()), 16: pyarrow.bool_(), 1082: pyarrow.date32(),
+    **dict.fromkeys((25, 1042, 1043, 2950), pyarrow.string()), 16: pyarrow.bool_(), 1082: pyarrow.date32(),
     1114: pyarrow.timestamp("us"), 1184: pyarrow.timestamp("us", "UTC"),
 }  # fmt: skip
 NULLABLE = {
@@ -138,10 +138,13 @@ def append(
     import sqlalchemy
 
     schema, name = _table_name(destination)
-    with _connected(destination) as connection:
-        if connection.dialect.name == "postgresql":  # else two machines would both delete first, and both add
-            asked = sqlalchemy.func.hashtext(repr((schema or connection.dialect.default_schema_name, name, replacing)))
-            connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(asked)))
+    with _connected(destination, writing=True) as connection:
+        is_postgresql = connection.dialect.name == "postgresql"
+        if is_postgresql:  # else two machines would both delete first, and both add; or both make the table
+            table = schema or connection.dialect.default_schema_name, name
+            _wait_for(connection, (*table, replacing))
+            if not sqlalchemy.inspect(connection).has_table(name, schema):
+                _wait_for(connection, table)
         for number, rows in enumerate(parts):
             if number == 0 and _takes(connection, destination, rows.columns):
                 table, same = _rows_with(replacing, name, schema, connection)
@@ -149,7 +152,18 @@ def append(
             method = _copy if connection.dialect.driver == "pg8000" else None
             if len(rows):  # else a table might be made of columns whose types nothing tells
                 rows.to_sql(name, connection, schema=schema, if_exists="append", index=False, method=method)
+        if is_postgresql:  # what it could refuse at the end, and that `last` takes its time
+            connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         last()
+
+
+def _wait_for(connection, what: tuple) -> None:
+    """Wait until no other transaction of PostgreSQL has what is named so, and keep it until this one ends."""
+    import sqlalchemy
+
+    asked = sqlalchemy.func.pg_advisory_xact_lock(sqlalchemy.func.hashtext(repr(what)))
+    connection.execute(sqlalchemy.select(asked))
 
 
 def _copy(table, connection, columns: list[str], rows: Iterable[tuple]) -> None:
@@ -439,6 +453,9 @@ def query(
 
     try:
         with _connected(source, reading=True) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # meant for answers that come at once
+                connection.exec_driver_sql("SET LOCAL extra_float_digits = 1")
             if is_query:
                 # A colon is a cast, or a time; there is nothing to fill in.
                 statement = sqlalchemy.text(asked.replace(":", r"\:"))
@@ -483,7 +500,6 @@ def _copy_out(asked: str, connection, give: Callable, rows: int | None, size: in
             return False
         if rows is not None:  # a day such as "infinity" would make text of some parts
             schema = [(name, pyarrow.string() if kind == pyarrow.date32() else kind) for name, kind in schema]
-        cursor.execute("SET LOCAL statement_timeout = 0")  # which is meant for each part of an answer, and this is all
         read = _Copied(pyarrow.schema(schema), give, rows, size)
         # Not by the cursor, which would take a % for the place of a value.
         driver.execute_unnamed(f"COPY ({asked}) TO STDOUT (FORMAT CSV)", stream=read)
@@ -544,7 +560,7 @@ def _table_name(source: str) -> tuple[str | None, str]:
 
 
 @contextlib.contextmanager
-def _connected(source: str, reading: bool = False):
+def _connected(source: str, reading: bool = False, writing: bool = False):
     """A transaction with the database of a source: committed if all goes well, else rolled back."""
     import sqlalchemy
 
@@ -560,13 +576,15 @@ def _connected(source: str, reading: bool = False):
             if reading and not Path(url.database).is_file():
                 raise BatonError(f"{source}: there is no such file, and reading would make an empty one")
         is_pg8000 = url.drivername == "postgresql+pg8000"
-        how = {"timeout": PATIENCE, "startup_params": SPOKEN} if is_pg8000 else {}
+        how = {"timeout": PATIENCE} if is_pg8000 or url.get_backend_name() == "sqlite" else {}
+        how |= {"startup_params": SPOKEN} if is_pg8000 else {}
         engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args=how)
         if is_pg8000:
             sqlalchemy.event.listen(engine, "connect", lambda connected, _: _watch(connected._usock))
         with engine.begin() as connection:
             if url.get_backend_name() == "sqlite":
-                connection.exec_driver_sql("BEGIN")  # by itself, its driver would make a table before it begins
+                # By itself, its driver would make a table before it begins; and who reads before it writes can't wait.
+                connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
             yield connection
     except BatonError:
         raise

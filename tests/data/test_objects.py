@@ -179,15 +179,22 @@ def test_what_a_killed_run_put_there_is_no_leftover_of_the_run_that_goes_on(stor
 
 def test_a_result_in_a_folder_of_unusual_name_has_its_files_alone(store, bucket, tmp_path):
     address, files = f"{bucket}/100%20 of?#1/b", result(tmp_path, **{"part-0.parquet": "rows"})
-    for other in ("notes/of-somebody.txt", "README.txt", "_SUCCESS"):
+    others = ["README.txt", "_SUCCESS", "notes/of-somebody.txt", "part-00000-8a1f2c3d-2b4c-c000.snappy.parquet"]
+    for other in others:
         store.put(f"100%20 of?#1/b/{other}", b"not of a result, and older than it")
     time.sleep(1.1)  # a store tells times by the second
     publish(files, "k", address, "one")
     assert objects.read_manifest(address)["key"] == "k"
     assert names(store) == [
-        f"100%20 of?#1/b/{name}"
-        for name in ("README.txt", "_SUCCESS", "_manifest.json", "notes/of-somebody.txt", "part-0-one.parquet")
+        f"100%20 of?#1/b/{name}" for name in sorted([*others, "_manifest.json", "part-0-one.parquet"])
     ]
+
+
+def test_a_manifest_that_no_batch_has_written_is_told(store, bucket, tmp_path):
+    store.put("b/_manifest.json", b'{"a": 1}')
+    with pytest.raises(BatonError, match="there is a _manifest.json in a batch's folder that no batch has written"):
+        objects.publish(result(tmp_path, **{"part-0.parquet": "rows"}), {"key": "k"}, f"{bucket}/b", "one", None)
+    assert names(store) == ["b/_manifest.json"]
 
 
 @pytest.mark.parametrize("key", ["k", "another"])

@@ -535,6 +535,33 @@ def test_an_append_that_fails_half_way_leaves_the_table_as_it_was(database):
     assert stored(destination) == [("1", 1), ("1", 2)]
 
 
+def test_two_machines_may_make_the_table_with_a_batch_each_at_once(database):
+    """The first takes its time before it commits, as to put its files into a store."""
+    destination, rows = f"{database}#predictions", pd.DataFrame({"id": range(10)})
+    waits = {"0": lambda: time.sleep(2), "1": lambda: None}
+    with ThreadPoolExecutor(2) as pool:
+        of = [(rows.assign(batch=batch), {"batch": batch}, wait) for batch, wait in waits.items()]
+        for done in [pool.submit(tables.append, [part], destination, key, wait) for part, key, wait in of]:
+            done.result()
+    assert tables.count(destination, {}, ["batch"]) == {("0",): 10, ("1",): 10}
+
+
+def test_what_a_database_would_refuse_at_the_end_it_refuses_before_the_last_step(postgres):
+    destination, last = f"{postgres}#late", []
+    unique = "id INTEGER UNIQUE DEFERRABLE INITIALLY DEFERRED"
+    run(postgres, "DROP TABLE IF EXISTS late", f"CREATE TABLE late (batch TEXT, {unique})")
+    with pytest.raises(BatonError, match="the database says: .*unique"):
+        tables.append([pd.DataFrame({"batch": "1", "id": [1, 1]})], destination, {"batch": "1"}, lambda: last.append(1))
+    assert (last, tables.count(destination, {}, ["batch"])) == ([], {})
+
+
+def test_the_last_step_may_take_longer_than_a_role_may_be_idle(otherwise):
+    run(otherwise, "ALTER ROLE impatient SET idle_in_transaction_session_timeout TO '300ms'")
+    rows = pd.DataFrame({"batch": "1", "id": [1, 2]})
+    tables.append([rows], f"{otherwise}#slowly", {"batch": "1"}, lambda: time.sleep(1))
+    assert stored(f"{otherwise}#slowly") == [("1", 1), ("1", 2)]
+
+
 def test_parts_without_a_row_make_no_table_and_take_the_rows_of_before_away(database):
     destination, rows = f"{database}#predictions", pd.DataFrame({"batch": "1", "id": [1, 2]})
     tables.append([rows[:0].astype({"id": "float"})], destination, {"batch": "1"})
@@ -670,7 +697,7 @@ def otherwise(postgres):
         "DROP DATABASE IF EXISTS otherwise", "DROP ROLE IF EXISTS impatient",
         "CREATE DATABASE otherwise ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0",
         "CREATE ROLE impatient LOGIN SUPERUSER PASSWORD 'x'", "ALTER ROLE impatient SET datestyle TO 'German'",
-        "ALTER ROLE impatient SET statement_timeout TO '500ms'", "ALTER ROLE impatient SET client_encoding TO 'LATIN1'",
+        "ALTER ROLE impatient SET extra_float_digits TO '-5'", "ALTER ROLE impatient SET statement_timeout TO '500ms'", "ALTER ROLE impatient SET client_encoding TO 'LATIN1'",
     ):  # fmt: skip
         with tables._connected(postgres) as connection:
             driver = connection.connection.driver_connection
@@ -685,11 +712,13 @@ def otherwise(postgres):
 def test_values_are_the_same_whatever_is_usual_for_a_database_or_a_role(otherwise, rows):
     texts = ["Ã¤", "Müller", "\u00ad", ""]
     chosen = " UNION ALL ".join(
-        f"SELECT {n} AS n, '{text}' AS t, '2026-02-01 03:04:05'::timestamp AS at" for n, text in enumerate(texts)
+        f"SELECT {n} AS n, '{text}' AS t, '2026-02-01 03:04:05'::timestamp AS at, 1.2345678901234567::float8 AS x"
+        for n, text in enumerate(texts)
     )
     found = []
     tables.query(f"{otherwise}#{chosen}", found.append, rows)
     found = pd.concat(found)
+    assert found["x"].tolist() == [1.2345678901234567] * 4
     assert found["t"].tolist() == texts
     assert found["at"].tolist() == [pd.Timestamp("2026-02-01 03:04:05")] * 4
     slow = "SELECT n, (pg_sleep(0.1) IS NULL) AS t FROM generate_series(1, 12) AS n"
