@@ -352,6 +352,12 @@ def as_it_stands(header: list[str]) -> pyarrow.csv.ConvertOptions:
     return pyarrow.csv.ConvertOptions(column_types=text, null_values=[], strings_can_be_null=False)
 
 
+def quotes_tell(kinds: pyarrow.Schema | dict, **others) -> pyarrow.csv.ConvertOptions:
+    """Have a CSV read in which what is missing is not in quotes, and an empty text is."""
+    missing = {"null_values": [""], "strings_can_be_null": True, "quoted_strings_can_be_null": False}
+    return pyarrow.csv.ConvertOptions(column_types=kinds, **missing, **others)
+
+
 def ragged(error: pyarrow.ArrowInvalid, name: Path) -> BatonError | None:
     """What to say of a row with more or fewer values than the header; None if the error is another one."""
     found = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))
@@ -540,11 +546,7 @@ class _Copied:
         schema = pyarrow.schema([*zip(self._schema.names, kinds, strict=True)])
         if not content:
             return schema.empty_table()
-        # What is missing is not in quotes there, and an empty text is.
-        how = pyarrow.csv.ConvertOptions(
-            column_types=schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False,
-            true_values=["t"], false_values=["f"],
-        )  # fmt: skip
+        how = quotes_tell(schema, true_values=["t"], false_values=["f"])
         size = min(len(content) + 4, 2**31 - 1)
         options = pyarrow.csv.ReadOptions(column_names=schema.names, block_size=size, use_threads=False)
         parse = pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)  # of one column, NULL

@@ -255,11 +255,7 @@ def read_part(file: Path, text_columns: list[str]) -> pd.DataFrame:
     """
     if file.suffix == ".parquet":
         return _to_frame(pq.read_table(file))
-    # Text is in quotes there, and what is missing is not.
-    how = pyarrow.csv.ConvertOptions(
-        column_types=dict.fromkeys(text_columns, pa.string()), null_values=[""], strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-    )  # fmt: skip
+    how = tables.quotes_tell(dict.fromkeys(text_columns, pa.string()))
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
     found = pyarrow.csv.read_csv(file, parse_options=parse, convert_options=how)
     # A column in which nothing stands, and that is no text, is one of numbers: of a batch without a row, each.
